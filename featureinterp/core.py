@@ -1,0 +1,206 @@
+"""Explanations, what a simulator makes of them, and how well that fits: the nouns of the second half."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from featureinterp.errors import ExplanationError
+from featureinterp.record import MAX_LEVEL, ActivationRecord
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of an explanation: what the feature activates on, and how strongly."""
+
+    activates_on: str
+    strength: int
+    """0 (not at all) to 5 (as strongly as it ever does)."""
+
+    def __post_init__(self) -> None:
+        if not self.activates_on.strip():
+            raise ExplanationError("a rule says nothing: activates_on is empty")
+        if isinstance(self.strength, bool) or not isinstance(self.strength, int) or not 0 <= self.strength <= MAX_LEVEL:
+            raise ExplanationError(f"strength is {self.strength!r}, a whole number from 0 to {MAX_LEVEL} is wanted")
+
+
+@dataclass(frozen=True)
+class StructuredExplanation:
+    """A short list of rules; the feature is predicted to act as the strongest rule that applies says."""
+
+    rules: tuple[Rule, ...]
+
+    def __post_init__(self) -> None:
+        if not self.rules:
+            raise ExplanationError("an explanation needs at least one rule")
+
+    @classmethod
+    def from_text(cls, text: str) -> StructuredExplanation:
+        """Make a plain-sentence explanation: one rule of full strength."""
+        return cls((Rule(text, MAX_LEVEL),))
+
+    @classmethod
+    def from_json(cls, rules: Sequence[Mapping[str, object]]) -> StructuredExplanation:
+        """Read the original's form, a list of `{"activates_on": str, "strength": int}`.
+
+        Raises:
+            ExplanationError: if a key is missing or a value is not what it should be.
+        """
+        made = []
+        for position, rule in enumerate(rules):
+            words, strength = rule.get("activates_on"), rule.get("strength")
+            if not isinstance(words, str) or not isinstance(strength, int):
+                raise ExplanationError(f"rule {position} is {dict(rule)!r}", "it needs activates_on and strength")
+            made.append(Rule(words, strength))
+        return cls(tuple(made))
+
+    def to_json(self) -> list[dict[str, str | int]]:
+        """Return the original's form, a list of `{"activates_on": str, "strength": int}`."""
+        return [{"activates_on": rule.activates_on, "strength": rule.strength} for rule in self.rules]
+
+    def __str__(self) -> str:
+        return "\n".join(f"[{rule.strength}] {rule.activates_on}" for rule in self.rules)
+
+
+@dataclass(frozen=True)
+class SequenceSimulation:
+    """What a simulator expects of the feature on one window."""
+
+    tokens: tuple[str, ...]
+    expected_activations: tuple[float, ...]
+    """Expected level per token, 0..5."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number with its bootstrap 95% interval, or the reason why there is none."""
+
+    value: float | None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    reason: str = ""
+    """Why the value is None; empty otherwise."""
+
+    @classmethod
+    def undefined(cls, reason: str) -> Score:
+        """Make a score without a value."""
+        return cls(None, reason=reason)
+
+    def __float__(self) -> float:
+        return math.nan if self.value is None else self.value
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"undefined: {self.reason}"
+        if self.ci_low is None or self.ci_high is None:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} [{self.ci_low:.3f}, {self.ci_high:.3f}]"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How expected and true activations agree over all tokens of a set of windows, pooled."""
+
+    correlation: Score
+    """Pearson's; the preferred score."""
+    r_squared: Score
+    """1 − MSE / variance of the truth."""
+    absolute_deviation_explained: Score
+    """1 − MAE / mean |truth|."""
+    auroc: Score
+    """Of the expected level as a classifier of "active"."""
+    precision: Score
+    """Of "expected above level 1" for "active"."""
+    recall: Score
+    f1: Score
+    false_positives_per_sentence: Score
+    """Tokens of complementary windows expected above level 1 where the feature is silent, per window."""
+    n_sentences: int
+    n_complementary: int
+
+
+@dataclass(frozen=True)
+class ScoredSequence:
+    """A window, its truth, and what was expected."""
+
+    record: ActivationRecord
+    simulation: SequenceSimulation
+
+
+@dataclass(frozen=True)
+class ScoredSimulation:
+    """An explanation's simulation on a set of records, with its scores."""
+
+    sequences: tuple[ScoredSequence, ...]
+    scores: Scores
+
+    def get_preferred_score(self) -> float:
+        """Return the correlation of expected and true activations; NaN where it is undefined."""
+        return float(self.scores.correlation)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a proposer came up with: an explanation, or the reason why there is none."""
+
+    explanation: StructuredExplanation | None
+    improvement: str = ""
+    """For a revision: in words, what was changed and why."""
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class WorstRecord:
+    """A train record whose removal would raise the score, told token by token."""
+
+    record: ActivationRecord
+    expected_activations: tuple[float, ...]
+    score_without: float
+    """The train score over all other records."""
+    errors: tuple[str, ...] = ()
+    """The largest token errors in words, worst first."""
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a proposer is told about an attempt before it revises it."""
+
+    train_score: float
+    worst_records: tuple[WorstRecord, ...]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One node of an explainer's search. A failed one has no explanation and is never chosen."""
+
+    number: int
+    """Position in the search; 0 is the first."""
+    parent: int | None
+    depth: int
+    proposal: Proposal
+    train_score: float | None = None
+    valid_score: float | None = None
+    feedback: Feedback | None = None
+    """What its children were told; None when it has none."""
+
+    @property
+    def explanation(self) -> StructuredExplanation | None:
+        """The proposed explanation, if there is one."""
+        return self.proposal.explanation
+
+
+@dataclass(frozen=True)
+class ExplainerResult:
+    """Explanations, best first by valid score, and every attempt behind them.
+
+    Unpacks as `explanations, trace = await explainer.generate_explanations(...)`.
+    """
+
+    explanations: tuple[StructuredExplanation, ...]
+    trace: tuple[Attempt, ...]
+    chosen: tuple[int, ...] = field(default=())
+    """Number of the attempt behind each explanation."""
+
+    def __iter__(self):  # noqa: ANN204 - the two-tuple the original's callers unpack
+        return iter((self.explanations, self.trace))

@@ -1,0 +1,1 @@
+"""From a corpus and a subject to one record per latent: windows, activations, similar sentences."""

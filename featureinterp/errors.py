@@ -1,0 +1,55 @@
+"""What can go wrong, one class per kind of remedy.
+
+Every error a user can meet is a `FeatureInterpError`: it says in one sentence what is wrong and where, and
+carries a hint that says what to do. The command line prints both and exits with 2; a batch stores them with
+the feature and goes on.
+"""
+
+from __future__ import annotations
+
+
+class FeatureInterpError(Exception):
+    """Base of all errors that featureinterp raises on purpose."""
+
+    retryable = False
+    """Whether the same call can succeed later without anything being changed."""
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.problem} ({self.hint})" if self.hint else self.problem
+
+
+class InputError(FeatureInterpError):
+    """An option or argument that cannot be honoured: an unknown layer, too few records, a bad value."""
+
+
+class CorpusError(FeatureInterpError):
+    """A corpus that is missing, empty, or not text."""
+
+
+class SubjectError(FeatureInterpError):
+    """A model and SAE that cannot be loaded or do not belong together."""
+
+
+class ActivationError(FeatureInterpError):
+    """Activations that are not finite numbers."""
+
+
+class DataFolderError(FeatureInterpError):
+    """A data folder or run that is unreadable, or was made with other settings or another version."""
+
+
+class StorageError(FeatureInterpError):
+    """A file that could not be written (a full disk, a read-only folder); what was there before stays."""
+
+
+class ExplanationError(FeatureInterpError):
+    """Text that cannot be read as an explanation."""
+
+
+class ProposalError(FeatureInterpError):
+    """A proposer that could not propose anything."""

@@ -1,0 +1,52 @@
+"""What a run finds out about one feature: a row of the run store, and all that a report draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from featureinterp.core import Attempt, Score, ScoredSequence, Scores, StructuredExplanation
+from featureinterp.record import ActivationRecord
+
+FeatureStatus = Literal["explained", "dead", "rare", "failed"]
+"""dead: never fires on the corpus; rare: fires on too few documents; failed: no attempt could be scored."""
+
+
+@dataclass(frozen=True)
+class FeatureKey:
+    """Which feature: the hook its SAE reads, that hook's layer, and the latent's index."""
+
+    hook_name: str
+    layer: int
+    latent: int
+
+
+@dataclass(frozen=True)
+class FeatureResult:
+    """Everything a run knows about one feature."""
+
+    key: FeatureKey
+    status: FeatureStatus
+    reason: str = ""
+    """Why there is no explanation; empty when there is one."""
+    explainer: str = ""
+    """Registered name of the explainer, such as `tree`, with its proposer: `tree/lexical`."""
+    explanation: StructuredExplanation | None = None
+    scores: Mapping[str, Scores] = field(default_factory=dict)
+    """Test scores by complementary source (its enum value): positives plus that source's records."""
+    floors: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
+    """Correlation of each floor (`token_lookup`, `shuffled`) by complementary source, on the same records."""
+    attempts: tuple[Attempt, ...] = ()
+    """Every node of the explainer's search, failed ones too."""
+    chosen: int | None = None
+    """Number of the attempt that became the explanation."""
+    test_sequences: tuple[ScoredSequence, ...] = ()
+    """Every test window once per list it is in (see `record.source`), with what the explanation expects there."""
+    train_positives: tuple[ActivationRecord, ...] = ()
+    max_activation: float = 0.0
+    """Largest activation over the corpus: level 5."""
+    density: float = 0.0
+    """Share of the corpus's windows on which the feature fires, 0..1."""
+    seconds: float = 0.0
+    """Wall time spent on this feature; the only field that differs between two equal runs."""

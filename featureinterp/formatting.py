@@ -1,0 +1,33 @@
+"""Activations as levels 0..5 and as `token<TAB>level` lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featureinterp.errors import ActivationError
+from featureinterp.record import scale_to_levels
+
+
+def discretise(values: Sequence[float], maximum: float) -> NDArray[np.int64]:
+    """Return whole levels floor(5·value/maximum) clipped to 0..5, int64 [tokens].
+
+    5 is the maximum itself; where the maximum is not positive all levels are 0.
+
+    Raises:
+        ActivationError: if a value or the maximum is NaN or infinite.
+
+    >>> discretise([0.0, 0.9, 2.0], maximum=2.0).tolist()
+    [0, 2, 5]
+    """
+    if not (np.isfinite(maximum) and np.isfinite(np.asarray(values, dtype=np.float64)).all()):
+        raise ActivationError("an activation is NaN or infinite", "check the model's and the SAE's weights and dtype")
+    return np.floor(scale_to_levels(values, maximum)).astype(np.int64)
+
+
+def format_record(tokens: Sequence[str], levels: Sequence[int]) -> str:
+    """Lay tokens out one per line as `token<TAB>level`; tabs and newlines inside a token are escaped."""
+    escaped = (token.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n") for token in tokens)
+    return "\n".join(f"{token}\t{level}" for token, level in zip(escaped, levels, strict=True))

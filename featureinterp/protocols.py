@@ -1,0 +1,61 @@
+"""The verbs: what a part must be able to do to take its place in the pipeline.
+
+Explainers know a proposer and a simulator only by these; scoring knows a simulator only by this. So a method
+is replaced by writing one class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featureinterp.core import Attempt, ExplainerResult, Feedback, Proposal, SequenceSimulation, StructuredExplanation
+from featureinterp.record import ActivationRecord
+
+
+class Simulator(Protocol):
+    """Predicts a feature's activations from the words of one explanation."""
+
+    async def simulate(self, token_sequences: Sequence[Sequence[str]]) -> list[SequenceSimulation]:
+        """Return the expected level (0..5) of every token of every sequence, in order."""
+        ...
+
+
+SimulatorFactory = Callable[[StructuredExplanation], Simulator]
+"""Makes the simulator of an explanation; it may remember what it computed for earlier ones."""
+
+
+class Proposer(Protocol):
+    """Thinks up explanations from train records, and revises them from feedback."""
+
+    async def propose(self, train_records: Sequence[ActivationRecord], n: int) -> list[Proposal]:
+        """Return `n` first proposals; each may be a failure with its reason."""
+        ...
+
+    async def revise(self, attempt: Attempt, feedback: Feedback, n: int) -> list[Proposal]:
+        """Return `n` revisions of an attempt; each may be a failure with its reason."""
+        ...
+
+
+class Explainer(Protocol):
+    """Turns records into explanations."""
+
+    async def generate_explanations(
+        self,
+        train_records: Sequence[ActivationRecord],
+        valid_records: Sequence[ActivationRecord],
+        num_samples: int = 1,
+    ) -> ExplainerResult:
+        """Return the `num_samples` best explanations by valid score, and every attempt."""
+        ...
+
+
+class TextEmbedder(Protocol):
+    """Maps texts to unit vectors whose dot product is their similarity."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 [texts, dimensions], each row of length 1."""
+        ...

@@ -1,0 +1,193 @@
+"""Records: short token windows with one latent's activations, and the splits an explanation is tested on.
+
+A `SAEIndexRecord` is all the evidence about one latent: the *positives* it fires on and several
+*complementary* lists it should mostly be silent on. The original's field names are kept ("expression" is the
+activation, "holistic expression" is how much a token causes later activations); `docs/definitions.md` maps
+them to the field's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featureinterp.errors import InputError
+
+MAX_LEVEL = 5
+"""Activations are compared on a scale from 0 to 5, where 5 is the latent's maximum over its corpus."""
+
+
+class ComplementaryRecordSource(str, Enum):
+    """Where the sentences come from that an explanation should not fire on."""
+
+    RANDOM = "random"
+    RANDOM_NEGATIVE = "random_negative"
+    SIMILAR = "similar"
+    SIMILAR_NEGATIVE = "similar_negative"
+    SIMILAR_PROJECTED = "similar_projected"
+    SIMILAR_NEGATIVE_PROJECTED = "similar_negative_projected"
+
+
+class Split(int, Enum):
+    """Train proposes, valid chooses, test judges; the value is the first index of its `i::3` slice."""
+
+    TRAIN = 0
+    VALID = 1
+    TEST = 2
+
+
+@dataclass(frozen=True)
+class ActivationRecord:
+    """One token window and what the latent does on it; BOS is never part of it."""
+
+    tokens: tuple[str, ...]
+    expressions: tuple[float, ...]
+    """Activation per token, in the SAE's units, at least 0."""
+    holistic_expressions: tuple[float, ...]
+    """How much each token raises the activations of later ones; may be negative. Empty when not measured."""
+    dataset_index: int
+    """Row of the window in the corpus."""
+    max_expression: float = 0.0
+    """The latent's largest activation over its whole corpus: level 5."""
+    max_holistic_expression: float = 0.0
+    source: ComplementaryRecordSource | None = None
+    """The complementary list it was taken from; None for a positive."""
+
+    def __post_init__(self) -> None:
+        n = len(self.tokens)
+        if len(self.expressions) != n or len(self.holistic_expressions) not in (0, n):
+            raise InputError(
+                f"record of sequence {self.dataset_index} has {n} tokens, "
+                f"{len(self.expressions)} activations and {len(self.holistic_expressions)} holistic activations",
+                "the three lists must be equally long",
+            )
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the latent fires on any token of the window."""
+        return max(self.expressions, default=0.0) > 0
+
+    def scaled_activations(self) -> NDArray[np.float64]:
+        """Activations on the scale 0..5 without rounding, float64 [tokens]: 5·a / max a."""
+        return scale_to_levels(self.expressions, self.max_expression)
+
+
+def scale_to_levels(values: Sequence[float], maximum: float) -> NDArray[np.float64]:
+    """Put raw values on the scale 0..5 (5·value/maximum, clipped), all 0 where the maximum is not positive."""
+    raw = np.asarray(values, dtype=np.float64)
+    if maximum <= 0:
+        return np.zeros_like(raw)
+    return np.clip(MAX_LEVEL * raw / maximum, 0.0, MAX_LEVEL)
+
+
+@dataclass(frozen=True)
+class SAEIndexId:
+    """Which latent: the layer its SAE reads and its index in that SAE."""
+
+    layer_index: int
+    latent_index: int
+
+
+@dataclass(frozen=True)
+class RecordSliceParams:
+    """Which records, and how many, one split takes."""
+
+    positive_examples_per_split: int | None = None
+    """None takes a third of what there is."""
+    complementary_examples_per_split: int | None = None
+    complementary_record_source: ComplementaryRecordSource | None = None
+    """None takes positives only."""
+
+
+def split_records(
+    records: Sequence[ActivationRecord], split: Split, per_split: int | None = None
+) -> tuple[ActivationRecord, ...]:
+    """Take every third record from the split's first index on; all splits are equally long.
+
+    Raises:
+        InputError: if there are fewer than `per_split` records for each split.
+    """
+    available = len(records) // 3
+    wanted = available if per_split is None else per_split
+    if wanted > available:
+        raise InputError(
+            f"{per_split} records per split were asked for but {len(records)} records give only {available}",
+            "ask for fewer, or make the records with a larger sample",
+        )
+    return tuple(records[split.value :: 3][:wanted])
+
+
+@dataclass(frozen=True)
+class SAEIndexRecord:
+    """All evidence about one latent. Lists are ordered so that `i::3` slices share no document."""
+
+    id: SAEIndexId
+    max_expression: float
+    max_holistic_expression: float
+    most_act_records: tuple[ActivationRecord, ...]
+    random_records: tuple[ActivationRecord, ...]
+    random_no_act_records: tuple[ActivationRecord, ...]
+    similar_records: tuple[ActivationRecord, ...]
+    similar_no_act_records: tuple[ActivationRecord, ...]
+    similar_projected_records: tuple[ActivationRecord, ...] = ()
+    similar_projected_no_act_records: tuple[ActivationRecord, ...] = ()
+
+    def complementary_records(self, source: ComplementaryRecordSource) -> tuple[ActivationRecord, ...]:
+        """Return the whole complementary list of one source."""
+        return {
+            ComplementaryRecordSource.RANDOM: self.random_records,
+            ComplementaryRecordSource.RANDOM_NEGATIVE: self.random_no_act_records,
+            ComplementaryRecordSource.SIMILAR: self.similar_records,
+            ComplementaryRecordSource.SIMILAR_NEGATIVE: self.similar_no_act_records,
+            ComplementaryRecordSource.SIMILAR_PROJECTED: self.similar_projected_records,
+            ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED: self.similar_projected_no_act_records,
+        }[source]
+
+    def records(self, split: Split, params: RecordSliceParams | None = None) -> tuple[ActivationRecord, ...]:
+        """Return the records of one split: positives, then those of the complementary source asked for.
+
+        Raises:
+            InputError: if a list holds too few records for the split.
+        """
+        params = params or RecordSliceParams()
+        positives = split_records(self.most_act_records, split, params.positive_examples_per_split)
+        if params.complementary_record_source is None:
+            return positives
+        complementary = self.complementary_records(params.complementary_record_source)
+        return positives + split_records(complementary, split, params.complementary_examples_per_split)
+
+    def train_records(self, params: RecordSliceParams | None = None) -> tuple[ActivationRecord, ...]:
+        """Return the records that explanations are made from."""
+        return self.records(Split.TRAIN, params)
+
+    def valid_records(self, params: RecordSliceParams | None = None) -> tuple[ActivationRecord, ...]:
+        """Return the records that choose among explanations."""
+        return self.records(Split.VALID, params)
+
+    def test_records(self, params: RecordSliceParams | None = None) -> tuple[ActivationRecord, ...]:
+        """Return the records that judge the chosen explanation."""
+        return self.records(Split.TEST, params)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Train, valid and test records that share no sequence; it cannot be made otherwise."""
+
+    train: tuple[ActivationRecord, ...]
+    valid: tuple[ActivationRecord, ...]
+    test: tuple[ActivationRecord, ...]
+
+    def __post_init__(self) -> None:
+        seen: dict[int, str] = {}
+        for name, records in (("train", self.train), ("valid", self.valid), ("test", self.test)):
+            for record in records:
+                other = seen.setdefault(record.dataset_index, name)
+                if other != name:
+                    raise InputError(
+                        f"sequence {record.dataset_index} is in both the {other} and the {name} split",
+                        "make the records again: their lists must be interleaved by document",
+                    )

@@ -1,0 +1,40 @@
+"""Gather the training mixture: docstrings of installed scientific packages plus Python's own documentation.
+
+A document is held out when the first byte of its SHA-256 says so (1 in 64), so the split is the same on
+every machine and a document keeps its side when others come or go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+from featureinterp.dataset.python_docs import docstrings, python_documentation
+
+PACKAGES = (
+    "torch transformers numpy scipy pandas sklearn sympy statsmodels skimage networkx xarray dask astropy "
+    "matplotlib datasets sae_lens transformer_lens sentence_transformers"
+).split()
+"""Import names of the packages whose docstrings are read; those not installed are passed over and counted."""
+
+
+def is_held_out(text: str) -> bool:
+    """Say whether a document belongs to the held-out part (1 in 64, by its hash)."""
+    return hashlib.sha256(text.encode()).digest()[0] < 4
+
+
+def package_documents(name: str) -> Iterator[str]:
+    """Yield the docstrings of one installed package; nothing when it is not installed."""
+    spec = importlib.util.find_spec(name)
+    if spec is not None and spec.origin is not None:
+        yield from docstrings(Path(spec.origin).parent)
+
+
+def gather() -> list[str]:
+    """Return every distinct document of the mixture, sorted by hash so that no package clusters."""
+    documents = set(python_documentation())
+    for name in PACKAGES:
+        documents.update(package_documents(name))
+    return sorted(documents, key=lambda text: hashlib.sha256(text.encode()).digest())
