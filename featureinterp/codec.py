@@ -1,0 +1,225 @@
+"""Nouns as bytes: JSON with exact error paths, and files that are never half written.
+
+Three things live here: any frozen dataclass of ours as versioned JSON (`encode`, `decode`), one latent's records in
+the original's schema (`encode_index_record`, `decode_index_record`), and the only way the package writes a file
+(`atomic_write`, `atomic_path`). Floats survive a round trip bit for bit: they are written as the shortest decimal
+that reads back as the same double.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from featureinterp.errors import DataFolderError, FeatureInterpError, InputError, StorageError
+from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SAEIndexId, SAEIndexRecord
+
+SCHEMA_VERSION = 1
+"""Raised whenever an encoded noun changes so that older readers would misread it."""
+
+Noun = TypeVar("Noun")
+
+
+class _Envelope(msgspec.Struct):
+    schema: int
+    type: str
+    data: msgspec.Raw
+
+
+def encode(noun: object) -> bytes:
+    """Return a frozen dataclass as JSON that names its type and the schema's version.
+
+    Raises:
+        InputError: if a number in it is NaN or infinite, which JSON cannot say.
+    """
+    data = msgspec.to_builtins(noun)
+    _refuse_non_finite(data, "$")
+    return msgspec.json.encode({"schema": SCHEMA_VERSION, "type": type(noun).__name__, "data": data})
+
+
+def decode(encoded: bytes | str, noun_type: type[Noun], where: str = "stored data") -> Noun:
+    """Read what `encode` wrote.
+
+    Args:
+        encoded: the JSON.
+        noun_type: the class that was encoded.
+        where: what is being read (a file, a table's row), for the error.
+
+    Raises:
+        DataFolderError: if it is not JSON, of another version or type, or a field is wrong (with its path).
+    """
+    envelope = _read(encoded, _Envelope, where)
+    if envelope.schema != SCHEMA_VERSION:
+        raise DataFolderError(
+            f"{where} has schema version {envelope.schema}, this featureinterp reads version {SCHEMA_VERSION}",
+            "make it again, or use the version of featureinterp that wrote it",
+        )
+    if envelope.type != noun_type.__name__:
+        raise DataFolderError(f"{where} holds a {envelope.type}, a {noun_type.__name__} is wanted")
+    return _read(envelope.data, noun_type, where)
+
+
+def _read(encoded: bytes | str | msgspec.Raw, wanted: type[Noun], where: str) -> Noun:
+    try:
+        return msgspec.json.decode(encoded, type=wanted)
+    except (msgspec.MsgspecError, UnicodeDecodeError, FeatureInterpError) as error:
+        raise DataFolderError(f"{where} cannot be read: {error}", "it is damaged or of another kind") from error
+
+
+def _refuse_non_finite(value: Any, path: str) -> None:  # noqa: ANN401 - any JSON value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{path} is {value}, a finite number is wanted")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_non_finite(inner, f"{path}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            _refuse_non_finite(inner, f"{path}[{index}]")
+
+
+class _Record(msgspec.Struct, forbid_unknown_fields=True):
+    """A record as the original writes it; an empty `holistic_expressions` means not measured."""
+
+    tokens: list[str]
+    expressions: list[float]
+    holistic_expressions: list[float]
+    dataset_index: int
+
+
+class _Id(msgspec.Struct, forbid_unknown_fields=True):
+    layer_index: int
+    latent_index: int
+
+
+class _IndexRecord(msgspec.Struct, forbid_unknown_fields=True):
+    """A latent's records as the original writes them, keys in its order."""
+
+    id: _Id
+    max_expression: float
+    max_holistic_expression: float
+    most_act_records: list[_Record]
+    random_records: list[_Record]
+    random_no_act_records: list[_Record]
+    similar_records: list[_Record]
+    similar_no_act_records: list[_Record]
+    similar_projected_records: list[_Record] = []
+    similar_projected_no_act_records: list[_Record] = []
+
+
+_LISTS: dict[str, ComplementaryRecordSource | None] = {
+    "most_act_records": None,
+    "random_records": ComplementaryRecordSource.RANDOM,
+    "random_no_act_records": ComplementaryRecordSource.RANDOM_NEGATIVE,
+    "similar_records": ComplementaryRecordSource.SIMILAR,
+    "similar_no_act_records": ComplementaryRecordSource.SIMILAR_NEGATIVE,
+    "similar_projected_records": ComplementaryRecordSource.SIMILAR_PROJECTED,
+    "similar_projected_no_act_records": ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED,
+}
+
+
+def encode_index_record(record: SAEIndexRecord) -> bytes:
+    """Return one latent's records as JSON with exactly the original's keys.
+
+    Raises:
+        InputError: if an activation is NaN or infinite.
+    """
+    lists = {
+        name: [
+            _Record(list(r.tokens), list(r.expressions), list(r.holistic_expressions), r.dataset_index)
+            for r in getattr(record, name)
+        ]
+        for name in _LISTS
+    }
+    wire = _IndexRecord(
+        id=_Id(record.id.layer_index, record.id.latent_index),
+        max_expression=record.max_expression,
+        max_holistic_expression=record.max_holistic_expression,
+        **lists,
+    )
+    _refuse_non_finite(msgspec.to_builtins(wire), "$")
+    return msgspec.json.encode(wire)
+
+
+def decode_index_record(encoded: bytes | str, where: str = "record file") -> SAEIndexRecord:
+    """Read one latent's records; each record gets its maxima from the latent and its source from its list.
+
+    Raises:
+        DataFolderError: if it is not JSON or a field is missing, unknown or of the wrong type (with its path).
+    """
+    wire = _read(encoded, _IndexRecord, where)
+    lists = {name: _records(getattr(wire, name), name, wire, where) for name in _LISTS}
+    return SAEIndexRecord(
+        id=SAEIndexId(wire.id.layer_index, wire.id.latent_index),
+        max_expression=wire.max_expression,
+        max_holistic_expression=wire.max_holistic_expression,
+        **lists,
+    )
+
+
+def _records(records: list[_Record], name: str, parent: _IndexRecord, where: str) -> tuple[ActivationRecord, ...]:
+    made = []
+    for position, record in enumerate(records):
+        try:
+            made.append(
+                ActivationRecord(
+                    tokens=tuple(record.tokens),
+                    expressions=tuple(record.expressions),
+                    holistic_expressions=tuple(record.holistic_expressions),
+                    dataset_index=record.dataset_index,
+                    max_expression=parent.max_expression,
+                    max_holistic_expression=parent.max_holistic_expression,
+                    source=_LISTS[name],
+                )
+            )
+        except InputError as error:
+            raise DataFolderError(
+                f"{where} cannot be read: {error.problem} - at `$.{name}[{position}]`", error.hint
+            ) from error
+    return tuple(made)
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write a file in one step: either all of `data` is there afterwards, or what was there before.
+
+    Missing folders are made.
+
+    Raises:
+        StorageError: if the disk is full, the folder read-only, or writing fails otherwise.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to; it takes `path`'s place when the block ends well.
+
+    Missing folders are made. A killed process can leave the temporary file behind (`.name.pid.tmp`), never half of
+    `path`.
+
+    Raises:
+        StorageError: if writing fails; the temporary file is removed and what was at `path` stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise _storage_error(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _storage_error(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path} could not be written: {error.strerror or error}",
+        "make room or choose another folder; what was there before is unchanged",
+    )
