@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+
+from featureinterp.display import rules_html, section_html, tokens_html
 from featureinterp.errors import ExplanationError
 from featureinterp.record import MAX_LEVEL, ActivationRecord
 
@@ -61,6 +64,9 @@ class StructuredExplanation:
 
     def __str__(self) -> str:
         return "\n".join(f"[{rule.strength}] {rule.activates_on}" for rule in self.rules)
+
+    def _repr_html_(self) -> str:
+        return rules_html((rule.strength, rule.activates_on) for rule in self.rules)
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,23 @@ class ScoredSequence:
     record: ActivationRecord
     simulation: SequenceSimulation
 
+    def squared_error(self) -> float:
+        """Return the sum over tokens of (expected − true)², both on the scale 0..5."""
+        error = np.asarray(self.simulation.expected_activations) - self.record.scaled_activations()
+        return float(error @ error)
+
+    def _repr_html_(self) -> str:
+        truth = self.record.scaled_activations().tolist()
+        return tokens_html(self.record.tokens, truth, self.simulation.expected_activations)
+
+
+def worst_first(sequences: Iterable[ScoredSequence]) -> list[ScoredSequence]:
+    """Return windows by squared error, largest first, each window once; equal ones keep their order."""
+    unique: dict[int, ScoredSequence] = {}
+    for sequence in sequences:
+        unique.setdefault(sequence.record.dataset_index, sequence)
+    return sorted(unique.values(), key=ScoredSequence.squared_error, reverse=True)
+
 
 @dataclass(frozen=True)
 class ScoredSimulation:
@@ -138,6 +161,11 @@ class ScoredSimulation:
     def get_preferred_score(self) -> float:
         """Return the correlation of expected and true activations; NaN where it is undefined."""
         return float(self.scores.correlation)
+
+    def _repr_html_(self) -> str:
+        worst = [sequence._repr_html_() for sequence in worst_first(self.sequences)[:5]]
+        note = f"{self.scores.n_sentences} sentences; the worst first; above: true, below: expected"
+        return section_html(f"correlation {self.scores.correlation}", *worst, note=note)
 
 
 @dataclass(frozen=True)
@@ -199,8 +227,16 @@ class ExplainerResult:
 
     explanations: tuple[StructuredExplanation, ...]
     trace: tuple[Attempt, ...]
-    chosen: tuple[int, ...] = field(default=())
+    chosen: tuple[int, ...] = ()
     """Number of the attempt behind each explanation."""
 
-    def __iter__(self):  # noqa: ANN204 - the two-tuple the original's callers unpack
-        return iter((self.explanations, self.trace))
+    @classmethod
+    def of(cls, trace: Sequence[Attempt], chosen: Sequence[Attempt]) -> ExplainerResult:
+        """Make the result from all attempts and the chosen ones, best first."""
+        explanations = tuple(attempt.explanation for attempt in chosen if attempt.explanation is not None)
+        return cls(explanations, tuple(trace), tuple(attempt.number for attempt in chosen))
+
+    def __iter__(self) -> Iterator[tuple[StructuredExplanation, ...] | tuple[Attempt, ...]]:
+        """Yield the explanations, then the attempts."""
+        yield self.explanations
+        yield self.trace

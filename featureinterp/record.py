@@ -15,6 +15,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from featureinterp.display import section_html, tokens_html
 from featureinterp.errors import InputError
 
 MAX_LEVEL = 5
@@ -171,6 +172,11 @@ class SAEIndexRecord:
     def test_records(self, params: RecordSliceParams | None = None) -> tuple[ActivationRecord, ...]:
         """Return the records that judge the chosen explanation."""
         return self.records(Split.TEST, params)
+
+    def _repr_html_(self) -> str:
+        top = [tokens_html(r.tokens, r.scaled_activations().tolist()) for r in self.most_act_records[:5]]
+        note = f"{len(self.most_act_records)} positives, largest activation {self.max_expression:.4g}"
+        return section_html(f"layer {self.id.layer_index}, latent {self.id.latent_index}", *top, note=note)
 
 
 @dataclass(frozen=True)

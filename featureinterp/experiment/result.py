@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from featureinterp.core import Attempt, Score, ScoredSequence, Scores, StructuredExplanation
+from featureinterp.core import Attempt, Score, ScoredSequence, Scores, StructuredExplanation, worst_first
+from featureinterp.display import section_html
 from featureinterp.record import ActivationRecord
 
 FeatureStatus = Literal["explained", "dead", "rare", "failed"]
@@ -50,3 +51,28 @@ class FeatureResult:
     """Share of the corpus's windows on which the feature fires, 0..1."""
     seconds: float = 0.0
     """Wall time spent on this feature; the only field that differs between two equal runs."""
+
+    def _repr_html_(self) -> str:
+        title = f"{self.key.hook_name}, latent {self.key.latent}: {self.status}"
+        if self.explanation is None:
+            return section_html(title, note=self.reason)
+        scores = "; ".join(f"{source} {scores.correlation}" for source, scores in self.scores.items())
+        worst = [sequence._repr_html_() for sequence in worst_first(self.test_sequences)[:3]]
+        return section_html(title, self.explanation._repr_html_(), *worst, note=f"test correlation: {scores}")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run is, in words a reader can check: the head of a report."""
+
+    title: str
+    command: str = ""
+    """The command line that makes the run again."""
+    created: str = ""
+    """When, ISO 8601."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Name to value of all that decides the results: model, SAE, corpus, seed, versions; in reading order."""
+    finished: bool = True
+    """Whether every feature that was asked for is done."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Features by what became of them; `waiting` for those not finished. A report counts statuses itself."""
