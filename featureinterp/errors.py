@@ -53,3 +53,7 @@ class ExplanationError(FeatureInterpError):
 
 class ProposalError(FeatureInterpError):
     """A proposer that could not propose anything."""
+
+
+class SimulationError(FeatureInterpError):
+    """A simulation that does not fit the tokens it was made for, or is not on the scale 0..5."""

@@ -1,0 +1,29 @@
+"""How well an explanation predicts a feature, and where it fails.
+
+`simulate_and_score` is the whole of it: simulate the records, compare with the truth, bootstrap the intervals.
+"""
+
+from featureinterp.scoring.floors import TokenLookupSimulator, pick_other
+from featureinterp.scoring.leave_one_out import feedback, scores_without_each, worst_records
+from featureinterp.scoring.simulation import (
+    quick_score,
+    score_by_source,
+    score_sequences,
+    score_simulations,
+    simulate_and_score,
+    simulate_records,
+)
+
+__all__ = [
+    "TokenLookupSimulator",
+    "feedback",
+    "pick_other",
+    "quick_score",
+    "score_by_source",
+    "score_sequences",
+    "score_simulations",
+    "scores_without_each",
+    "simulate_and_score",
+    "simulate_records",
+    "worst_records",
+]

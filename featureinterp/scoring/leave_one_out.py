@@ -1,0 +1,99 @@
+"""Which records spoil an explanation's score, and what it got wrong on them: the feedback a proposer revises from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from featureinterp import stats
+from featureinterp.core import Feedback, ScoredSequence, SequenceSimulation, WorstRecord
+from featureinterp.record import ActivationRecord
+from featureinterp.scoring.simulation import ACTIVE_ABOVE, PooledLevels, paired, pooled_levels
+
+ERRORS_PER_RECORD = 5
+"""How many token errors of a record are told."""
+
+LEAST_ERROR = 0.5
+"""Errors smaller than this many levels are not told."""
+
+
+def scores_without_each(truth_by_record: Sequence[ArrayLike], expected_by_record: Sequence[ArrayLike]) -> NDArray:
+    """Return, for every record, the pooled correlation over all others, float64 [records]; NaN where undefined.
+
+    Args:
+        truth_by_record: true levels of each record [records][tokens].
+        expected_by_record: expected levels of each record [records][tokens].
+    """
+    owner = np.repeat(np.arange(len(truth_by_record)), [np.size(truth) for truth in truth_by_record])
+    truth, expected = np.concatenate(truth_by_record), np.concatenate(expected_by_record)
+    return stats.correlation(stats.token_sums(truth, expected, owner, len(truth_by_record)).without_each())
+
+
+def feedback(records: Sequence[ActivationRecord], simulations: Sequence[SequenceSimulation], k: int) -> Feedback:
+    """Return the score over all records (NaN where undefined) and the `k` records that spoil it most."""
+    sequences = paired(records, simulations)
+    levels = pooled_levels(sequences)
+    score = stats.pearson(levels.truth, levels.expected)
+    return Feedback(score, _worst(sequences, levels, score, k))
+
+
+def worst_records(
+    records: Sequence[ActivationRecord], simulations: Sequence[SequenceSimulation], k: int
+) -> tuple[WorstRecord, ...]:
+    """Return up to `k` records whose removal would raise the score most, worst first.
+
+    Where the score is undefined (an explanation that expects the same everywhere) no removal raises it; then
+    they are the records with the largest squared error, and `score_without` may be NaN.
+    """
+    return feedback(records, simulations, k).worst_records
+
+
+def _worst(sequences: Sequence[ScoredSequence], levels: PooledLevels, score: float, k: int) -> tuple[WorstRecord, ...]:
+    sums = stats.token_sums(levels.truth, levels.expected, levels.owner, levels.n_records)
+    without = stats.correlation(sums.without_each())
+    undefined = np.isnan(score)
+    badness = sums.squared_error if undefined else without
+    at_fault = np.flatnonzero(badness > 0.0 if undefined else badness > score)
+    order = at_fault[np.argsort(-badness[at_fault], kind="stable")][:k]
+    worst = []
+    for index in order:
+        mine = levels.owner == index
+        pair = sequences[index]
+        worst.append(
+            WorstRecord(
+                record=pair.record,
+                expected_activations=tuple(pair.simulation.expected_activations),
+                score_without=float(without[index]),
+                errors=errors_in_words(pair.record.tokens, levels.truth[mine], levels.expected[mine]),
+            )
+        )
+    return tuple(worst)
+
+
+def errors_in_words(
+    tokens: Sequence[str], truth: NDArray[np.float64], expected: NDArray[np.float64]
+) -> tuple[str, ...]:
+    """Tell the largest errors of one record, worst first.
+
+    >>> errors_in_words([" a", " raise"], np.array([0.0, 4.0]), np.array([0.0, 0.0]))
+    ('" raise": expected 0, was 4 (missed)',)
+    """
+    size = np.abs(truth - expected)
+    order: list[int] = np.argsort(-size, kind="stable")[:ERRORS_PER_RECORD].tolist()
+    return tuple(_in_words(tokens[i], float(truth[i]), float(expected[i])) for i in order if size[i] >= LEAST_ERROR)
+
+
+def _in_words(token: str, truth: float, expected: float) -> str:
+    quoted = json.dumps(token, ensure_ascii=False)
+    return f"{quoted}: expected {round(expected, 1):g}, was {round(truth, 1):g} ({_kind(truth, expected)})"
+
+
+def _kind(truth: float, expected: float) -> str:
+    if truth > 0 and expected <= ACTIVE_ABOVE:
+        return "missed"
+    if truth <= 0 and expected > ACTIVE_ABOVE:
+        return "false alarm"
+    return "too low" if expected < truth else "too high"

@@ -1,0 +1,259 @@
+"""Simulate records with an explanation and score the simulation against the truth.
+
+The scores pool all tokens of all records; expected and true activations are on the same scale 0..5, and the
+truth is not rounded to levels. Intervals resample sequences, not tokens, because the tokens of one sentence rise
+and fall together; positives and complementary records are resampled each among themselves, as they were sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featureinterp import stats
+from featureinterp.core import Score, ScoredSequence, ScoredSimulation, Scores, SequenceSimulation
+from featureinterp.errors import ActivationError, InputError, SimulationError
+from featureinterp.protocols import Simulator
+from featureinterp.record import MAX_LEVEL, ActivationRecord
+
+ACTIVE_ABOVE = 1.0
+"""A token expected above this level is called active."""
+
+_ROUNDING = 1e-4
+"""How far beyond 0..5 an expectation may lie: simulators compute in single precision."""
+
+
+async def simulate_and_score(
+    simulator: Simulator, records: Sequence[ActivationRecord], *, seed: int = 0, n_bootstrap: int = 1000
+) -> ScoredSimulation:
+    """Simulate records and score the simulation against their true activations.
+
+    Args:
+        simulator: predicts levels from the words of one explanation.
+        records: positives (`source` None) and complementary records, pooled.
+        seed: decides the resamples of the intervals.
+        n_bootstrap: how many resamples; 0 for no intervals.
+
+    Raises:
+        InputError: if there are no records, or one is active although its latent's maximum is 0.
+        ActivationError: if a true activation is NaN or infinite.
+        SimulationError: if a simulation does not fit its record.
+    """
+    return score_sequences(await simulate_records(simulator, records), seed=seed, n_bootstrap=n_bootstrap)
+
+
+async def simulate_records(simulator: Simulator, records: Sequence[ActivationRecord]) -> tuple[ScoredSequence, ...]:
+    """Pair every record with its simulation; windows that several records share are simulated once.
+
+    Raises:
+        SimulationError: if the simulator does not return one simulation for each window.
+    """
+    windows = list(dict.fromkeys(record.tokens for record in records))
+    simulations = await simulator.simulate(windows) if windows else []
+    if len(simulations) != len(windows):
+        raise SimulationError(f"the simulator returned {len(simulations)} simulations for {len(windows)} sequences")
+    of_window = dict(zip(windows, simulations, strict=True))
+    return tuple(ScoredSequence(record, of_window[record.tokens]) for record in records)
+
+
+def score_simulations(
+    records: Sequence[ActivationRecord],
+    simulations: Sequence[SequenceSimulation],
+    *,
+    seed: int = 0,
+    n_bootstrap: int = 1000,
+) -> ScoredSimulation:
+    """Score simulations that were made already, one per record in the same order; raises as simulate_and_score."""
+    return score_sequences(paired(records, simulations), seed=seed, n_bootstrap=n_bootstrap)
+
+
+def score_sequences(sequences: Sequence[ScoredSequence], *, seed: int = 0, n_bootstrap: int = 1000) -> ScoredSimulation:
+    """Score records that are paired with their simulations already; raises as `simulate_and_score`.
+
+    The order of the sequences changes nothing, not even the intervals.
+    """
+    ordered = sorted(sequences, key=_canonical)
+    levels = pooled_levels(ordered)
+    complementary = np.array([pair.record.source is not None for pair in ordered])
+    sample = _Sample.of(levels, complementary)
+    values = sample.scores(np.ones(len(ordered)))
+    intervals = {}
+    if n_bootstrap and min(np.unique(complementary, return_counts=True)[1]) > 1:
+        counts = stats.resampling_counts(complementary, n_bootstrap, stats.generator(seed, "bootstrap"))
+        resampled = sample.scores(counts)
+        intervals = {name: stats.percentile_interval(column) for name, column in resampled.items()}
+    reasons = _reasons(values, levels.truth)
+    scores = {name: _score(float(value), intervals.get(name), reasons[name]) for name, value in values.items()}
+    n_complementary = int(complementary.sum())
+    return ScoredSimulation(
+        tuple(sequences), Scores(**scores, n_sentences=len(ordered), n_complementary=n_complementary)
+    )
+
+
+def score_by_source(
+    sequences: Sequence[ScoredSequence], *, seed: int = 0, n_bootstrap: int = 1000
+) -> dict[str, Scores]:
+    """Score the positives together with the records of each complementary source, source by source.
+
+    Returns:
+        Scores by the source's enum value, in the order in which the sources first appear.
+    """
+    positives = [pair for pair in sequences if pair.record.source is None]
+    sources = dict.fromkeys(pair.record.source for pair in sequences if pair.record.source is not None)
+    return {
+        source.value: score_sequences(
+            positives + [pair for pair in sequences if pair.record.source is source],
+            seed=seed,
+            n_bootstrap=n_bootstrap,
+        ).scores
+        for source in sources
+    }
+
+
+def quick_score(records: Sequence[ActivationRecord], simulations: Sequence[SequenceSimulation]) -> float:
+    """Return the pooled correlation alone, for searches that score many simulations; NaN where undefined.
+
+    Raises as `simulate_and_score`.
+    """
+    levels = pooled_levels(paired(records, simulations))
+    return stats.pearson(levels.truth, levels.expected)
+
+
+@dataclass(frozen=True)
+class PooledLevels:
+    """The tokens of all records one after the other."""
+
+    truth: NDArray[np.float64]
+    """5·a / max a, not rounded [tokens]."""
+    expected: NDArray[np.float64]
+    owner: NDArray[np.int64]
+    """Which record each token belongs to [tokens]."""
+    n_records: int
+
+
+def pooled_levels(sequences: Sequence[ScoredSequence]) -> PooledLevels:
+    """Check that simulations fit their records and lay all tokens out in a row; raises as `simulate_and_score`."""
+    if not any(pair.record.tokens for pair in sequences):
+        raise InputError("there are no records to score", "make records with positives first")
+    truth = np.concatenate([_checked_truth(pair.record) for pair in sequences])
+    expected = np.concatenate([_checked_expectation(pair) for pair in sequences])
+    owner = np.repeat(np.arange(len(sequences)), [len(pair.record.tokens) for pair in sequences])
+    return PooledLevels(truth, expected, owner, len(sequences))
+
+
+def paired(
+    records: Sequence[ActivationRecord], simulations: Sequence[SequenceSimulation]
+) -> tuple[ScoredSequence, ...]:
+    """Pair records with their simulations, in order.
+
+    Raises:
+        SimulationError: if there are not as many of one as of the other.
+    """
+    if len(records) != len(simulations):
+        raise SimulationError(f"there are {len(simulations)} simulations for {len(records)} records")
+    return tuple(ScoredSequence(*pair) for pair in zip(records, simulations, strict=True))
+
+
+def _checked_truth(record: ActivationRecord) -> NDArray[np.float64]:
+    where = f"record of sequence {record.dataset_index}"
+    if not (np.isfinite(record.expressions).all() and np.isfinite(record.max_expression)):
+        raise ActivationError(
+            f"{where} has an activation that is NaN or infinite", "check the model's and the SAE's weights and dtype"
+        )
+    if record.max_expression <= 0 and record.is_active:
+        raise InputError(
+            f"{where} is active, but the largest activation of its latent is given as {record.max_expression}",
+            "set max_expression to the latent's maximum over its corpus",
+        )
+    return record.scaled_activations()
+
+
+def _checked_expectation(pair: ScoredSequence) -> NDArray[np.float64]:
+    record, simulation = pair.record, pair.simulation
+    where = f"the simulation of sequence {record.dataset_index}"
+    if len(simulation.expected_activations) != len(record.tokens):
+        raise SimulationError(
+            f"{where} has {len(simulation.expected_activations)} expected activations for {len(record.tokens)} tokens"
+        )
+    if tuple(simulation.tokens) != record.tokens:
+        raise SimulationError(f"{where} is of other tokens: {_first_difference(record.tokens, simulation.tokens)}")
+    expected = np.asarray(simulation.expected_activations, dtype=np.float64)
+    wrong = expected[~((expected >= -_ROUNDING) & (expected <= MAX_LEVEL + _ROUNDING))]
+    if len(wrong):
+        raise SimulationError(f"{where} expects {wrong[0]}, a level from 0 to {MAX_LEVEL} is wanted")
+    return expected
+
+
+def _first_difference(wanted: Sequence[str], seen: Sequence[str]) -> str:
+    if len(wanted) != len(seen):
+        return f"{len(seen)} instead of {len(wanted)}"
+    position = next(i for i, (a, b) in enumerate(zip(wanted, seen, strict=True)) if a != b)
+    return f"{seen[position]!r} instead of {wanted[position]!r} at position {position}"
+
+
+def _canonical(pair: ScoredSequence) -> tuple[str, int, tuple[str, ...]]:
+    source = pair.record.source
+    return ("" if source is None else source.value, pair.record.dataset_index, pair.record.tokens)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """What all scores of a set of sequences, and of its resamples, are computed from."""
+
+    sums: stats.TokenSums
+    pairs: stats.RankedPairs
+    false_positives: NDArray[np.float64]
+    """By sequence, 0 for positives [sequences]."""
+    complementary: NDArray[np.float64]
+    """1 for complementary sequences, else 0 [sequences]."""
+
+    @classmethod
+    def of(cls, levels: PooledLevels, complementary: NDArray[np.bool_]) -> _Sample:
+        sums = stats.token_sums(levels.truth, levels.expected, levels.owner, levels.n_records, ACTIVE_ABOVE)
+        pairs = stats.ranked_pairs(levels.truth > 0, levels.expected, levels.owner, levels.n_records)
+        return cls(sums, pairs, (sums.called - sums.hits) * complementary, complementary.astype(np.float64))
+
+    def scores(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Return every score of every resample, given how often it holds each sequence [..., sequences]."""
+        sums = self.sums.weighted(counts)
+        with np.errstate(invalid="ignore"):
+            per_sentence = (counts @ self.false_positives) / (counts @ self.complementary)
+        return {
+            "correlation": stats.correlation(sums),
+            "r_squared": stats.r_squared(sums),
+            "absolute_deviation_explained": stats.absolute_deviation_explained(sums),
+            "auroc": stats.auroc(self.pairs, counts),
+            "precision": stats.precision(sums),
+            "recall": stats.recall(sums),
+            "f1": stats.f1(sums),
+            "false_positives_per_sentence": per_sentence,
+        }
+
+
+def _reasons(values: Mapping[str, NDArray[np.float64]], truth: NDArray[np.float64]) -> dict[str, str]:
+    """Say for every score why it is undefined, if it is."""
+    silent = "the feature is silent on all of these tokens"
+    uncalled = f"no token is expected above level {ACTIVE_ABOVE:g}"
+    flat_truth = "the true activation is the same on every token" if truth.any() else silent
+    flat = flat_truth if np.isnan(values["r_squared"]) else "the expected activation is the same on every token"
+    return {
+        "correlation": flat,
+        "r_squared": flat_truth,
+        "absolute_deviation_explained": silent,
+        "auroc": "the feature is active on all of these tokens" if truth.any() else silent,
+        "precision": uncalled,
+        "recall": silent,
+        "f1": f"{silent}, and {uncalled}",
+        "false_positives_per_sentence": "there are no complementary records",
+    }
+
+
+def _score(value: float, interval: tuple[float, float] | None, reason: str) -> Score:
+    if np.isnan(value):
+        return Score.undefined(reason)
+    if interval is None or np.isnan(interval[0]):
+        return Score(value)
+    return Score(value, *interval)
