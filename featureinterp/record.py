@@ -77,7 +77,7 @@ class ActivationRecord:
         return scale_to_levels(self.expressions, self.max_expression)
 
 
-def scale_to_levels(values: Sequence[float], maximum: float) -> NDArray[np.float64]:
+def scale_to_levels(values: Sequence[float] | NDArray[np.float64], maximum: float) -> NDArray[np.float64]:
     """Put raw values on the scale 0..5 (5·value/maximum, clipped), all 0 where the maximum is not positive."""
     raw = np.asarray(values, dtype=np.float64)
     if maximum <= 0:

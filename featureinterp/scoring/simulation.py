@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from featureinterp import stats
 from featureinterp.core import Score, ScoredSequence, ScoredSimulation, Scores, SequenceSimulation
 from featureinterp.errors import ActivationError, InputError, SimulationError
 from featureinterp.protocols import Simulator
-from featureinterp.record import MAX_LEVEL, ActivationRecord
+from featureinterp.record import MAX_LEVEL, ActivationRecord, scale_to_levels
 
 ACTIVE_ABOVE = 1.0
 """A token expected above this level is called active."""
@@ -136,12 +137,44 @@ class PooledLevels:
 
 def pooled_levels(sequences: Sequence[ScoredSequence]) -> PooledLevels:
     """Check that simulations fit their records and lay all tokens out in a row; raises as `simulate_and_score`."""
-    if not any(pair.record.tokens for pair in sequences):
+    records = [pair.record for pair in sequences]
+    if not any(record.tokens for record in records):
         raise InputError("there are no records to score", "make records with positives first")
-    truth = np.concatenate([_checked_truth(pair.record) for pair in sequences])
-    expected = np.concatenate([_checked_expectation(pair) for pair in sequences])
-    owner = np.repeat(np.arange(len(sequences)), [len(pair.record.tokens) for pair in sequences])
-    return PooledLevels(truth, expected, owner, len(sequences))
+    for pair in sequences:
+        _check_tokens(pair)
+    owner = np.repeat(np.arange(len(records)), [len(record.tokens) for record in records])
+    expected = np.array(
+        list(chain.from_iterable(pair.simulation.expected_activations for pair in sequences)), dtype=np.float64
+    )
+    outside = np.flatnonzero(~((expected >= -_ROUNDING) & (expected <= MAX_LEVEL + _ROUNDING)))
+    if len(outside):
+        raise SimulationError(
+            f"the simulation of sequence {records[owner[outside[0]]].dataset_index} expects {expected[outside[0]]}, "
+            f"a level from 0 to {MAX_LEVEL} is wanted"
+        )
+    return PooledLevels(_true_levels(records), expected, owner, len(records))
+
+
+def _true_levels(records: Sequence[ActivationRecord]) -> NDArray[np.float64]:
+    """Scale the activations of all records at once: those of one latent share their maximum."""
+    levels = []
+    for maximum, group in groupby(records, key=lambda record: record.max_expression):
+        of_latent = list(group)
+        values = np.array(list(chain.from_iterable(record.expressions for record in of_latent)), dtype=np.float64)
+        if not (np.isfinite(maximum) and np.isfinite(values).all()):
+            wrong = next(r for r in of_latent if not np.isfinite([maximum, *r.expressions]).all())
+            raise ActivationError(
+                f"the record of sequence {wrong.dataset_index} has an activation that is NaN or infinite",
+                "check the model's and the SAE's weights and dtype",
+            )
+        if maximum <= 0 and (values > 0).any():
+            wrong = next(r for r in of_latent if r.is_active)
+            raise InputError(
+                f"the record of sequence {wrong.dataset_index} is active, but its latent's maximum is {maximum}",
+                "set max_expression to the largest activation over the corpus",
+            )
+        levels.append(scale_to_levels(values, maximum))
+    return np.concatenate(levels)
 
 
 def paired(
@@ -157,34 +190,15 @@ def paired(
     return tuple(ScoredSequence(*pair) for pair in zip(records, simulations, strict=True))
 
 
-def _checked_truth(record: ActivationRecord) -> NDArray[np.float64]:
-    where = f"record of sequence {record.dataset_index}"
-    if not (np.isfinite(record.expressions).all() and np.isfinite(record.max_expression)):
-        raise ActivationError(
-            f"{where} has an activation that is NaN or infinite", "check the model's and the SAE's weights and dtype"
-        )
-    if record.max_expression <= 0 and record.is_active:
-        raise InputError(
-            f"{where} is active, but the largest activation of its latent is given as {record.max_expression}",
-            "set max_expression to the latent's maximum over its corpus",
-        )
-    return record.scaled_activations()
-
-
-def _checked_expectation(pair: ScoredSequence) -> NDArray[np.float64]:
-    record, simulation = pair.record, pair.simulation
-    where = f"the simulation of sequence {record.dataset_index}"
-    if len(simulation.expected_activations) != len(record.tokens):
+def _check_tokens(pair: ScoredSequence) -> None:
+    wanted, simulation = pair.record.tokens, pair.simulation
+    where = f"the simulation of sequence {pair.record.dataset_index}"
+    if len(simulation.expected_activations) != len(wanted):
         raise SimulationError(
-            f"{where} has {len(simulation.expected_activations)} expected activations for {len(record.tokens)} tokens"
+            f"{where} has {len(simulation.expected_activations)} expected activations for {len(wanted)} tokens"
         )
-    if tuple(simulation.tokens) != record.tokens:
-        raise SimulationError(f"{where} is of other tokens: {_first_difference(record.tokens, simulation.tokens)}")
-    expected = np.asarray(simulation.expected_activations, dtype=np.float64)
-    wrong = expected[~((expected >= -_ROUNDING) & (expected <= MAX_LEVEL + _ROUNDING))]
-    if len(wrong):
-        raise SimulationError(f"{where} expects {wrong[0]}, a level from 0 to {MAX_LEVEL} is wanted")
-    return expected
+    if tuple(simulation.tokens) != wanted:
+        raise SimulationError(f"{where} is of other tokens: {_first_difference(wanted, simulation.tokens)}")
 
 
 def _first_difference(wanted: Sequence[str], seen: Sequence[str]) -> str:
