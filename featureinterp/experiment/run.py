@@ -1,0 +1,180 @@
+"""The whole pipeline for one feature, from its records to a judged explanation.
+
+    records ─split─▶ train, valid ─explainer─▶ explanation
+                     test ─simulator(explanation)─▶ scores per complementary source, beside the floors
+
+Train proposes, valid chooses, test judges; `Splits` cannot be made with a window in two of them. Each list of
+records is taken as long as it is, up to the limit; how many there were is in the scores.
+
+A feature without an explanation is a result with a reason, not an error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from featureinterp.core import Attempt, Score, ScoredSequence, StructuredExplanation
+from featureinterp.experiment.result import FeatureKey, FeatureResult
+from featureinterp.protocols import Explainer, Simulator, SimulatorFactory
+from featureinterp.record import (
+    ActivationRecord,
+    ComplementaryRecordSource,
+    SAEIndexRecord,
+    Split,
+    Splits,
+    split_records,
+)
+from featureinterp.scoring import TokenLookupSimulator, score_by_source, simulate_records
+from featureinterp.stats import derived_seed
+
+MEASURED_SOURCES = (
+    ComplementaryRecordSource.RANDOM,
+    ComplementaryRecordSource.RANDOM_NEGATIVE,
+    ComplementaryRecordSource.SIMILAR,
+    ComplementaryRecordSource.SIMILAR_NEGATIVE,
+)
+"""The complementary sources that every explanation is tested on."""
+
+LEAST_POSITIVES = 3
+"""One window for each split."""
+
+
+@dataclass(frozen=True)
+class FeatureRunParams:
+    """How many records each split takes, and which of them the explainer sees."""
+
+    positives_per_split: int = 30
+    negatives_per_split: int = 30
+    """Of each complementary source."""
+    train_sources: tuple[ComplementaryRecordSource, ...] = MEASURED_SOURCES
+    """Complementary sources in train and valid; empty for positives only."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a feature is explained and simulated."""
+
+    name: str
+    """Registered name of the explainer with its proposer, such as `tree/lexical`."""
+    explainer: Explainer
+    simulator_factory: SimulatorFactory
+
+
+async def explain_feature(
+    record: SAEIndexRecord, key: FeatureKey, method: Method, params: FeatureRunParams, seed: int = 0
+) -> FeatureResult:
+    """Explain one latent and judge the explanation on windows that it was not made from.
+
+    Args:
+        record: all evidence about the latent.
+        key: which latent it is.
+        method: how to explain and simulate.
+        params: how many records each split takes.
+        seed: with the feature's name, decides the resamples of the intervals.
+
+    Returns:
+        The result: `explained`; or `rare` or `failed` with the reason. Its `token_lookup` floor is made from the
+        same train records. The `shuffled` floor needs the explanation of another feature and comes later, from
+        `shuffled_floor`.
+
+    Raises:
+        InputError: if two splits share a window.
+        ActivationError: if an activation is NaN or infinite.
+    """
+    started = time.perf_counter()
+    result = FeatureResult(key, "explained", explainer=method.name, max_activation=record.max_expression)
+    if len(record.most_act_records) < LEAST_POSITIVES:
+        reason = f"fires on {len(record.most_act_records)} usable windows, at least {LEAST_POSITIVES} are needed"
+        return replace(result, status="rare", reason=reason)
+    splits = split_feature(record, params)
+    train = one_per_window(splits.train)
+    found = await method.explainer.generate_explanations(train, one_per_window(splits.valid))
+    result = replace(
+        result, attempts=found.trace, train_positives=tuple(each for each in splits.train if each.source is None)
+    )
+    if not found.explanations:
+        return replace(result, status="failed", reason=why_none(found.trace), seconds=time.perf_counter() - started)
+    simulator = method.simulator_factory(found.explanations[0])
+    sequences = await simulate_records(simulator, splits.test)
+    floor = await floor_scores(TokenLookupSimulator(train), sequences, derived_seed(seed, *_names(key), "token_lookup"))
+    return replace(
+        result,
+        explanation=found.explanations[0],
+        chosen=found.chosen[0] if found.chosen else None,
+        test_sequences=sequences,
+        scores=score_by_source(sequences, seed=derived_seed(seed, *_names(key), "scores")),
+        floors={"token_lookup": floor},
+        seconds=time.perf_counter() - started,
+    )
+
+
+async def shuffled_floor(
+    result: FeatureResult, other: StructuredExplanation | None, simulator_factory: SimulatorFactory, seed: int = 0
+) -> FeatureResult:
+    """Return the result with its `shuffled` floor: how well another feature's explanation does on its test windows.
+
+    Args:
+        result: an explained feature.
+        other: the explanation of another feature of the same hook; None where there is no other.
+        simulator_factory: makes the simulator of `other`.
+        seed: with the feature's name, decides the resamples of the intervals.
+    """
+    if other is None:
+        absent = Score.undefined("no other feature of this hook has an explanation")
+        floor: Mapping[str, Score] = dict.fromkeys(result.scores, absent)
+    else:
+        names = (*_names(result.key), "shuffled")
+        floor = await floor_scores(simulator_factory(other), result.test_sequences, derived_seed(seed, *names))
+    return replace(result, floors={**result.floors, "shuffled": floor})
+
+
+async def floor_scores(simulator: Simulator, sequences: Sequence[ScoredSequence], seed: int) -> dict[str, Score]:
+    """Return the correlation of a floor's simulator on the records of `sequences`, by complementary source."""
+    simulated = await simulate_records(simulator, [pair.record for pair in sequences])
+    return {source: scores.correlation for source, scores in score_by_source(simulated, seed=seed).items()}
+
+
+def split_feature(record: SAEIndexRecord, params: FeatureRunParams) -> Splits:
+    """Split a latent's records: train and valid with the sources asked for, test with all of them.
+
+    A window that is in several complementary lists comes once for each.
+
+    Raises:
+        InputError: if two splits share a window.
+    """
+    train, valid = (_of_split(record, split, params.train_sources, params) for split in (Split.TRAIN, Split.VALID))
+    return Splits(train, valid, _of_split(record, Split.TEST, MEASURED_SOURCES, params))
+
+
+def one_per_window(records: Sequence[ActivationRecord]) -> tuple[ActivationRecord, ...]:
+    """Return the records without repeated windows, so that none counts twice; the first of each stays."""
+    first: dict[int, ActivationRecord] = {}
+    for record in records:
+        first.setdefault(record.dataset_index, record)
+    return tuple(first.values())
+
+
+def why_none(trace: Sequence[Attempt]) -> str:
+    """Say why no attempt became an explanation: the distinct reasons, the most frequent first."""
+    reasons = [attempt.proposal.failure or "its score is undefined" for attempt in trace]
+    ordered = sorted(dict.fromkeys(reasons), key=lambda reason: -reasons.count(reason))
+    told = "; ".join(f"{reasons.count(reason)}x {reason}" for reason in ordered[:3])
+    return f"none of {len(trace)} attempts could be scored: {told}" if reasons else "the explainer made no attempt"
+
+
+def _of_split(
+    record: SAEIndexRecord, split: Split, sources: Sequence[ComplementaryRecordSource], params: FeatureRunParams
+) -> tuple[ActivationRecord, ...]:
+    def take(records: Sequence[ActivationRecord], limit: int) -> tuple[ActivationRecord, ...]:
+        return split_records(records, split, min(limit, len(records) // 3))
+
+    taken = take(record.most_act_records, params.positives_per_split)
+    for source in sources:
+        taken += take(record.complementary_records(source), params.negatives_per_split)
+    return taken
+
+
+def _names(key: FeatureKey) -> tuple[str, int]:
+    return key.hook_name, key.latent

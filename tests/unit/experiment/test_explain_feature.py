@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from featureinterp.core import StructuredExplanation
+from featureinterp.errors import ActivationError, InputError
+from featureinterp.experiment.run import (
+    MEASURED_SOURCES,
+    FeatureRunParams,
+    explain_feature,
+    one_per_window,
+    shuffled_floor,
+    split_feature,
+)
+from featureinterp.record import ComplementaryRecordSource
+
+
+def explain(world, record, params=None, explainer=None, seed=0):
+    return asyncio.run(
+        explain_feature(record, world.key(1), world.method(explainer), params or FeatureRunParams(), seed)
+    )
+
+
+def test_the_explanation_is_scored_on_every_source_and_beside_the_token_lookup(world):
+    result = explain(world, world.make_record(1))
+    assert result.status == "explained"
+    assert result.explanation == StructuredExplanation.from_text(" dog")
+    assert set(result.scores) == set(result.floors["token_lookup"]) == {source.value for source in MEASURED_SOURCES}
+    for source, scores in result.scores.items():
+        pairs = [p for p in result.test_sequences if p.record.source is None or p.record.source.value == source]
+        truth = np.concatenate([5 * np.array(p.record.expressions) / 2.0 for p in pairs])
+        expected = np.concatenate([[5.0 * (token == " dog") for token in p.record.tokens] for p in pairs])
+        assert scores.correlation.value == pytest.approx(np.corrcoef(truth, expected)[0, 1])
+        assert (scores.n_sentences, scores.n_complementary) == (5, 2)
+    assert [r.dataset_index for r in result.train_positives] == [0, 3, 6]
+    assert result.chosen == 0
+    assert result.max_activation == 2.0
+
+
+def test_the_token_lookup_floor_is_made_from_the_train_records(world):
+    record = world.make_record(1)
+    result = explain(world, record)
+    splits = split_feature(record, FeatureRunParams())
+    levels: dict[str, list[int]] = {}
+    for each in splits.train:
+        for token, value in zip(each.tokens, each.expressions, strict=True):
+            levels.setdefault(token, []).append(min(5, math.floor(5 * value / 2.0)))
+    test = [r for r in splits.test if r.source in (None, ComplementaryRecordSource.SIMILAR)]
+    truth = [5 * value / 2.0 for r in test for value in r.expressions]
+    expected = [float(np.mean(levels.get(token, [0]))) for r in test for token in r.tokens]
+    floor = result.floors["token_lookup"]["similar"]
+    assert floor.value == pytest.approx(np.corrcoef(truth, expected)[0, 1])
+
+
+def test_the_explainer_sees_train_and_valid_windows_only_once_each_and_no_test_window(world, most_active_word):
+    record = world.make_record(1, repeated=True)
+    explain(world, record, explainer=most_active_word)
+    (train, valid) = most_active_word.seen[0]
+    test = {r.dataset_index for r in split_feature(record, FeatureRunParams()).test}
+    shown = [r.dataset_index for r in (*train, *valid)]
+    assert len(shown) == len(set(shown))
+    assert not test.intersection(shown)
+    assert {r.source for r in train} == {None, *MEASURED_SOURCES} - {ComplementaryRecordSource.SIMILAR_NEGATIVE}
+
+
+def test_train_can_hold_positives_only_while_test_holds_every_source(world):
+    splits = split_feature(world.make_record(1), FeatureRunParams(train_sources=()))
+    assert {r.source for r in (*splits.train, *splits.valid)} == {None}
+    assert {r.source for r in splits.test} == {None, *MEASURED_SOURCES}
+
+
+def test_limits_cut_each_list_and_a_short_list_gives_what_it_has(world):
+    splits = split_feature(world.make_record(1, n_positive=12), FeatureRunParams(2, 1))
+    assert sum(r.source is None for r in splits.test) == 2
+    assert all(sum(r.source is source for r in splits.test) == 1 for source in MEASURED_SOURCES)
+    short = split_feature(world.make_record(1, n_positive=5, n_negative=2), FeatureRunParams())
+    assert [len(records) for records in (short.train, short.valid, short.test)] == [1, 1, 1]
+
+
+def test_a_window_in_two_splits_is_refused(world):
+    record = world.make_record(1)
+    leaking = replace(record.most_act_records[1], dataset_index=record.most_act_records[0].dataset_index)
+    record = replace(record, most_act_records=(record.most_act_records[0], leaking, *record.most_act_records[2:]))
+    with pytest.raises(InputError, match="sequence 0 is in both the train and the valid split"):
+        explain(world, record)
+
+
+def test_an_explainer_without_an_explanation_gives_a_failed_result_with_the_counted_reasons(world, no_idea):
+    result = explain(world, world.make_record(1), explainer=no_idea)
+    assert (result.status, result.explanation, result.scores) == ("failed", None, {})
+    assert result.reason == "none of 3 attempts could be scored: 2x it was not JSON; 1x the request was refused"
+    assert len(result.attempts) == 3
+
+
+def test_fewer_positives_than_splits_is_rare(world):
+    result = explain(world, world.make_record(1, n_positive=2))
+    assert (result.status, result.reason) == ("rare", "fires on 2 usable windows, at least 3 are needed")
+
+
+def test_an_infinite_activation_is_an_error(world):
+    record = world.make_record(1)
+    broken = replace(record.most_act_records[2], expressions=(math.inf,) * 8)
+    record = replace(record, most_act_records=(*record.most_act_records[:2], broken, *record.most_act_records[3:]))
+    with pytest.raises(ActivationError, match="NaN or infinite"):
+        explain(world, record)
+
+
+def test_equal_seeds_give_equal_results_and_another_seed_other_intervals(world):
+    record = world.make_record(1)
+    first, again, other = (replace(explain(world, record, seed=seed), seconds=0.0) for seed in (0, 0, 1))
+    assert first == again
+    assert first.scores["random"].correlation.value == other.scores["random"].correlation.value
+    assert first.scores["random"].correlation != other.scores["random"].correlation
+
+
+def test_the_shuffled_floor_is_the_score_of_the_other_explanation_on_the_same_windows(world):
+    result = explain(world, world.make_record(1))
+    other = StructuredExplanation.from_text(" the")
+    floored = asyncio.run(shuffled_floor(result, other, world.method().simulator_factory))
+    pairs = [p for p in result.test_sequences if p.record.source in (None, ComplementaryRecordSource.RANDOM)]
+    truth = [value for p in pairs for value in p.record.expressions]
+    expected = [float(token == " the") for p in pairs for token in p.record.tokens]
+    assert floored.floors["shuffled"]["random"].value == pytest.approx(np.corrcoef(truth, expected)[0, 1])
+    assert floored.floors["token_lookup"] == result.floors["token_lookup"]
+    alone = asyncio.run(shuffled_floor(result, None, world.method().simulator_factory))
+    assert alone.floors["shuffled"]["random"].reason == "no other feature of this hook has an explanation"
+
+
+def test_one_per_window_keeps_the_first(world):
+    record = world.make_record(1, repeated=True)
+    both = (*record.random_no_act_records, *record.similar_no_act_records)
+    assert one_per_window(both) == record.random_no_act_records

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+
+from featureinterp.core import Score
+from featureinterp.experiment.result import FeatureResult
+from featureinterp.experiment.rows import csv_lines, json_lines, result_row
+from featureinterp.experiment.run import FeatureRunParams, explain_feature
+
+
+@pytest.fixture
+def result(world) -> FeatureResult:
+    key = world.key(1)
+    made = asyncio.run(explain_feature(world.make_record(1), key, world.method(), FeatureRunParams()))
+    scores = dict(made.scores)
+    scores["random"] = replace(scores["random"], precision=Score.undefined("no token is expected above level 1"))
+    return replace(made, scores=scores, floors={**made.floors, "shuffled": {"random": Score.undefined("alone")}})
+
+
+def test_a_row_is_json_with_undefined_numbers_as_null_beside_their_reason(result):
+    row = json.loads(next(json_lines([result])))
+    assert (row["hook_name"], row["layer"], row["latent"]) == ("blocks.1.hook_resid_post", 1, 1)
+    assert (row["status"], row["reason"], row["explainer"]) == ("explained", "", "scripted")
+    assert row["explanation"] == [{"activates_on": " dog", "strength": 5}]
+    scores, truth = row["scores"]["random"], result.scores["random"]
+    assert scores["correlation"] == truth.correlation.value
+    assert (scores["ci_low"], scores["ci_high"]) == (truth.correlation.ci_low, truth.correlation.ci_high)
+    assert scores["false_positives_per_sentence"] == truth.false_positives_per_sentence.value
+    assert (scores["n_sentences"], scores["n_complementary"]) == (5, 2)
+    assert scores["precision"] is None
+    assert scores["undefined"] == {"precision": "no token is expected above level 1"}
+    assert row["floors"]["token_lookup"]["random"]["correlation"] == result.floors["token_lookup"]["random"].value
+    assert row["floors"]["shuffled"]["random"] == {
+        "correlation": None, "ci_low": None, "ci_high": None, "undefined": {"correlation": "alone"},
+    }  # fmt: skip
+    assert list(row)[-1] == "seconds"
+
+
+def test_a_feature_without_explanation_is_a_row_too(world):
+    row = result_row(FeatureResult(world.key(6), "dead", "never fires"))
+    assert (row["status"], row["reason"], row["explanation"], row["scores"]) == ("dead", "never fires", None, {})
+
+
+def test_csv_holds_the_same_numbers_and_the_same_columns_for_every_result(result, world):
+    text = "\n".join(csv_lines([result, FeatureResult(world.key(6), "dead", 'says "no", never')]))
+    first, second = csv.DictReader(io.StringIO(text))
+    row = result_row(result)
+    assert set(first) == set(second)
+    assert None not in first.values()
+    assert json.loads(first["explanation"]) == row["explanation"]
+    for source, scores in row["scores"].items():
+        for name, value in scores.items():
+            if name != "undefined":
+                assert first[f"scores.{source}.{name}"] == ("" if value is None else str(value))
+    assert first["floors.token_lookup.similar.ci_low"] == str(row["floors"]["token_lookup"]["similar"]["ci_low"])
+    assert second["reason"] == 'says "no", never'
+    assert second["scores.random.correlation"] == second["explanation"] == ""
