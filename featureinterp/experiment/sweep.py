@@ -10,9 +10,9 @@ made again, and a run that grew from 24 to 48 features equals one that was asked
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, zip_longest
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from featureinterp.errors import (
@@ -30,8 +30,6 @@ from featureinterp.scoring import pick_other
 from featureinterp.stats import generator
 
 Item = TypeVar("Item")
-
-_NOTHING = object()
 
 OF_ONE_FEATURE = (ActivationError, ExplanationError, InputError, ProposalError, SimulationError)
 """Errors that spoil one feature and leave the others alone; any other ends the sweep."""
@@ -157,14 +155,14 @@ def choose_features(
     return tuple(islice(interleave(shuffled), n))
 
 
-def interleave(lists: Iterable[Sequence[Item]]) -> Iterator[Item]:
+def interleave(lists: Sequence[Sequence[Item]]) -> Iterator[Item]:
     """Yield the first of every list, then the second of every list, and so on.
 
     >>> list(interleave([[1, 2, 3], [10], [20, 30]]))
     [1, 10, 20, 2, 30, 3]
     """
-    for row in zip_longest(*lists, fillvalue=_NOTHING):
-        yield from (item for item in row if item is not _NOTHING)
+    for position in range(max(map(len, lists), default=0)):
+        yield from (items[position] for items in lists if position < len(items))
 
 
 def _permuted(latents: Sequence[int], hook: str, seed: int) -> Sequence[int]:
