@@ -35,7 +35,9 @@ class Proposer(Protocol):
         """Return `n` first proposals; each may be a failure with its reason."""
         ...
 
-    async def revise(self, attempt: Attempt, feedback: Feedback, n: int) -> list[Proposal]:
+    async def revise(
+        self, train_records: Sequence[ActivationRecord], attempt: Attempt, feedback: Feedback, n: int
+    ) -> list[Proposal]:
         """Return `n` revisions of an attempt; each may be a failure with its reason."""
         ...
 

@@ -1,0 +1,57 @@
+"""What the explainers share: scoring an attempt on train and valid records, and choosing among attempts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from featureinterp.core import Attempt, Proposal, SequenceSimulation
+from featureinterp.errors import FeatureInterpError
+from featureinterp.protocols import SimulatorFactory
+from featureinterp.record import ActivationRecord
+from featureinterp.scoring.simulation import quick_score
+
+
+async def scored(
+    attempt: Attempt,
+    simulator_factory: SimulatorFactory,
+    train_records: Sequence[ActivationRecord],
+    valid_records: Sequence[ActivationRecord],
+) -> Attempt:
+    """Return the attempt with its train and valid scores, or as a failure with the reason why it has none."""
+    if attempt.explanation is None:
+        return attempt
+    try:
+        simulations = await simulate(attempt, simulator_factory, [*train_records, *valid_records])
+    except FeatureInterpError as error:
+        return replace(attempt, proposal=Proposal(None, attempt.proposal.improvement, failure=str(error)))
+    n_train = len(train_records)
+    train_score = quick_score(train_records, simulations[:n_train])
+    valid_score = quick_score(valid_records, simulations[n_train:])
+    return replace(attempt, train_score=_defined(train_score), valid_score=_defined(valid_score))
+
+
+async def simulate(
+    attempt: Attempt, simulator_factory: SimulatorFactory, records: Sequence[ActivationRecord]
+) -> list[SequenceSimulation]:
+    """Simulate an attempt's explanation on records."""
+    if attempt.explanation is None:
+        return []
+    return await simulator_factory(attempt.explanation).simulate([record.tokens for record in records])
+
+
+def _defined(score: float) -> float | None:
+    return None if math.isnan(score) else score
+
+
+def by_train_score(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Return the attempts that have a train score, best first; among equals the earlier one."""
+    having = [attempt for attempt in attempts if attempt.train_score is not None]
+    return sorted(having, key=lambda attempt: (-(attempt.train_score or 0.0), attempt.number))
+
+
+def by_valid_score(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Return the attempts that have a valid score, best first; among equals the earlier one."""
+    having = [attempt for attempt in attempts if attempt.valid_score is not None]
+    return sorted(having, key=lambda attempt: (-(attempt.valid_score or 0.0), attempt.number))

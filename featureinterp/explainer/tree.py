@@ -1,0 +1,124 @@
+"""The tree explainer: revise attempts from their errors, keep the best, choose on records it never saw.
+
+After "tree of attacks": `root_nodes` first proposals; in each of `depth` rounds every kept attempt is told
+where it errs on the train records and proposes `branching_factor` revisions; the best `width` by train score
+are kept. The answer is the best of all attempts ever made by *valid* score, so a search that over-fits the
+train records falls back on what it had before. Test records are never seen here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from featureinterp.core import Attempt, ExplainerResult, Feedback, Proposal
+from featureinterp.explainer.one_shot import OneShotExplainerParams
+from featureinterp.explainer.registry import make_proposer
+from featureinterp.explainer.search import by_train_score, by_valid_score, scored, simulate
+from featureinterp.protocols import Proposer, SimulatorFactory
+from featureinterp.record import ActivationRecord
+from featureinterp.scoring.leave_one_out import feedback
+from featureinterp.simulator.lexical import LexicalSimulatorFactory
+
+
+@dataclass(frozen=True)
+class TreeExplainerParams(OneShotExplainerParams):
+    """Knobs of the tree explainer, besides those of its proposer."""
+
+    depth: int = 3
+    """Rounds of revision."""
+    width: int = 3
+    """Attempts kept after each round."""
+    root_nodes: int = 3
+    """First proposals."""
+    branching_factor: int = 2
+    """Revisions of each kept attempt in a round."""
+    stop_score: float = 0.99
+    """Train score at which the search stops."""
+    k_worst_feedback_records: int = 3
+    """Train records that feedback tells token by token."""
+
+
+class TreeExplainer:
+    """Searches by revision; `simulator_factory` gives the scores that guide it (None: the lexical simulator).
+
+    `model_name` is the registered name of a proposer; `proposer` takes its place when given.
+    """
+
+    def __init__(
+        self,
+        model_name: str = "lexical",
+        simulator_factory: SimulatorFactory | None = None,
+        params: TreeExplainerParams | None = None,
+        *,
+        proposer: Proposer | None = None,
+    ) -> None:
+        self.model_name = model_name
+        self.params = params or TreeExplainerParams()
+        self._simulator_factory = simulator_factory or LexicalSimulatorFactory()
+        self._proposer = proposer
+
+    @property
+    def proposer(self) -> Proposer:
+        """The proposer, made when it is first needed.
+
+        Raises:
+            InputError: if no proposer of that name is registered.
+        """
+        if self._proposer is None:
+            self._proposer = make_proposer(self.model_name, self.params)
+        return self._proposer
+
+    async def generate_explanations(
+        self,
+        train_records: Sequence[ActivationRecord],
+        valid_records: Sequence[ActivationRecord],
+        num_samples: int = 1,
+    ) -> ExplainerResult:
+        """Return the `num_samples` best explanations by valid score, and every attempt of the search."""
+        params = self.params
+        proposals = await self.proposer.propose(train_records, params.root_nodes)
+        roots = [Attempt(i, None, 0, proposal) for i, proposal in enumerate(proposals)]
+        attempts = await self._score(roots, train_records, valid_records)
+        kept = by_train_score(attempts)[: params.width]
+        for depth in range(1, params.depth + 1):
+            if not kept or (kept[0].train_score or 0.0) >= params.stop_score:
+                break
+            told = [replace(a, feedback=await self._feedback(a, train_records)) for a in kept]
+            for attempt in told:
+                attempts[attempt.number] = attempt
+            revisions = await asyncio.gather(*(self._revise(attempt, train_records) for attempt in told))
+            children = _children(told, revisions, depth, first_number=len(attempts))
+            children = await self._score(children, train_records, valid_records)
+            attempts += children
+            kept = by_train_score(_distinct(children))[: params.width]
+        return ExplainerResult.of(attempts, by_valid_score(attempts)[:num_samples])
+
+    async def _score(
+        self, attempts: list[Attempt], train: Sequence[ActivationRecord], valid: Sequence[ActivationRecord]
+    ) -> list[Attempt]:
+        return list(await asyncio.gather(*(scored(a, self._simulator_factory, train, valid) for a in attempts)))
+
+    async def _feedback(self, attempt: Attempt, train: Sequence[ActivationRecord]) -> Feedback:
+        simulations = await simulate(attempt, self._simulator_factory, train)
+        return feedback(train, simulations, self.params.k_worst_feedback_records)
+
+    async def _revise(self, attempt: Attempt, train: Sequence[ActivationRecord]) -> list[Proposal]:
+        told = attempt.feedback
+        if told is None:
+            return []
+        return await self.proposer.revise(train, attempt, told, self.params.branching_factor)
+
+
+def _children(
+    parents: Sequence[Attempt], revisions: Sequence[Sequence[Proposal]], depth: int, first_number: int
+) -> list[Attempt]:
+    pairs = [(parent.number, p) for parent, proposals in zip(parents, revisions, strict=True) for p in proposals]
+    return [Attempt(first_number + i, parent, depth, proposal) for i, (parent, proposal) in enumerate(pairs)]
+
+
+def _distinct(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Leave out attempts that say what an earlier one says, so that the kept ones differ."""
+    first = {attempt.explanation: attempt for attempt in reversed(attempts)}
+    return [attempt for attempt in attempts if first[attempt.explanation] is attempt]

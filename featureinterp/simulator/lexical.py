@@ -1,0 +1,90 @@
+"""The simulator without a language model: matches a rule's words against tokens.
+
+It is a lookup with context, no understanding. Words of the lexical grammar (`featureinterp.phrases`) are
+matched exactly. From free text by anybody it reads quoted strings and names of token classes; where there is
+neither it falls back on the similarity between the text's embedding and that of each token with the token
+before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featureinterp.core import StructuredExplanation
+from featureinterp.errors import ExplanationError
+from featureinterp.phrases import Phrase, match, parse, read_words
+from featureinterp.protocols import TextEmbedder
+from featureinterp.record import MAX_LEVEL
+from featureinterp.simulator.rules import RuleMemory, RuleSimulator
+
+LIKE_FROM, LIKE_TO = 0.45, 0.75
+"""Cosine between two words at which likeness begins, and from which on it is complete."""
+
+TEXT_FROM, TEXT_TO = 0.25, 0.65
+"""The same between a free text and a word in its context, which are never as close as two words."""
+
+
+class EmbeddingMemory:
+    """Embeds each text once and compares texts by cosine.
+
+    Without an embedder the shipped one is loaded when the first text comes.
+    """
+
+    def __init__(self, embedder: TextEmbedder | None = None) -> None:
+        self._embedder = embedder
+        self._known: dict[str, NDArray[np.float32]] = {}
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return unit vectors, float32 [texts, dimensions]; a blank text's is all 0, like nothing else."""
+        missing = [text for text in dict.fromkeys(texts) if text not in self._known]
+        wordy = [text for text in missing if any(map(str.isalnum, text))]
+        if wordy:
+            if self._embedder is None:
+                from featureinterp.llm.embedding import MiniLMEmbedder
+
+                self._embedder = MiniLMEmbedder()
+            self._known.update(zip(wordy, self._embedder.embed(wordy), strict=True))
+        width = len(next(iter(self._known.values()), ()))
+        empty = np.zeros(width, dtype=np.float32)
+        return np.stack([self._known.get(text, empty) for text in texts]) if texts else empty[None, :0]
+
+    def likeness(self, token: str, strings: Sequence[str]) -> float:
+        """Degree 0..1 to which a token is close in meaning to the closest of the strings."""
+        vectors = self.vectors([text.strip().lower() for text in (token, *strings)])
+        return float(ramp(vectors[1:] @ vectors[0], LIKE_FROM, LIKE_TO).max(initial=0.0))
+
+    def text_degrees(self, text: str, tokens: tuple[str, ...]) -> NDArray[np.float64]:
+        """Degree 0..1 to which each token, in its context, is what the text speaks of, float64 [tokens]."""
+        contexts = [(before + token).strip() for before, token in zip(("", *tokens[:-1]), tokens, strict=True)]
+        vectors = self.vectors([text, *contexts])
+        return ramp(vectors[1:] @ vectors[0], TEXT_FROM, TEXT_TO)
+
+
+def ramp(cosines: NDArray[np.float32], low: float, high: float) -> NDArray[np.float64]:
+    """Map cosines to degrees: 0 up to `low`, 1 from `high` on, linear between."""
+    return np.clip((np.asarray(cosines, dtype=np.float64) - low) / (high - low), 0.0, 1.0)
+
+
+class LexicalSimulatorFactory:
+    """Makes simulators of explanations; what one computes, the next remembers."""
+
+    def __init__(self, embeddings: EmbeddingMemory | None = None) -> None:
+        self.embeddings = embeddings or EmbeddingMemory()
+        self.memory = RuleMemory(self._expected_levels)
+
+    def __call__(self, explanation: StructuredExplanation) -> RuleSimulator:
+        """Make the simulator of one explanation."""
+        return RuleSimulator(explanation, self.memory)
+
+    def _expected_levels(self, words: str, tokens: tuple[str, ...]) -> NDArray[np.float64]:
+        try:
+            phrases: list[Phrase] = [parse(words)]
+        except ExplanationError:
+            phrases = read_words(words)
+        if not phrases:
+            return MAX_LEVEL * self.embeddings.text_degrees(words, tokens)
+        degrees = [match(phrase, tokens, self.embeddings.likeness) for phrase in phrases]
+        return MAX_LEVEL * np.max(degrees, axis=0)

@@ -1,0 +1,118 @@
+"""The lexical proposer finds rules that are there, prices their words, and improves what it revises."""
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from featureinterp.core import Attempt, Feedback, Proposal, Rule, StructuredExplanation
+from featureinterp.explainer.evidence import Evidence
+from featureinterp.explainer.lexical import LexicalProposer, LexicalProposerParams
+from featureinterp.explainer.mining import Miner, MiningParams, expected_levels
+from featureinterp.phrases import MAX_QUOTED, match, parse
+from featureinterp.record import ActivationRecord
+from featureinterp.simulator import LexicalSimulatorFactory
+
+
+def never(token, strings):
+    raise AssertionError("likeness was asked for")
+
+
+def squared_error(explanation, records):
+    simulations = asyncio.run(LexicalSimulatorFactory()(explanation).simulate([record.tokens for record in records]))
+    return sum(
+        ((record.scaled_activations() - np.array(simulation.expected_activations)) ** 2).sum()
+        for record, simulation in zip(records, simulations, strict=True)
+    )
+
+
+def propose(records, n=1, **params):
+    return asyncio.run(LexicalProposer(LexicalProposerParams(**params)).propose(records, n))
+
+
+def revise(records, explanation, n=2):
+    attempt = Attempt(0, None, 0, Proposal(explanation))
+    return asyncio.run(LexicalProposer().revise(records, attempt, Feedback(0.5, ()), n))
+
+
+def test_evidence_agrees_with_matching_one_window_at_a_time(train):
+    ragged = [*train[:3], ActivationRecord((" the", " error"), (0.0, 1.0), (), 999, 4.0)]
+    evidence = Evidence(ragged, never)
+    for words in ("the token ' error' right after ' the'", "numbers", "any token with ' of', '.' before"):
+        degrees = evidence.phrase_degrees(parse(words))
+        for row, record in enumerate(ragged):
+            wanted = match(parse(words), record.tokens, never)
+            assert degrees[row, : len(record.tokens)].tolist() == wanted.tolist()
+            assert not degrees[row, len(record.tokens) :][evidence.ids[row, len(record.tokens) :] >= 0].any()
+
+
+def test_padding_is_never_expected_to_act():
+    short = ActivationRecord((" a",), (1.0,), (), 0, 1.0)
+    long = ActivationRecord((" a", " b", " c"), (1.0, 0.0, 0.0), (), 1, 1.0)
+    evidence = Evidence([short, long], never)
+    assert evidence.phrase_degrees(parse("any token")).tolist() == [[1, 0, 0], [1, 1, 1]]
+
+
+def test_the_first_rule_saves_what_it_says(train):
+    miner = Miner(Evidence(train, never), MiningParams())
+    nothing = np.zeros_like(miner.evidence.levels)
+    best = miner.rules(nothing)[0]
+    before = (miner.evidence.levels**2).sum()
+    after = ((miner.evidence.levels - expected_levels(miner.evidence, [best])) ** 2).sum()
+    cost = miner.params.rule_cost + miner.params.string_cost * best.phrase.n_quoted
+    assert best.saving == pytest.approx(before - after - cost)
+
+
+def test_the_best_single_token_rule_is_the_best_by_brute_force(train):
+    miner = Miner(Evidence(train, never), MiningParams())
+    nothing = np.zeros_like(miner.evidence.levels)
+    found = [r for r in miner.rules(nothing, contexts=False) if r.phrase.target.kind == "tokens"]
+    levels = miner.evidence.levels
+    for rule in found:
+        saved = {}
+        for token in miner.evidence.strings:
+            here = np.array([[t == token for t in record.tokens] for record in train])
+            saved[token] = ((levels**2 - (levels - rule.strength) ** 2) * here).sum() - miner.params.string_cost
+        wanted = sorted((t for t in saved if saved[t] > 0), key=lambda t: -saved[t])[:MAX_QUOTED]
+        assert set(rule.phrase.target.strings) == set(wanted)
+
+
+def test_it_finds_the_feature_that_is_there(train):
+    [proposal] = propose(train)
+    rules = {(rule.activates_on, rule.strength) for rule in proposal.explanation.rules}
+    assert ("the token ' error' right after ' raise'", 5) in rules
+
+
+def test_revision_lowers_the_error_it_is_shown(train):
+    poor = StructuredExplanation((Rule("the token ' error'", 3), Rule("the token ' value'", 1)))
+    for proposal in revise(train, poor):
+        assert squared_error(proposal.explanation, train) < squared_error(poor, train)
+        assert "saving" in proposal.improvement
+
+
+def test_rules_are_short_and_few(train):
+    noisy = [replace(r, expressions=tuple(1.0 * (len(t) % 4) for t in r.tokens)) for r in train]
+    for cap in (1, 3):
+        for proposal in propose(noisy, 6, rule_cap=cap):
+            assert proposal.explanation is not None
+            assert len(proposal.explanation.rules) <= cap
+            assert all(parse(rule.activates_on).n_quoted <= MAX_QUOTED for rule in proposal.explanation.rules)
+
+
+def test_same_records_same_proposals(train):
+    assert propose(train, 3) == propose(train, 3)
+
+
+def test_what_cannot_be_explained_is_a_failure_with_a_reason(train):
+    silent = [record for record in train if not record.is_active]
+    assert all("silent" in proposal.failure for proposal in propose(silent, 2))
+    [first, second] = revise(train, StructuredExplanation.from_text("errors, loosely speaking"))
+    assert first.explanation is None and "not a lexical explanation" in first.failure
+    assert second.explanation is None
+
+
+def test_a_perfect_explanation_is_left_alone():
+    records = [ActivationRecord((" a", " b"), (1.0, 0.0), (), i, 1.0) for i in range(20)]
+    [proposal] = propose(records)
+    assert all(revision.explanation is None for revision in revise(records, proposal.explanation))

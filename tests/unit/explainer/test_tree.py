@@ -1,0 +1,140 @@
+"""The tree search: what it keeps, what it is told, and what it does with failures."""
+
+import asyncio
+
+import pytest
+
+from featureinterp.core import Proposal, Rule, StructuredExplanation
+from featureinterp.errors import ExplanationError, InputError
+from featureinterp.explainer import OneShotExplainer, OneShotExplainerParams, TreeExplainer, TreeExplainerParams
+from featureinterp.simulator import LexicalSimulatorFactory
+
+
+def one_rule(words, strength=5):
+    return StructuredExplanation((Rule(words, strength),))
+
+
+class ScriptedProposer:
+    """Proposes from a list and remembers what it was told."""
+
+    def __init__(self, roots, revisions=()):
+        self.roots, self.revisions, self.told = roots, list(revisions), []
+
+    async def propose(self, train_records, n):
+        return self.roots[:n]
+
+    async def revise(self, train_records, attempt, feedback, n):
+        self.told.append((attempt, feedback))
+        return [self.revisions.pop(0) if self.revisions else Proposal(None, failure="out of ideas") for _ in range(n)]
+
+
+def search(proposer, train, valid, samples=1, **params):
+    explainer = TreeExplainer(proposer=proposer, params=TreeExplainerParams(**params))
+    return asyncio.run(explainer.generate_explanations(train, valid, samples))
+
+
+def test_the_lexical_tree_improves_on_its_roots(train, valid):
+    result = asyncio.run(TreeExplainer().generate_explanations(train, valid))
+    [explanation], trace = result
+    roots = [attempt for attempt in trace if attempt.depth == 0]
+    assert trace[result.chosen[0]].explanation == explanation
+    assert trace[result.chosen[0]].valid_score >= max(attempt.valid_score for attempt in roots)
+    assert trace[result.chosen[0]].valid_score > 0.97
+
+
+def test_the_answer_is_the_best_of_all_attempts_by_valid_score(train, valid):
+    good, bad = one_rule("the token ' error'"), one_rule("the token ' the'")
+    proposer = ScriptedProposer([Proposal(bad), Proposal(good)], [Proposal(bad), Proposal(bad)])
+    result = search(proposer, train, valid, root_nodes=2, width=1, depth=1, branching_factor=2)
+    assert result.explanations == (good,)
+    assert result.chosen == (1,)
+
+
+def test_only_the_best_by_train_score_are_revised_and_told_where_they_err(train, valid):
+    good, bad = one_rule("the token ' error'"), one_rule("the token ' the'")
+    proposer = ScriptedProposer([Proposal(bad), Proposal(good)])
+    result = search(proposer, train, valid, root_nodes=2, width=1, depth=3, k_worst_feedback_records=2)
+    [(attempt, told)] = proposer.told
+    assert attempt.explanation == good
+    assert told.train_score == pytest.approx(attempt.train_score)
+    assert len(told.worst_records) == 2
+    assert result.trace[1].feedback == told
+
+
+def test_every_attempt_is_in_the_trace_with_its_parent(train, valid):
+    proposer = ScriptedProposer(
+        [Proposal(one_rule("the token ' error'"))],
+        [Proposal(one_rule("the token ' value'"), "try another"), Proposal(None, failure="no words")],
+    )
+    trace = search(proposer, train, valid, root_nodes=1, width=1, depth=1, branching_factor=2).trace
+    assert [(a.number, a.parent, a.depth) for a in trace] == [(0, None, 0), (1, 0, 1), (2, 0, 1)]
+    assert trace[2].proposal.failure == "no words"
+    assert trace[2].train_score is None
+
+
+def test_a_simulator_that_fails_makes_a_failed_attempt(train, valid):
+    lexical = LexicalSimulatorFactory()
+
+    def factory(explanation):
+        if explanation.rules[0].activates_on == "poison":
+            raise ExplanationError("cannot simulate poison")
+        return lexical(explanation)
+
+    good = one_rule("the token ' error'")
+    proposer = ScriptedProposer([Proposal(one_rule("poison")), Proposal(good)])
+    explainer = TreeExplainer(simulator_factory=factory, proposer=proposer)
+    result = asyncio.run(explainer.generate_explanations(train, valid))
+    assert result.explanations == (good,)
+    assert "poison" in result.trace[0].proposal.failure
+    assert result.trace[0].explanation is None
+
+
+def test_nothing_but_failures_gives_no_explanation(train, valid):
+    result = search(ScriptedProposer([Proposal(None, failure="refused")]), train, valid)
+    assert result.explanations == ()
+    assert [attempt.proposal.failure for attempt in result.trace] == ["refused"]
+
+
+def test_a_good_enough_root_ends_the_search(train, valid):
+    proposer = ScriptedProposer([Proposal(one_rule("the token ' error'"))])
+    search(proposer, train, valid, stop_score=0.1)
+    assert proposer.told == []
+
+
+def test_an_explanation_without_a_score_is_never_chosen(train, valid):
+    silent = one_rule("the token 'nowhere'")
+    result = search(ScriptedProposer([Proposal(silent)]), train, valid)
+    assert result.explanations == ()
+    assert result.trace[0].explanation == silent
+
+
+def test_several_samples_come_best_first(train, valid):
+    good, bad = one_rule("the token ' error'"), one_rule("the token ' value'", 1)
+    result = search(ScriptedProposer([Proposal(bad), Proposal(good)]), train, valid, samples=2, depth=0)
+    scores = [result.trace[number].valid_score for number in result.chosen]
+    assert len(result.explanations) == 2
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_the_original_snippets_construct():
+    one_shot = OneShotExplainer(
+        model_name="meta-llama/llama-4-scout",
+        params=OneShotExplainerParams(rule_cap=5, include_holistic_expressions=False, structured_explanations=True),
+    )
+    tree = TreeExplainer(
+        model_name="meta-llama/llama-4-scout",
+        simulator_factory=LexicalSimulatorFactory(),
+        params=TreeExplainerParams(depth=3, width=3, rule_cap=5, structured_explanations=True),
+    )
+    for explainer in (one_shot, tree):
+        with pytest.raises(InputError, match="there is no proposer 'meta-llama/llama-4-scout'.*lexical"):
+            asyncio.run(explainer.generate_explanations([], []))
+
+
+def test_one_shot_returns_what_was_proposed(train, valid):
+    good, bad = one_rule("the token ' error'"), one_rule("the token ' the'")
+    proposals = [Proposal(bad), Proposal(None, failure="refused"), Proposal(good)]
+    plain = OneShotExplainer(proposer=ScriptedProposer(proposals))
+    assert asyncio.run(plain.generate_explanations(train, num_samples=3)).explanations == (bad, good)
+    scored = OneShotExplainer(proposer=ScriptedProposer(proposals), simulator_factory=LexicalSimulatorFactory())
+    assert asyncio.run(scored.generate_explanations(train, valid, 3)).explanations == (good, bad)
