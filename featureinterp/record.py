@@ -82,7 +82,8 @@ def scale_to_levels(values: Sequence[float] | NDArray[np.float64], maximum: floa
     raw = np.asarray(values, dtype=np.float64)
     if maximum <= 0:
         return np.zeros_like(raw)
-    return np.clip(MAX_LEVEL * raw / maximum, 0.0, MAX_LEVEL)
+    # 5·maximum/maximum rounds to just below 5 for some maxima, which would deny the maximum its own level
+    return np.where(raw >= maximum, MAX_LEVEL, np.clip(MAX_LEVEL * raw / maximum, 0.0, MAX_LEVEL))
 
 
 @dataclass(frozen=True)
