@@ -8,25 +8,33 @@ is asked for.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from featureinterp import codec
-from featureinterp.errors import DataFolderError, StorageError
-from featureinterp.experiment.result import FeatureKey, FeatureResult
+from featureinterp.errors import DataFolderError, InputError, StorageError
+from featureinterp.experiment.configuration import canonical_json, configuration_hash, differences
+from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
 
 SCHEMA_VERSION = 1
 FILE_NAME = "run.sqlite"
 _APPLICATION_ID = 0x46495250  # "FIRP" in SQLite's header: tells a run from any other database
 
 _TABLES = """
-CREATE TABLE configuration (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE asked (
+    hook_name TEXT NOT NULL,
+    layer INTEGER NOT NULL,
+    latent INTEGER NOT NULL,
+    PRIMARY KEY (hook_name, latent)
+) WITHOUT ROWID;
 CREATE TABLE feature (
     hook_name TEXT NOT NULL,
     layer INTEGER NOT NULL,
@@ -37,33 +45,6 @@ CREATE TABLE feature (
     PRIMARY KEY (hook_name, latent)
 ) WITHOUT ROWID;
 """
-
-
-def canonical_json(configuration: Mapping[str, object]) -> str:
-    """Write a configuration so that equal ones are equal texts: keys sorted, no spaces.
-
-    >>> canonical_json({"seed": 0, "explainer": "tree"})
-    '{"explainer":"tree","seed":0}'
-    """
-    return json.dumps(configuration, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def configuration_hash(configuration: Mapping[str, object]) -> str:
-    """Return the SHA-256 of the canonical JSON, 64 hexadecimal digits."""
-    return hashlib.sha256(canonical_json(configuration).encode()).hexdigest()
-
-
-def differences(found: object, wanted: object, name: str = "") -> Iterator[str]:
-    """Yield every setting in which two configurations differ, nested ones by their dotted name.
-
-    >>> list(differences({"seed": 0, "tree": {"width": 3}}, {"seed": 0, "tree": {"width": 5}}))
-    ['tree.width=3 instead of 5']
-    """
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for inner in sorted({*found, *wanted}):
-            yield from differences(found.get(inner), wanted.get(inner), f"{name}.{inner}" if name else inner)
-    elif found != wanted:
-        yield f"{name}={json.dumps(found)} instead of {json.dumps(wanted)}"
 
 
 class RunStore:
@@ -92,12 +73,13 @@ class RunStore:
         return store
 
     @classmethod
-    def create(cls, run: Path, configuration: Mapping[str, object]) -> RunStore:
+    def create(cls, run: Path, configuration: Mapping[str, object], command: str = "") -> RunStore:
         """Open the run in folder `run`, or begin it where there is none.
 
         Args:
             run: the run's folder, made if missing.
             configuration: all that decides the results, as JSON values; kept in the file.
+            command: the command line that makes the run, kept where it begins.
 
         Raises:
             DataFolderError: as `open`, and if the run was made with another configuration.
@@ -111,7 +93,7 @@ class RunStore:
         store = cls(_connect(path), path)
         try:
             if store._is_empty():
-                store._initialise(configuration)
+                store._initialise(configuration, command)
             store._check_schema()
             store._check_configuration(configuration)
         except (DataFolderError, StorageError):
@@ -131,13 +113,22 @@ class RunStore:
         """Let go of the file."""
         self._connection.close()
 
-    def configuration(self) -> dict[str, object]:
-        """Return the configuration that the run was made with."""
+    def about(self) -> dict[str, str]:
+        """Return what the run says of itself: its `configuration` as JSON with its hash, `command`, `created`."""
         with self._errors():
-            rows = self._connection.execute("SELECT value FROM configuration WHERE name = 'configuration'").fetchall()
-        if not rows:
-            raise DataFolderError(f"{self.path} does not say how it was made", "make the run again")
-        return json.loads(rows[0][0])
+            return dict(self._connection.execute("SELECT name, value FROM about").fetchall())
+
+    def ask(self, keys: Iterable[FeatureKey]) -> None:
+        """Note features that the run is to hold, so that it can tell how many it waits for."""
+        rows = [(key.hook_name, key.layer, key.latent) for key in keys]
+        with self._errors(), self._connection:
+            self._connection.executemany("INSERT OR IGNORE INTO asked VALUES (?, ?, ?)", rows)
+
+    def asked(self) -> frozenset[FeatureKey]:
+        """Return all features that the run is to hold."""
+        with self._errors():
+            rows = self._connection.execute("SELECT hook_name, layer, latent FROM asked").fetchall()
+        return frozenset(FeatureKey(*row) for row in rows)
 
     def put(self, result: FeatureResult, shuffled_with: int | None = None) -> None:
         """Write one feature's result, replacing an older one, in one transaction.
@@ -164,6 +155,23 @@ class RunStore:
             ).fetchone()
         return None if row is None else self._decode(row[0])
 
+    def find(self, layer: int, latent: int) -> FeatureResult:
+        """Return the result of a latent of a layer.
+
+        Raises:
+            InputError: if the run has no such feature.
+        """
+        finished = sorted(self.finished(), key=lambda key: (key.layer, key.latent))
+        for key in finished:
+            if (key.layer, key.latent) == (layer, latent) and (result := self.get(key)) is not None:
+                return result
+        of_layer = [key.latent for key in finished if key.layer == layer]
+        hint = f"`featureinterp results {self.path.parent}` lists its features"
+        if not of_layer:
+            layers = ", ".join(map(str, dict.fromkeys(key.layer for key in finished))) or "none"
+            raise InputError(f"{self.path} has no feature of layer {layer}; its layers: {layers}", hint)
+        raise InputError(f"{self.path} has no latent {latent} of layer {layer}, but {len(of_layer)} others", hint)
+
     def results(self) -> Iterator[FeatureResult]:
         """Yield every finished feature in the order of layer and latent, one in memory at a time."""
         for key in sorted(self.finished(), key=lambda key: (key.layer, key.latent, key.hook_name)):
@@ -171,32 +179,36 @@ class RunStore:
             if result is not None:
                 yield result
 
-    def finished(self) -> frozenset[FeatureKey]:
-        """Return every feature that has a result, explained or not."""
-        return frozenset(self._partners("TRUE"))
+    def finished(self) -> dict[FeatureKey, FeatureStatus]:
+        """Return every feature that has a result, and what became of it."""
+        return {FeatureKey(*name): status for *name, status in self._rows("status")}
 
     def explained(self) -> dict[FeatureKey, int | None]:
         """Return every explained feature, and the latent that made its shuffled floor (None: not made yet)."""
-        return self._partners("status = 'explained'")
+        rows = self._rows("status, shuffled_with")
+        return {FeatureKey(*name): partner for *name, status, partner in rows if status == "explained"}
 
-    def _partners(self, condition: str) -> dict[FeatureKey, int | None]:
-        query = f"SELECT hook_name, layer, latent, shuffled_with FROM feature WHERE {condition}"
+    def _rows(self, columns: str) -> list[tuple[Any, ...]]:
         with self._errors():
-            rows = self._connection.execute(query).fetchall()
-        return {FeatureKey(hook, layer, latent): partner for hook, layer, latent, partner in rows}
+            return self._connection.execute(f"SELECT hook_name, layer, latent, {columns} FROM feature").fetchall()
 
     def _is_empty(self) -> bool:
         with self._errors():
             return self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
 
-    def _initialise(self, configuration: Mapping[str, object]) -> None:
+    def _initialise(self, configuration: Mapping[str, object], command: str) -> None:
         text = canonical_json(configuration)
+        rows = {
+            "configuration": text,
+            "configuration_hash": configuration_hash(configuration),
+            "command": command,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
         with self._errors(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             for statement in filter(str.strip, _TABLES.split(";")):
                 self._connection.execute(statement)
-            rows = (("configuration", text), ("configuration_hash", hashlib.sha256(text.encode()).hexdigest()))
-            self._connection.executemany("INSERT INTO configuration VALUES (?, ?)", rows)
+            self._connection.executemany("INSERT INTO about VALUES (?, ?)", rows.items())
             self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
@@ -213,7 +225,7 @@ class RunStore:
             )
 
     def _check_configuration(self, wanted: Mapping[str, object]) -> None:
-        found = self.configuration()
+        found = json.loads(self.about()["configuration"])
         told = ", ".join(differences(found, json.loads(canonical_json(wanted))))  # tuples become lists, as in the file
         if told:
             raise DataFolderError(

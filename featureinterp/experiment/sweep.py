@@ -88,6 +88,7 @@ async def sweep(
     Raises:
         FeatureInterpError: an error that concerns more than one feature; what is stored stays.
     """
+    store.ask(keys)
     finished = store.finished()
     for key in dict.fromkeys(keys):
         if key not in finished:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 import sqlite3
 import subprocess
@@ -10,8 +11,9 @@ from dataclasses import replace
 import pytest
 
 from featureinterp.errors import DataFolderError, StorageError
+from featureinterp.experiment.configuration import canonical_json, configuration_hash
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
-from featureinterp.experiment.store import FILE_NAME, RunStore, canonical_json, configuration_hash
+from featureinterp.experiment.store import FILE_NAME, RunStore
 
 CONFIGURATION = {"seed": 0, "tree": {"width": 3}, "layers": (1, 2)}
 
@@ -27,10 +29,10 @@ def test_a_result_comes_back_as_it_was(tmp_path, result):
         store.put(result, shuffled_with=4)
     with RunStore.open(tmp_path / "run") as store:
         assert store.get(result.key) == result
-        assert store.finished() == {result.key}
+        assert store.finished() == {result.key: "explained"}
         assert store.explained() == {result.key: 4}
         assert store.get(replace(result.key, latent=2)) is None
-        assert store.configuration() == {"seed": 0, "tree": {"width": 3}, "layers": [1, 2]}
+        assert json.loads(store.about()["configuration"]) == {"seed": 0, "tree": {"width": 3}, "layers": [1, 2]}
 
 
 def test_results_come_in_the_order_of_layer_and_latent(tmp_path, result, world):
@@ -44,7 +46,7 @@ def test_results_come_in_the_order_of_layer_and_latent(tmp_path, result, world):
 def test_a_feature_without_an_explanation_is_finished_but_not_explained(tmp_path, result):
     with RunStore.create(tmp_path, CONFIGURATION) as store:
         store.put(replace(result, status="dead", explanation=None))
-        assert store.finished() == {result.key}
+        assert store.finished() == {result.key: "dead"}
         assert store.explained() == {}
 
 
@@ -132,7 +134,7 @@ def test_a_full_disk_is_a_storage_error_and_earlier_results_stay(tmp_path, resul
         assert result.key in kept
         store.put(replace(result, key=world.key(500)))
     with RunStore.open(tmp_path) as store:
-        assert store.finished() == {*kept, world.key(500)}
+        assert set(store.finished()) == {*kept, world.key(500)}
         assert store.get(result.key) == result
 
 
