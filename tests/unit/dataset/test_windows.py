@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featureinterp.dataset.windows import WindowCounts, WindowParams, Windows, cut_windows
+from featureinterp.errors import CorpusError, DataFolderError, InputError
+
+
+class Characters:
+    """A tokenizer whose tokens are characters; '#' is special."""
+
+    special_token_ids = frozenset({ord("#"), 1})
+
+    def __init__(self, bos_token_id: int | None = 1) -> None:
+        self.bos_token_id = bos_token_id
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        return [[ord(character) for character in text] for text in texts]
+
+
+def texts_of(windows: Windows) -> list[str]:
+    return ["".join(map(chr, row)) for row in windows.text_tokens]
+
+
+def test_windows_never_cross_a_document_and_remainders_are_dropped():
+    windows, counts = cut_windows(["abcdefg", "hi", "jklm"], Characters(), WindowParams(length=3))
+    assert texts_of(windows) == ["abc", "def", "jkl"]
+    assert windows.documents.tolist() == [0, 0, 2]
+    assert windows.tokens.dtype == np.int32 and windows.documents.dtype == np.int32
+    assert counts == WindowCounts(documents=3, not_ascii=0, too_short=1, special=0, duplicates=0)
+
+
+def test_a_document_is_cut_to_eight_characters_per_token():
+    windows, _ = cut_windows(["".join(chr(65 + i) for i in range(50))], Characters(), WindowParams(length=2))
+    assert "".join(texts_of(windows)) == "".join(chr(65 + i) for i in range(16))
+
+
+def test_what_is_dropped_is_counted_by_its_reason():
+    documents = ["abcabc", "dé", "ab#def", "abc", "", "xyz"]
+    windows, counts = cut_windows(documents, Characters(), WindowParams(length=3))
+    assert texts_of(windows) == ["abc", "def", "xyz"]
+    assert windows.documents.tolist() == [0, 2, 5]
+    assert counts == WindowCounts(documents=6, not_ascii=1, too_short=1, special=1, duplicates=2)
+
+
+def test_other_characters_are_kept_on_demand():
+    windows, counts = cut_windows(["déf"], Characters(), WindowParams(length=3, ascii_only=False))
+    assert texts_of(windows) == ["déf"] and counts.not_ascii == 0
+
+
+def test_bos_is_put_in_front_only_where_asked_for():
+    windows, _ = cut_windows(["abcdef"], Characters(), WindowParams(length=3, prepend_bos=True))
+    assert windows.has_bos
+    assert windows.tokens.tolist() == [[1, 97, 98, 99], [1, 100, 101, 102]]
+    assert windows.text_tokens.tolist() == [[97, 98, 99], [100, 101, 102]]
+
+
+def test_a_model_without_bos_cannot_have_one_in_front():
+    with pytest.raises(InputError, match="wants a BOS token"):
+        cut_windows(["abc"], Characters(bos_token_id=None), WindowParams(length=3, prepend_bos=True))
+
+
+def test_reading_stops_when_there_are_enough_windows():
+    def documents():
+        yield "abcdef"
+        yield "ghijkl"
+        for number in range(300):
+            yield f"{number:03d}"
+        raise AssertionError("read too far")
+
+    windows, counts = cut_windows(documents(), Characters(), WindowParams(length=3, max_windows=3))
+    assert texts_of(windows) == ["abc", "def", "ghi"]
+    assert counts.documents == 2
+
+
+def test_a_corpus_without_a_window_says_why():
+    with pytest.raises(
+        CorpusError, match=r"no window of 4 tokens \(of 3 documents 1 are not ASCII and 1 are too short"
+    ):
+        cut_windows(["é", "abc", "#bcd"], Characters(), WindowParams(length=4))
+
+
+@pytest.mark.parametrize(("changes", "message"), [({"length": 1}, "of 1 tokens"), ({"max_windows": 0}, "of 0 windows")])
+def test_impossible_sizes_are_refused(changes: dict[str, int], message: str):
+    with pytest.raises(InputError, match=message):
+        WindowParams(**changes)
+
+
+@pytest.mark.parametrize("prepend_bos", [False, True])
+def test_windows_survive_the_disk(tmp_path: Path, prepend_bos: bool):
+    windows, _ = cut_windows(["abcdef", "xyz"], Characters(), WindowParams(length=3, prepend_bos=prepend_bos))
+    windows.save(tmp_path / "tokens.safetensors")
+    again = Windows.load(tmp_path / "tokens.safetensors")
+    assert again.has_bos == prepend_bos
+    np.testing.assert_array_equal(again.tokens, windows.tokens)
+    np.testing.assert_array_equal(again.documents, windows.documents)
+
+
+def test_a_missing_or_damaged_file_is_named(tmp_path: Path):
+    path = tmp_path / "tokens.safetensors"
+    with pytest.raises(DataFolderError, match=r"tokens\.safetensors cannot be read as windows"):
+        Windows.load(path)
+    path.write_bytes(b"half")
+    with pytest.raises(DataFolderError, match=r"tokens\.safetensors cannot be read as windows"):
+        Windows.load(path)
