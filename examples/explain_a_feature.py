@@ -1,0 +1,40 @@
+"""Explain one feature and test the explanation: `python examples/explain_a_feature.py RECORD.json`.
+
+RECORD.json is a latent's record as `featureinterp records` (or the original) writes it, such as
+`data/python-docs_embedded/records/blocks.3.hook_resid_post/17.json`. No model is loaded: the record is all it takes.
+"""
+
+import argparse
+import asyncio
+from pathlib import Path
+
+from featureinterp.codec import decode_index_record
+from featureinterp.explainer import TreeExplainer, TreeExplainerParams
+from featureinterp.record import ComplementaryRecordSource, RecordSliceParams
+from featureinterp.scoring import simulate_and_score
+from featureinterp.simulator import LexicalSimulatorFactory
+
+
+async def explain(path: Path) -> None:
+    record = decode_index_record(path.read_bytes(), str(path))
+
+    # Each split holds sentences the feature fires on and similar ones on which it is silent.
+    wanted = RecordSliceParams(complementary_record_source=ComplementaryRecordSource.SIMILAR_NEGATIVE)
+    train, valid, test = record.train_records(wanted), record.valid_records(wanted), record.test_records(wanted)
+
+    # The explainer proposes from train, revises from its errors there, and chooses on valid.
+    simulator_factory = LexicalSimulatorFactory()
+    explainer = TreeExplainer("lexical", simulator_factory, TreeExplainerParams(depth=2, rule_cap=5))
+    explanations, trace = await explainer.generate_explanations(train, valid)
+    print(f"{explanations[0]}\n\nbest of {len(trace)} attempts")
+
+    # The simulator says what the words predict on sentences that nobody has looked at yet.
+    scored = await simulate_and_score(simulator_factory(explanations[0]), test)
+    print(f"correlation on {scored.scores.n_sentences} test sentences: {scored.scores.correlation}")
+    print(f"false positives per silent sentence: {scored.scores.false_positives_per_sentence}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("record", type=Path, help="a latent's record, JSON")
+    asyncio.run(explain(parser.parse_args().record))
