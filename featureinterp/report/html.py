@@ -1,0 +1,262 @@
+"""A run as a folder of static pages: `index.html` and one page and one JSON file per feature.
+
+Works from `file://`: no server, nothing fetched, no inline script or style (the pages' Content-Security-Policy forbids
+them). All text goes through `display.visible` and then jinja's escaping, because tokens may hold anything. Features
+stream: one in memory at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from featureinterp import codec
+from featureinterp.core import Score, Scores, worst_first
+from featureinterp.display import visible
+from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
+from featureinterp.report.evidence import (
+    FLOOR_WORDS,
+    MAIN_SOURCE,
+    SOURCE_WORDS,
+    SentenceView,
+    feedback_view,
+    record_view,
+    sentence_view,
+)
+from featureinterp.report.numbers import PLOT_FROM, PLOT_TO, number, place, share, when
+from featureinterp.report.overview import FeatureRow, means_by_layer, means_by_source
+from featureinterp.report.tree import walk_tree
+
+ASSETS = ("report.css", "index.js", "feature.js")
+N_WORST = 8
+"""Sentences under "what breaks this explanation"."""
+_METRIC_WORDS = {
+    "correlation": "correlation",
+    "r_squared": "R²",
+    "absolute_deviation_explained": "absolute deviation explained",
+    "auroc": "AUROC",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "false_positives_per_sentence": "false positives per sentence",
+}
+
+
+@dataclass(frozen=True)
+class FeaturePage:
+    """A feature and the name of its files, without folder and ending."""
+
+    name: str
+    result: FeatureResult
+
+
+def write_report(results: Iterable[FeatureResult], summary: RunSummary, out: Path) -> Path:
+    """Write the pages of a run; the index is written last.
+
+    Args:
+        results: the run's features, in the order in which pages lead from one to the next.
+        summary: what the run is.
+        out: folder to write to, made if missing; files of an earlier report are replaced.
+
+    Returns:
+        The path of the index page.
+
+    Raises:
+        StorageError: if a file cannot be written.
+    """
+    environment = make_environment()
+    for asset in ASSETS:
+        codec.atomic_write(out / asset, _asset(environment, asset))
+    rows, names = [], []
+    for before, page, after in _with_neighbours(_named(results)):
+        html = render_feature(environment, page, before and before.name, after and after.name, summary)
+        codec.atomic_write(out / "features" / f"{page.name}.html", html.encode())
+        codec.atomic_write(out / "features" / f"{page.name}.json", feature_json(page.result))
+        rows.append(FeatureRow.of(page.result))
+        names.append(page.name)
+    index = out / "index.html"
+    codec.atomic_write(index, render_index(environment, rows, names, summary).encode())
+    return index
+
+
+def make_environment() -> Environment:
+    """Return the templates' environment: everything printed is made visible, then escaped."""
+    environment = Environment(
+        loader=PackageLoader("featureinterp.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+    )
+    environment.filters.update(place=place, number=number, share=share, when=when)
+    environment.globals.update(
+        newline=Markup("\n"), source_words=SOURCE_WORDS, floor_words=FLOOR_WORDS, main_source=MAIN_SOURCE
+    )
+    return environment
+
+
+def render_index(
+    environment: Environment, rows: Sequence[FeatureRow], names: Sequence[str], summary: RunSummary
+) -> str:
+    """Return the index page of features whose files have these names."""
+    counts = {**summary.counts, **Counter(row.status for row in rows)}
+    return environment.get_template("index.html.j2").render(
+        summary=summary,
+        counts={name: n for name, n in counts.items() if n},
+        n_features=len(rows),
+        sources=means_by_source(rows),
+        layers=means_by_layer(rows),
+        data=script_json({"from": PLOT_FROM, "to": PLOT_TO, "rows": _index_rows(rows, names)}),
+    )
+
+
+def render_feature(
+    environment: Environment, page: FeaturePage, before: str | None, after: str | None, summary: RunSummary
+) -> str:
+    """Return the page of one feature; `before` and `after` are the names of its neighbours' files."""
+    result = page.result
+    sentences: dict[str, list[SentenceView]] = {}
+    for sequence in result.test_sequences:
+        source = sequence.record.source
+        sentences.setdefault(source.value if source else "", []).append(sentence_view(sequence))
+    return environment.get_template("feature.html.j2").render(
+        result=result,
+        summary=summary,
+        before=before,
+        after=after,
+        sources=[source for source in SOURCE_WORDS if source in result.scores],
+        metrics=_metrics(result),
+        worst=[sentence_view(sequence) for sequence in worst_first(result.test_sequences)[:N_WORST]],
+        groups=[(source, sentences[source]) for source in ("", *SOURCE_WORDS) if source in sentences],
+        train=[record_view(record) for record in result.train_positives],
+        nodes=walk_tree(result.attempts, result.chosen),
+        feedback_view=feedback_view,
+        name=page.name,
+        code=python_code(result, page.name),
+    )
+
+
+def python_code(result: FeatureResult, name: str) -> list[str]:
+    """Return lines of Python that read the feature's JSON file, and write its explanation out."""
+    explained = result.explanation is not None
+    lines = ["from pathlib import Path", ""]
+    lines += ["from featureinterp.codec import decode"]
+    lines += ["from featureinterp.core import Rule, StructuredExplanation"] if explained else []
+    lines += ["from featureinterp.experiment.result import FeatureResult", ""]
+    lines += [f'result = decode(Path("features/{name}.json").read_bytes(), FeatureResult)']
+    if result.explanation is not None:
+        rules = [f"    Rule({ascii(rule.activates_on)}, {rule.strength})," for rule in result.explanation.rules]
+        lines += ["", "# The words alone:", "explanation = StructuredExplanation((", *rules, "))"]
+    return lines
+
+
+def feature_json(result: FeatureResult) -> bytes:
+    """Return the whole result as JSON that `codec.decode` reads; what JSON cannot say is null, half characters U+FFFD.
+
+    Unlike `codec.encode` it never refuses: a page with one odd number is worth more than none.
+    """
+    data = _json_safe(msgspec.to_builtins(result))
+    return msgspec.json.encode({"schema": codec.SCHEMA_VERSION, "type": "FeatureResult", "data": data})
+
+
+def script_json(value: object) -> Markup:
+    r"""Return JSON that can stand in a `<script>` element: nothing in it can end the element or a line.
+
+    >>> script_json("</script>")
+    Markup('"\\u003c/script\\u003e"')
+    """
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 - every character that means something to HTML has just been replaced
+
+
+def _index_rows(rows: Sequence[FeatureRow], names: Sequence[str]) -> list[dict[str, object]]:
+    hooks = {(row.key.layer, row.key.hook_name) for row in rows}
+    crowded = len({layer for layer, _ in hooks}) < len(hooks)
+    return [
+        {
+            "href": f"features/{name}.html",
+            "layer": row.key.layer,
+            "place": row.key.hook_name if crowded else str(row.key.layer),
+            "latent": row.key.latent,
+            "status": row.status,
+            "words": [visible(words) for words in row.words],
+            "score": _interval(row.score()),
+            "random": _interval(row.score("random")),
+            "lookup": _rounded(row.floor("token_lookup").value),
+            "shuffled": _rounded(row.floor("shuffled").value),
+            "false_positives": _rounded(row.false_positives.value),
+            "density": row.density,
+            "density_words": share(row.density),
+            "rules": row.n_rules,
+        }
+        for row, name in zip(rows, names, strict=True)
+    ]
+
+
+def _interval(score: Score) -> list[float | None] | None:
+    if score.value is None:
+        return None
+    return [_rounded(score.value), _rounded(score.ci_low), _rounded(score.ci_high)]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, 4)
+
+
+def _metrics(result: FeatureResult) -> list[tuple[str, list[Score]]]:
+    names = [field.name for field in fields(Scores) if field.name in _METRIC_WORDS]
+    by_source = [result.scores[source] for source in SOURCE_WORDS if source in result.scores]
+    return [(_METRIC_WORDS[name], [getattr(scores, name) for scores in by_source]) for name in names]
+
+
+def _named(results: Iterable[FeatureResult]) -> Iterator[FeaturePage]:
+    """Name each feature's files `layer-latent`, with the hook where two hooks of a layer have the same latent."""
+    taken: set[str] = set()
+    for result in results:
+        key: FeatureKey = result.key
+        name = f"{key.layer}-{key.latent}"
+        if name in taken:
+            name += "-" + re.sub(r"[^A-Za-z0-9]+", "_", key.hook_name)
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        yield FeaturePage(name, result)
+
+
+def _with_neighbours(
+    pages: Iterator[FeaturePage],
+) -> Iterator[tuple[FeaturePage | None, FeaturePage, FeaturePage | None]]:
+    before, page = None, next(pages, None)
+    while page is not None:
+        after = next(pages, None)
+        yield before, page, after
+        before, page = page, after
+
+
+def _json_safe(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {_json_safe(key): _json_safe(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_safe(inner) for inner in value]
+    return value
+
+
+def _asset(environment: Environment, name: str) -> bytes:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0].encode()

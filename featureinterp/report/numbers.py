@@ -1,0 +1,53 @@
+"""Numbers, shares, times and places on a plot as they are written."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+PLOT_FROM, PLOT_TO = -0.25, 1.0
+"""Correlations that the plots span; what lies outside is drawn at the edge."""
+
+
+def place(value: float) -> str:
+    """Return where on a plot a correlation lies, in percent of its width."""
+    share_of_width = (value - PLOT_FROM) / (PLOT_TO - PLOT_FROM)
+    return f"{100 * min(max(share_of_width, 0.0), 1.0):.1f}%"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Write a number with a real minus sign; a dash for none.
+
+    >>> number(-0.123), number(None), number(-0.001)
+    ('−0.12', '–', '0.00')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def share(value: float) -> str:
+    """Write a share as a percentage of at least two significant digits.
+
+    >>> share(0.25), share(0.0012), share(0.00000004)
+    ('25%', '0.12%', '<0.01%')
+    """
+    percent = 100 * value
+    if 0 < percent < 0.01:
+        return "<0.01%"
+    return f"{percent:.0f}%" if percent >= 10 or percent == 0 else f"{percent:.2g}%"
+
+
+def when(created: str) -> str:
+    """Write an ISO 8601 time for a reader; as it is where it is none.
+
+    >>> when("2026-02-03T12:34:56+00:00")
+    '3 February 2026, 12:34 UTC'
+    """
+    try:
+        moment = datetime.fromisoformat(created.replace("Z", "+00:00"))
+    except ValueError:
+        return created
+    zone = moment.tzname() or ""
+    return f"{moment.day} {moment:%B %Y, %H:%M} {zone}".strip()

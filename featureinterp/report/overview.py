@@ -1,0 +1,120 @@
+"""A run's features in numbers: one row for each, and means over rows with intervals, undefined ones counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from featureinterp.core import Score
+from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
+from featureinterp.report.evidence import MAIN_SOURCE, SOURCE_WORDS
+from featureinterp.stats import generator, paired_difference
+
+
+@dataclass(frozen=True)
+class FeatureRow:
+    """What a list of features shows of one: its numbers without its sentences."""
+
+    key: FeatureKey
+    status: FeatureStatus
+    words: tuple[str, ...]
+    """Its rules, or the reason why there are none."""
+    scores: Mapping[str, Score]
+    """Test correlation by complementary source."""
+    floors: Mapping[str, Mapping[str, Score]]
+    """By floor, then by complementary source."""
+    false_positives: Score
+    """Per sentence, on the source that a feature is judged by first."""
+    density: float
+    n_rules: int
+
+    @classmethod
+    def of(cls, result: FeatureResult) -> FeatureRow:
+        """Take the row out of a feature's whole result."""
+        rules = result.explanation.rules if result.explanation else ()
+        judged = result.scores.get(MAIN_SOURCE)
+        return cls(
+            key=result.key,
+            status=result.status,
+            words=tuple(rule.activates_on for rule in rules) or (result.reason,),
+            scores={source: scores.correlation for source, scores in result.scores.items()},
+            floors=result.floors,
+            false_positives=judged.false_positives_per_sentence if judged else Score.undefined(_NOT_TESTED),
+            density=result.density,
+            n_rules=len(rules),
+        )
+
+    def score(self, source: str = MAIN_SOURCE) -> Score:
+        """Return the test correlation against a complementary source."""
+        return self.scores.get(source, Score.undefined(_NOT_TESTED))
+
+    def floor(self, name: str, source: str = MAIN_SOURCE) -> Score:
+        """Return a floor's correlation against a complementary source."""
+        return self.floors.get(name, {}).get(source, Score.undefined(_NOT_TESTED))
+
+
+_NOT_TESTED = "not tested"
+
+
+@dataclass(frozen=True)
+class GroupMeans:
+    """Means over the explained features of a group, each with its interval."""
+
+    name: str
+    explanation: Score
+    token_lookup: Score
+    shuffled: Score
+    gain: Score
+    """Paired difference: explanation minus token lookup, over features that have both."""
+    n: int
+    undefined: int
+    """Explained features whose correlation is undefined; left out of the mean."""
+
+
+def means_by_source(rows: Sequence[FeatureRow]) -> list[GroupMeans]:
+    """Return the mean test correlation against each complementary source that was used, the hardest first."""
+    used = {source for row in rows for source in row.scores}
+    return [_means(words, rows, source) for source, words in SOURCE_WORDS.items() if source in used]
+
+
+def means_by_layer(rows: Sequence[FeatureRow]) -> list[GroupMeans]:
+    """Return the mean test correlation of each hook's features against the main source."""
+    hooks = dict.fromkeys((row.key.layer, row.key.hook_name) for row in rows if row.status == "explained")
+    many = len({layer for layer, _ in hooks}) < len(hooks)
+    return [
+        _means(hook if many else f"layer {layer}", [row for row in rows if row.key.hook_name == hook], MAIN_SOURCE)
+        for layer, hook in sorted(hooks)
+    ]
+
+
+def mean_score(values: Iterable[float], name: str) -> Score:
+    """Return the mean of the defined values with a bootstrap 95% interval that resamples features."""
+    numbers = list(values)
+    return difference_score(numbers, [0.0] * len(numbers), name)
+
+
+def difference_score(a: Sequence[float], b: Sequence[float], name: str) -> Score:
+    """Return the mean of a − b over features that have both, with a bootstrap 95% interval that resamples features."""
+    found = paired_difference(a, b, generator(0, "report", name), n_bootstrap=1000)
+    if found.n_pairs == 0:
+        return Score.undefined("no feature has it")
+    if found.n_pairs == 1:
+        return Score(found.mean)
+    return Score(found.mean, found.ci_low, found.ci_high)
+
+
+def _means(name: str, rows: Sequence[FeatureRow], source: str) -> GroupMeans:
+    explained = [row for row in rows if row.status == "explained" and source in row.scores]
+    values = [float(row.score(source)) for row in explained]
+    lookup = [float(row.floor("token_lookup", source)) for row in explained]
+    shuffled = [float(row.floor("shuffled", source)) for row in explained]
+    undefined = sum(row.score(source).value is None for row in explained)
+    return GroupMeans(
+        name=name,
+        explanation=mean_score(values, "explanation"),
+        token_lookup=mean_score(lookup, "token_lookup"),
+        shuffled=mean_score(shuffled, "shuffled"),
+        gain=difference_score(values, lookup, "gain"),
+        n=len(explained) - undefined,
+        undefined=undefined,
+    )

@@ -1,0 +1,179 @@
+"""Results as rich renderables: a table of features, one feature's evidence, one line for a feature just finished.
+
+All text is made visible first (`display.visible`) and added as plain text, never as markup, so no token can move the
+cursor, change colours, or write a title.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from featureinterp.core import Score, worst_first
+from featureinterp.display import visible
+from featureinterp.experiment.result import FeatureResult
+from featureinterp.report.evidence import (
+    MAIN_SOURCE,
+    SOURCE_WORDS,
+    SentenceView,
+    TokenView,
+    sentence_view,
+)
+from featureinterp.report.numbers import number, share
+from featureinterp.report.overview import FeatureRow
+
+_TRUE_STYLES = ("", *(f"#1c1e22 on {color}" for color in ("#f6d3b0", "#f2b880", "#ec9c52", "#e58530", "#dc7318")))
+_EXPECTED_STYLES = ("", *(f"#1c1e22 on {color}" for color in ("#cfe2f5", "#a8cdf0", "#80b5e8", "#5c9fdf", "#4a90d9")))
+"""One style per level 0..5: dark on a light ground is readable in light and dark terminals."""
+
+_MARKS = {"": " ", "miss": "−", "alarm": "+"}
+_FLOOR_COLUMNS = {"token_lookup": "token lookup", "shuffled": "another's words"}
+_LABEL_WIDTH = 9
+
+
+def feature_table(results: Iterable[FeatureResult]) -> Table:
+    """Return a table of features: status, score with its interval, floors, false positives and rules."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("layer", "latent"):
+        table.add_column(name, justify="right")
+    table.add_column("score (similar)", no_wrap=True)
+    for name in ("random", "lookup", "shuffled", "FP/sent."):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("explanation", ratio=1, overflow="fold")
+    for result in results:
+        row = FeatureRow.of(result)
+        words = (
+            _rules(result) if result.explanation else Text(f"{row.status}: {visible(result.reason)}", style="italic")
+        )
+        table.add_row(
+            str(row.key.layer),
+            str(row.key.latent),
+            _score(row.score()) if result.explanation else "–",
+            Text(number(row.score("random").value)),
+            Text(number(row.floor("token_lookup").value)),
+            Text(number(row.floor("shuffled").value)),
+            Text(number(row.false_positives.value)),
+            words,
+        )
+    return table
+
+
+def feature_view(result: FeatureResult, n_worst: int = 5) -> Group:
+    """Return one feature: its rules, its score beside its floors, and the sentences its explanation predicts worst."""
+    key = result.key
+    title = Text.assemble((f"Layer {key.layer}, latent {key.latent}", "bold"), ("  " + visible(key.hook_name), "dim"))
+    facts = f"active on {share(result.density)} of windows, largest activation {number(result.max_activation)}"
+    parts: list[RenderableType] = [title, Text(facts, style="dim"), Text()]
+    if result.explanation is None:
+        return Group(*parts, Text.assemble((result.status, "bold"), ": ", visible(result.reason)))
+    parts += [_rules(result), Text(), _floors_table(result), Text()]
+    worst = worst_first(result.test_sequences)[:n_worst]
+    if worst:
+        parts += [Text("What breaks this explanation", style="bold"), _legend(), Text()]
+        parts += [_Sentence(sentence_view(sequence)) for sequence in worst]
+    return Group(*parts)
+
+
+def feature_line(result: FeatureResult, done: int, total: int) -> Group:
+    """Return one line, cut at the width there is, for a feature that is just finished: the `done`-th of `total`."""
+    row = FeatureRow.of(result)
+    count = f"{done:>{len(str(total))}}/{total} "
+    name = f"{row.key.layer}/{row.key.latent:<5} "
+    line = Text.assemble((count, "dim"), (name, "bold"), no_wrap=True, overflow="ellipsis")
+    if result.explanation is None:
+        return Group(line.append(f"{row.status}: {visible(result.reason)}", style="italic"))
+    line.append_text(_score(row.score())).append(f"  lookup {number(row.floor('token_lookup').value)}  ", style="dim")
+    return Group(line.append("; ".join(visible(words) for words in row.words)))
+
+
+class _Sentence:
+    """Tokens in two aligned rows, true above expected, and a row of marks where an error is."""
+
+    def __init__(self, view: SentenceView) -> None:
+        self.view = view
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Lay the rows out in as many blocks as the width needs."""
+        width = max(options.max_width - _LABEL_WIDTH, 10)
+        for block in _blocks(self.view.tokens, width):
+            yield from _rows(block)
+        caption = [self.view.source, f"squared error {number(self.view.squared_error, 1)}", *self.view.errors]
+        yield Padding(Text(" · ".join(caption), style="dim"), (0, 0, 1, _LABEL_WIDTH))
+
+
+def _blocks(tokens: Iterable[TokenView], width: int) -> list[list[tuple[str, TokenView]]]:
+    """Break tokens into rows of at most `width` cells; a token wider than that is cut short."""
+    blocks: list[list[tuple[str, TokenView]]] = [[]]
+    used = 0
+    for token in tokens:
+        text = set_cell_size(token.lead + token.text, min(cell_len(token.lead + token.text), width))
+        if used + cell_len(text) > width and blocks[-1]:
+            blocks.append([])
+            used = 0
+        used += cell_len(text)
+        blocks[-1].append((text, token))
+    return blocks
+
+
+def _rows(block: list[tuple[str, TokenView]]) -> list[Text]:
+    true = Text.assemble(("true".ljust(_LABEL_WIDTH), "dim"), no_wrap=True)
+    expected = Text.assemble(("expected".ljust(_LABEL_WIDTH), "dim"), no_wrap=True)
+    marks = Text(" " * _LABEL_WIDTH, no_wrap=True)
+    for text, token in block:
+        true.append(text, style=_TRUE_STYLES[token.true_level])
+        expected.append(text, style=_EXPECTED_STYLES[token.expected_level])
+        marks.append((" " * len(token.lead) + _MARKS[token.mark])[: cell_len(text)].ljust(cell_len(text)))
+    return [true, expected, marks] if marks.plain.strip() else [true, expected]
+
+
+def _floors_table(result: FeatureResult) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    for name in ("tested against", "correlation"):
+        table.add_column(name, no_wrap=True)
+    for name in (*_FLOOR_COLUMNS.values(), "FP/sentence"):
+        table.add_column(name, no_wrap=True, justify="right")
+    for source, words in SOURCE_WORDS.items():
+        if source in result.scores:
+            scores = result.scores[source]
+            floors = [result.floors.get(floor, {}).get(source) for floor in _FLOOR_COLUMNS]
+            table.add_row(
+                Text(words, style="bold" if source == MAIN_SOURCE else ""),
+                _score(scores.correlation),
+                *(Text(number(floor.value) if floor else "–") for floor in floors),
+                Text(number(scores.false_positives_per_sentence.value)),
+            )
+    return table
+
+
+def _score(score: Score) -> Text:
+    if score.value is None:
+        return Text("undefined", style="italic dim")
+    text = Text(f"{number(score.value):>5}", style="bold")
+    if score.ci_low is not None and score.ci_high is not None:
+        text.append(f" [{number(score.ci_low)}, {number(score.ci_high)}]", style="not bold dim")
+    return text
+
+
+def _rules(result: FeatureResult) -> Text:
+    rules = result.explanation.rules if result.explanation else ()
+    return Text("\n").join(
+        Text.assemble((f"{rule.strength} ", "bold blue"), visible(rule.activates_on)) for rule in rules
+    )
+
+
+def _legend() -> Text:
+    return Text.assemble(
+        ("true", _TRUE_STYLES[4]),
+        " what the feature does, ",
+        ("expected", _EXPECTED_STYLES[4]),
+        " what the explanation predicts; ",
+        (_MARKS["miss"], "bold"),
+        " missed, ",
+        (_MARKS["alarm"], "bold"),
+        " false alarm; ↵ newline, ⇥ tab, ␣ space",
+    )
