@@ -1,0 +1,181 @@
+"""The data folder: everything about a corpus and a subject that explaining starts from.
+
+    folder = prepare(DataSpec(max_features=24), Path("data"))
+    record = folder.index_record("blocks.0.hook_resid_post", 7)
+
+`prepare` makes what is missing and leaves the rest; asked for more layers or latents later, it adds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featureinterp.codec import decode_index_record
+from featureinterp.dataset.build import LatentReport
+from featureinterp.dataset.layout import Layout
+from featureinterp.dataset.manifest import Manifest
+from featureinterp.dataset.spec import DataSpec
+from featureinterp.dataset.stages import Preparation, Progress
+from featureinterp.dataset.windows import Windows
+from featureinterp.errors import DataFolderError, InputError
+from featureinterp.record import SAEIndexRecord
+
+if TYPE_CHECKING:
+    from featureinterp.subject.subject import Subject
+
+STAGES = ("sae_acts", "holistic_acts", "records")
+"""What can be asked for; each brings what it needs of the stages before it."""
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """A data folder as it lies on disk, seen through the latents that were asked for."""
+
+    path: Path
+    manifest: Manifest
+    selected: Mapping[str, tuple[int, ...]]
+    """Latents by hook name, ascending, in the order of the layers."""
+
+    @classmethod
+    def open(cls, path: Path) -> DataFolder:
+        """Open a folder with every latent that is in it.
+
+        Raises:
+            DataFolderError: if it is no data folder, or damaged.
+        """
+        manifest = Manifest.load(path)
+        return cls(path, manifest, {hook: tuple(Layout(path).latent_reports(hook)) for hook in manifest.hooks})
+
+    @property
+    def hook_names(self) -> tuple[str, ...]:
+        """The hooks whose latents were asked for, in the order of their layers."""
+        return tuple(self.selected)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layer of each hook, in the order of `hook_names`."""
+        return tuple(self.manifest.hooks[hook].layer for hook in self.selected)
+
+    def hook_of(self, layer: int) -> str:
+        """Return the hook of a layer.
+
+        Raises:
+            InputError: if the folder has none.
+        """
+        for hook, own in zip(self.hook_names, self.layers, strict=True):
+            if own == layer:
+                return hook
+        raise InputError(f"layer {layer} is not in {self.path}", f"it has layers {_told(self.layers)}")
+
+    def latents(self, hook_name: str) -> tuple[int, ...]:
+        """Return the latents of a hook that were asked for: those with records, and dead and rare ones.
+
+        Raises:
+            InputError: if the hook is not in the folder.
+        """
+        if hook_name not in self.selected:
+            raise InputError(f"hook {hook_name!r} is not in {self.path}", f"it has {_told(self.hook_names)}")
+        return self.selected[hook_name]
+
+    def latent_report(self, hook_name: str) -> dict[int, LatentReport]:
+        """Return what is known of each latent of a hook that was asked for.
+
+        Raises:
+            InputError: if the hook is not in the folder.
+            DataFolderError: if its latents were not looked at yet.
+        """
+        wanted = self.latents(hook_name)
+        reports = Layout(self.path).latent_reports(hook_name)
+        missing = [latent for latent in wanted if latent not in reports]
+        if missing:
+            raise DataFolderError(f"{self.path} has no records of latents {_told(missing)} of {hook_name}", "make them")
+        return {latent: reports[latent] for latent in wanted}
+
+    def index_record(self, hook_name: str, latent: int) -> SAEIndexRecord:
+        """Return the records of one latent.
+
+        Raises:
+            InputError: if the hook or the latent does not exist, or the latent is dead or rare.
+            DataFolderError: if its records were not made, or cannot be read.
+        """
+        self.latents(hook_name)
+        n_latents = self.manifest.hooks[hook_name].n_latents
+        if not 0 <= latent < n_latents:
+            raise InputError(f"latent {latent} does not exist", f"{hook_name} has latents 0 to {n_latents - 1}")
+        layout = Layout(self.path)
+        path = layout.record(hook_name, latent)
+        try:
+            return decode_index_record(path.read_bytes(), str(path))
+        except FileNotFoundError as error:
+            report = layout.latent_reports(hook_name).get(latent)
+            if report is not None and report.status != "ok":
+                raise InputError(f"latent {latent} of {hook_name} is {report.status}: {report.reason}") from error
+            raise DataFolderError(
+                f"{self.path} has no records of latent {latent} of {hook_name}", "make them by naming the latent"
+            ) from error
+
+    def windows(self) -> Windows:
+        """Return the corpus' windows.
+
+        Raises:
+            DataFolderError: if they are missing or damaged.
+        """
+        return Windows.load(Layout(self.path).tokens)
+
+    def corpus_counts(self) -> Mapping[str, int]:
+        """Return how many documents were read, and how much was dropped for which reason (see `WindowCounts`)."""
+        return self.manifest.stages["tokens"].counts
+
+
+def prepare(
+    spec: DataSpec,
+    root: Path,
+    *,
+    stages: Collection[str] = STAGES,
+    on_progress: Progress | None = None,
+    device: str = "auto",
+    subject: Subject | None = None,
+) -> DataFolder:
+    """Make a data folder, or what is missing of it.
+
+    Args:
+        spec: what it should hold.
+        root: where it is made, as `{dataset}_{model}`.
+        stages: of `STAGES`; without `holistic_acts` records say nothing of what causes activations.
+        on_progress: told the stage, how much is done, and of how much.
+        device: a torch device, or `auto`.
+        subject: the model and its SAEs where they are open already; else they are opened.
+
+    Raises:
+        InputError: for an unknown stage, layer or latent, or windows longer than the model takes.
+        CorpusError: if the corpus is missing, empty or not text.
+        SubjectError: if the model, an SAE or the embedder cannot be loaded.
+        ActivationError: if an activation is NaN or infinite.
+        DataFolderError: if the folder was made with other settings, or is damaged.
+        StorageError: if a file cannot be written; what was there stays.
+    """
+    unknown = set(stages) - set(STAGES)
+    if unknown or not stages:
+        raise InputError(f"stages {_told(sorted(unknown))} cannot be made", f"the stages are {_told(STAGES)}")
+    if subject is None:
+        from featureinterp.subject.subject import open_subject
+
+        subject = open_subject(spec.model_name, spec.sae_name, spec.sae_id_layer_format_string, spec.layers, device)
+    folder = root / spec.folder_name
+    preparation = Preparation(spec, folder, subject, on_progress or _quiet)
+    windows = preparation.windows()
+    preparation.capture(windows)
+    if "records" in stages:
+        preparation.records(windows, preparation.embed(windows))
+    return DataFolder(folder, preparation.manifest, preparation.latents)
+
+
+def _quiet(stage: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def _told(items: Collection[object]) -> str:
+    return ", ".join(map(str, items)) or "none"

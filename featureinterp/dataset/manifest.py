@@ -1,0 +1,131 @@
+"""What a data folder was made from, and whether that is what is asked for now.
+
+`manifest.json` says for each stage which settings decide its output, those of the stages before it included. A stage's
+entry is written before its first file, so a stage that was interrupted goes on only with the same settings. A stage
+whose files were deleted is made anew with any.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import msgspec
+
+from featureinterp.codec import atomic_write, decode, encode
+from featureinterp.dataset.spec import DataSpec
+from featureinterp.errors import DataFolderError
+
+FILE_NAME = "manifest.json"
+
+Setting = str | int | bool | None
+_PACKAGES = ("featureinterp", "numpy", "torch", "transformers", "sae-lens", "sentence-transformers")
+
+
+@dataclass(frozen=True)
+class HookEntry:
+    """An SAE of the folder."""
+
+    layer: int
+    n_latents: int
+    fingerprint: str
+    """Hash of the SAE's configuration and weights."""
+
+
+@dataclass(frozen=True)
+class StageEntry:
+    """A stage that was begun: all that decides its output, and what it counted."""
+
+    settings: Mapping[str, Setting]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of `manifest.json`."""
+
+    spec: DataSpec
+    """As last asked for."""
+    versions: Mapping[str, str]
+    """Of Python and of the packages that take part, when last written."""
+    hooks: Mapping[str, HookEntry] = field(default_factory=dict)
+    """By hook name."""
+    stages: Mapping[str, StageEntry] = field(default_factory=dict)
+    """By name of the stage."""
+
+    def save(self, folder: Path) -> None:
+        """Write it below a data folder.
+
+        Raises:
+            StorageError: if it cannot be written.
+        """
+        atomic_write(folder / FILE_NAME, msgspec.json.format(encode(self), indent=1) + b"\n")
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Say whether a folder has one."""
+        return (folder / FILE_NAME).exists()
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        """Read it.
+
+        Raises:
+            DataFolderError: if the folder has none, or one that is damaged or of another version.
+        """
+        path = folder / FILE_NAME
+        try:
+            encoded = path.read_bytes()
+        except OSError as error:
+            raise DataFolderError(
+                f"{folder} is not a data folder: {FILE_NAME} cannot be read", "`featureinterp records` makes one"
+            ) from error
+        return decode(encoded, cls, str(path))
+
+    def with_stage(self, name: str, entry: StageEntry) -> Manifest:
+        """Return it with one stage's entry put in."""
+        return replace(self, stages={**self.stages, name: entry})
+
+    def check_stage(self, folder: Path, name: str, settings: Mapping[str, Setting], outputs: Path) -> None:
+        """Compare what a stage's files were made from with what is asked for.
+
+        Args:
+            folder: the data folder.
+            name: the stage.
+            settings: what is asked for.
+            outputs: the file or folder that the stage makes; where it is missing there is nothing to compare.
+
+        Raises:
+            DataFolderError: if a setting differs, or nothing says how the files were made.
+        """
+        if not outputs.exists():
+            return
+        remedy = f"choose another folder, or delete {outputs} to make it again"
+        if name not in self.stages:
+            raise DataFolderError(f"nothing in {folder / FILE_NAME} says how {outputs} was made", remedy)
+        made = self.stages[name].settings
+        differing = [key for key in settings if made.get(key) != settings[key]]
+        if differing:
+            told = ", ".join(
+                f"{key} is {_show(made.get(key))} there and {_show(settings[key])} here" for key in differing
+            )
+            raise DataFolderError(f"{outputs} was made with other settings: {told}", remedy)
+
+
+def current_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide the numbers."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # a source tree that was never installed
+            versions[package] = "unknown"
+    return versions
+
+
+def _show(value: Setting) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:20]}…"

@@ -1,0 +1,118 @@
+"""What a data folder is asked to hold: the one object that identifies it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from featureinterp.dataset.selection import SampleParams
+from featureinterp.dataset.windows import WindowParams
+from featureinterp.errors import InputError
+from featureinterp.stats import generator
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """A corpus, a subject, and how many windows of which kind each latent's records take.
+
+    `layers`, `latents` and `max_features` say how much is made; a folder can be asked for more later. Everything else
+    decides what comes out, and a folder made with other values is refused.
+    """
+
+    model_name: str = "embedded"
+    """`embedded`, a local folder, or a name on the Hugging Face hub."""
+    sae_name: str = "embedded"
+    """`embedded`, a local folder, or a SAELens release."""
+    sae_id_layer_format_string: str = ""
+    """Id of a layer's SAE in the release, with `{layer}` for the layer."""
+    dataset_name: str = "python-docs"
+    """`python-docs`, or the path of a text corpus."""
+    max_dataset_size: int = 100_000
+    """Windows at most."""
+    max_seq_length: int = 32
+    """Tokens per window, without BOS."""
+    ascii_only: bool = True
+    """Whether documents with other characters are dropped."""
+    layers: str = "all"
+    """`all`, `even`, `odd`, or numbers such as `1,2`."""
+    max_features: int | None = 50
+    """Latents per layer, chosen at random by the seed, dead ones too; None takes all."""
+    latents: Mapping[int, tuple[int, ...]] | tuple[int, ...] | None = None
+    """Latents by layer, or the same ones in every layer; takes the place of `max_features`."""
+    top_sample_n: int = 30
+    """Positives of a latent."""
+    quantile_n: int = 1000
+    """Positives come from the first of so many equal chunks of the corpus ranked by maximum activation."""
+    complementary_sample_n: int = 30
+    """Windows of each complementary source."""
+    special_n: int = 400
+    """Top active windows that the similar ones are similar to."""
+    min_documents: int = 9
+    """A latent that fires in fewer documents is reported as rare and has no records."""
+    embedder: str = "all-MiniLM-L6-v2"
+    """Sentence embedder that says what is similar."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_features is not None and self.max_features < 1:
+            raise InputError(f"max_features is {self.max_features}, at least 1 is wanted", "leave it out to take all")
+        self.window_params(prepend_bos=False)
+        self.sample_params()
+
+    def window_params(self, prepend_bos: bool) -> WindowParams:
+        """Return how the corpus is cut."""
+        return WindowParams(self.max_seq_length, self.max_dataset_size, prepend_bos, self.ascii_only)
+
+    def sample_params(self) -> SampleParams:
+        """Return how a latent's windows are chosen."""
+        names = ("top_sample_n", "quantile_n", "complementary_sample_n", "special_n", "min_documents")
+        return SampleParams(**{name: getattr(self, name) for name in names})
+
+    @property
+    def folder_name(self) -> str:
+        """`{dataset}_{model}`, with paths and hub names shortened to their last part.
+
+        >>> DataSpec(dataset_name="corpora/wiki.txt", model_name="google/gemma-2-9b").folder_name
+        'wiki_gemma-2-9b'
+        """
+        return "_".join(_last_part(name) for name in (self.dataset_name, self.model_name))
+
+    def latents_of(self, saes: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, ...]]:
+        """Return the latents that are asked for by hook name, ascending.
+
+        A random choice of more latents holds every smaller one of the same seed.
+
+        Args:
+            saes: by hook name, the layer and the number of latents.
+
+        Raises:
+            InputError: if a latent or a layer is asked for that does not exist.
+        """
+        if isinstance(self.latents, Mapping):
+            layers = [layer for layer, _ in saes.values()]
+            for layer in self.latents:
+                if layer not in layers:
+                    told = ", ".join(map(str, layers))
+                    raise InputError(f"latents of layer {layer} are asked for", f"the selected layers are {told}")
+        return {hook: self._choose(hook, layer, n) for hook, (layer, n) in saes.items()}
+
+    def _choose(self, hook_name: str, layer: int, n_latents: int) -> tuple[int, ...]:
+        if self.latents is None:
+            order = generator(self.seed, hook_name, "latents").permutation(n_latents)
+            return tuple(sorted(order[: self.max_features].tolist()))
+        asked = self.latents.get(layer, ()) if isinstance(self.latents, Mapping) else self.latents
+        for latent in asked:
+            if not 0 <= latent < n_latents:
+                raise InputError(
+                    f"latent {latent} of layer {layer} does not exist",
+                    f"the SAE on {hook_name} has latents 0 to {n_latents - 1}",
+                )
+        return tuple(sorted(set(asked)))
+
+
+def _last_part(name: str) -> str:
+    last = Path(name).resolve().name if name in (".", "..") else Path(name).name
+    stem = last.removesuffix(".txt").removesuffix(".jsonl")
+    return re.sub(r"[^\w.-]+", "-", stem) or "corpus"
