@@ -25,11 +25,12 @@ async def explain(path: Path) -> None:
     # The explainer proposes from train, revises from its errors there, and chooses on valid.
     simulator_factory = LexicalSimulatorFactory()
     explainer = TreeExplainer("lexical", simulator_factory, TreeExplainerParams(depth=2, rule_cap=5))
-    explanations, trace = await explainer.generate_explanations(train, valid)
-    print(f"{explanations[0]}\n\nbest of {len(trace)} attempts")
+    found = await explainer.generate_explanations(train, valid)
+    best = found.explanations[0]
+    print(f"{best}\n\nbest of {len(found.trace)} attempts")
 
     # The simulator says what the words predict on sentences that nobody has looked at yet.
-    scored = await simulate_and_score(simulator_factory(explanations[0]), test)
+    scored = await simulate_and_score(simulator_factory(best), test)
     print(f"correlation on {scored.scores.n_sentences} test sentences: {scored.scores.correlation}")
     print(f"false positives per silent sentence: {scored.scores.false_positives_per_sentence}")
 
