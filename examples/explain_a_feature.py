@@ -9,6 +9,7 @@ import asyncio
 from pathlib import Path
 
 from featureinterp.codec import decode_index_record
+from featureinterp.experiment.run import why_none
 from featureinterp.explainer import TreeExplainer, TreeExplainerParams
 from featureinterp.record import ComplementaryRecordSource, RecordSliceParams
 from featureinterp.scoring import simulate_and_score
@@ -26,6 +27,9 @@ async def explain(path: Path) -> None:
     simulator_factory = LexicalSimulatorFactory()
     explainer = TreeExplainer("lexical", simulator_factory, TreeExplainerParams(depth=2, rule_cap=5))
     found = await explainer.generate_explanations(train, valid)
+    if not found.explanations:
+        print(why_none(found.trace))
+        return
     best = found.explanations[0]
     print(f"{best}\n\nbest of {len(found.trace)} attempts")
 
