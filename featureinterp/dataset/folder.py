@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 STAGES = ("sae_acts", "holistic_acts", "records")
 """What can be asked for; each brings what it needs of the stages before it."""
 
+_NEEDED = {
+    "sae_acts": {"tokens", "sae_acts"},
+    "records": {"tokens", "sae_acts", "similarity_retriever", "records"},
+}
+
 
 @dataclass(frozen=True)
 class DataFolder:
@@ -165,7 +170,8 @@ def prepare(
 
         subject = open_subject(spec.model_name, spec.sae_name, spec.sae_id_layer_format_string, spec.layers, device)
     folder = root / spec.folder_name
-    preparation = Preparation(spec, folder, subject, on_progress or _quiet)
+    needed = sorted(set().union(*(_NEEDED[stage] for stage in stages)))
+    preparation = Preparation(spec, folder, subject, needed, on_progress or _quiet)
     windows = preparation.windows()
     preparation.capture(windows)
     if "records" in stages:

@@ -6,7 +6,7 @@ tokens ──▶ sae_acts ─────────────┐
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -37,12 +37,15 @@ Progress = Callable[[str, int, int], None]
 class Preparation:
     """One filling of a data folder, stage by stage; each method makes what is missing of its stage."""
 
-    def __init__(self, spec: DataSpec, folder: Path, subject: Subject, progress: Progress) -> None:
+    def __init__(
+        self, spec: DataSpec, folder: Path, subject: Subject, stages: Collection[str], progress: Progress
+    ) -> None:
         """Compare the folder with what is asked for, before anything is computed.
 
         Raises:
-            DataFolderError: if the folder was made with another SAE.
-            InputError: if a latent or layer is asked for that does not exist.
+            DataFolderError: if a stage that is needed was made with other settings or another SAE.
+            InputError: if a latent or layer is asked for that does not exist, or windows are too long.
+            CorpusError: if there is no such corpus.
         """
         self._spec = spec
         self._subject = subject
@@ -50,27 +53,19 @@ class Preparation:
         self._layout = Layout(folder)
         self.latents = spec.latents_of({hook: (sae.layer, sae.n_latents) for hook, sae in subject.saes.items()})
         """Latents asked for, by hook name."""
-        self.manifest = self._open_manifest()
-        self._token_settings: Mapping[str, Setting] = {
-            "model": subject.model.fingerprint(),
-            "corpus": corpus_fingerprint(spec.dataset_name),
-            "max_dataset_size": spec.max_dataset_size,
-            "max_seq_length": spec.max_seq_length,
-            "ascii_only": spec.ascii_only,
-            "prepend_bos": subject.prepend_bos,
-        }
+        self.manifest = self._begin(self._open_manifest(), stages)
 
     def windows(self) -> Windows:
         """Cut the corpus, or read the windows that are there."""
         path = self._layout.tokens
-        self._begin("tokens", self._token_settings, path)
         if path.exists():
             return Windows.load(path)
         documents = read_documents(self._spec.dataset_name)
         params = self._spec.window_params(self._subject.prepend_bos)
         windows, counts = cut_windows(documents, self._subject.model, params)
         check_length(self._subject, windows.tokens)
-        self.manifest = self.manifest.with_stage("tokens", StageEntry(self._token_settings, asdict(counts)))
+        entry = replace(self.manifest.stages["tokens"], counts=asdict(counts))
+        self.manifest = self.manifest.with_stage("tokens", entry)
         self.manifest.save(self._layout.folder)
         windows.save(path)
         self._progress("tokens", len(windows), len(windows))
@@ -78,7 +73,6 @@ class Preparation:
 
     def capture(self, windows: Windows) -> None:
         """Write the activations of every hook that has none yet."""
-        self._begin("sae_acts", self._token_settings, self._layout.activations)
         if all(self._layout.activations_of(hook).exists() for hook in self._subject.saes):
             return
         progress = partial(self._progress, "sae_acts")
@@ -87,7 +81,6 @@ class Preparation:
     def embed(self, windows: Windows) -> NDArray[np.float32]:
         """Embed the text of every window, float32 [windows, d], or read the embeddings that are there."""
         path = self._layout.embeddings
-        self._begin("similarity_retriever", {**self._token_settings, "embedder": self._spec.embedder}, path)
         if not path.exists():
             from featureinterp.llm.embedding import open_embedder
 
@@ -98,9 +91,6 @@ class Preparation:
 
     def records(self, windows: Windows, embeddings: NDArray[np.float32]) -> None:
         """Write the records of every latent that was not looked at yet, and what is known of it."""
-        sample = asdict(self._spec.sample_params())
-        settings = {**self._token_settings, "embedder": self._spec.embedder, "seed": self._spec.seed, **sample}
-        self._begin("records", settings, self._layout.records)
         for hook in self._subject.saes:
             self._records_of(hook, windows, embeddings)
 
@@ -158,12 +148,36 @@ class Preparation:
         strings = np.array(self._subject.model.token_strings(distinct), dtype=object)
         return tuple(tuple(row) for row in strings[where.reshape(tokens.shape)])
 
-    def _begin(self, stage: str, settings: Mapping[str, Setting], outputs: Path) -> None:
-        """Refuse a stage that was made with other settings; note its settings where it is new."""
-        self.manifest.check_stage(self._layout.folder, stage, settings, outputs)
-        if not outputs.exists():
-            self.manifest = self.manifest.with_stage(stage, StageEntry(settings))
-        self.manifest.save(self._layout.folder)
+    def _settings(self) -> dict[str, dict[str, Setting]]:
+        """Return, for each stage, all that decides its output, the stages before it included."""
+        spec, subject = self._spec, self._subject
+        tokens: dict[str, Setting] = {
+            "model": subject.model.fingerprint(),
+            "corpus": corpus_fingerprint(spec.dataset_name),
+            "max_dataset_size": spec.max_dataset_size,
+            "max_seq_length": spec.max_seq_length,
+            "ascii_only": spec.ascii_only,
+            "prepend_bos": subject.prepend_bos,
+        }
+        similarity = {**tokens, "embedder": spec.embedder}
+        records = {**similarity, "seed": spec.seed, **asdict(spec.sample_params())}
+        return {"tokens": tokens, "sae_acts": tokens, "similarity_retriever": similarity, "records": records}
+
+    def _begin(self, manifest: Manifest, stages: Collection[str]) -> Manifest:
+        """Refuse stages that were made with other settings, and note the settings of those to be made."""
+        outputs = {
+            "tokens": self._layout.tokens,
+            "sae_acts": self._layout.activations,
+            "similarity_retriever": self._layout.embeddings,
+            "records": self._layout.records,
+        }
+        for stage, settings in self._settings().items():
+            if stage in stages:
+                manifest.check_stage(self._layout.folder, stage, settings, outputs[stage])
+                if not outputs[stage].exists():
+                    manifest = manifest.with_stage(stage, StageEntry(settings))
+        manifest.save(self._layout.folder)
+        return manifest
 
     def _open_manifest(self) -> Manifest:
         """Return the folder's manifest with the SAEs asked for, or a new one; refuse SAEs that changed."""

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from featureinterp.dataset.folder import DataFolder, prepare
+from featureinterp.dataset.spec import DataSpec
+from featureinterp.errors import CorpusError, DataFolderError, InputError
+from featureinterp.record import ComplementaryRecordSource as Source
+from featureinterp.record import SAEIndexRecord, Split
+from featureinterp.subject.subject import Subject
+
+QUICK = ["sae_acts", "records"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def lists_of(record: SAEIndexRecord) -> dict[str, list[int]]:
+    lists = {"positives": record.most_act_records} | {
+        source.value: record.complementary_records(source)
+        for source in (Source.RANDOM, Source.RANDOM_NEGATIVE, Source.SIMILAR, Source.SIMILAR_NEGATIVE)
+    }
+    return {name: [one.dataset_index for one in records] for name, records in lists.items()}
+
+
+def live(folder: DataFolder) -> list[tuple[str, int]]:
+    found = [(h, n) for h in folder.hook_names for n, r in folder.latent_report(h).items() if r.status == "ok"]
+    assert len(found) >= 4
+    return found
+
+
+def test_a_record_says_what_the_model_does_on_its_windows(folder: DataFolder, two_layers: Subject):
+    windows = folder.windows()
+    assert windows.has_bos == two_layers.prepend_bos and windows.text_tokens.shape == (150, 16)
+    for hook, latent in live(folder):
+        record = folder.index_record(hook, latent)
+        assert record.id.layer_index == two_layers.saes[hook].layer and record.id.latent_index == latent
+        stream = two_layers.model.residual_stream(torch.from_numpy(windows.tokens), [hook])[hook]
+        truth = two_layers.saes[hook].encode(stream, [latent])[:, int(windows.has_bos) :, 0].numpy()
+        assert record.max_expression == pytest.approx(truth.max(), rel=1e-5)
+        for one in (*record.most_act_records, *record.random_records, *record.similar_no_act_records):
+            np.testing.assert_allclose(one.expressions, truth[one.dataset_index], rtol=1e-4, atol=1e-5)
+            assert list(one.tokens) == two_layers.model.token_strings(windows.text_tokens[one.dataset_index])
+            assert one.holistic_expressions == ()
+        assert all(one.is_active for one in record.most_act_records)
+        for silent in (*record.random_no_act_records, *record.similar_no_act_records):
+            assert truth[silent.dataset_index].max() <= 0
+
+
+def test_no_document_gives_records_to_two_splits(folder: DataFolder):
+    documents = folder.windows().documents
+    for hook, latent in live(folder):
+        record = folder.index_record(hook, latent)
+        window_of: dict[int, int] = {}
+        split_of: dict[int, int] = {}
+        for sequences in lists_of(record).values():
+            for position, sequence in enumerate(sequences):
+                document = int(documents[sequence])
+                assert window_of.setdefault(document, sequence) == sequence
+                assert split_of.setdefault(document, position % 3) == position % 3
+        assert len(record.records(Split.TEST)) >= 3
+
+
+def test_a_report_counts_what_there_is(folder: DataFolder, two_layers: Subject):
+    windows = folder.windows()
+    for hook in folder.hook_names:
+        stream = two_layers.model.residual_stream(torch.from_numpy(windows.tokens), [hook])[hook]
+        latents = folder.latents(hook)
+        truth = two_layers.saes[hook].encode(stream, latents)[:, int(windows.has_bos) :].numpy().max(axis=1)
+        for column, (latent, report) in enumerate(folder.latent_report(hook).items()):
+            fires = truth[:, column] > 0
+            assert report.latent == latent
+            assert (report.n_windows, report.density) == (fires.sum(), fires.mean())
+            assert report.n_documents == len(set(windows.documents[fires].tolist()))
+            enough = report.n_documents >= 9
+            assert report.status == ("dead" if not fires.any() else "ok" if enough else "rare")
+            if report.status == "ok":
+                sizes = {name: len(chosen) for name, chosen in lists_of(folder.index_record(hook, latent)).items()}
+                assert report.list_sizes == sizes and report.reason == ""
+            else:
+                with pytest.raises(InputError, match=f"latent {latent} of {hook} is {report.status}: it "):
+                    folder.index_record(hook, latent)
+
+
+def test_two_runs_give_the_same_bytes_and_a_third_changes_nothing(
+    folder: DataFolder, spec: DataSpec, two_layers: Subject, tmp_path: Path
+):
+    again = prepare(spec, tmp_path, stages=QUICK, subject=two_layers)
+    made = contents(again.path)
+    assert made == contents(folder.path)
+    stamps = {path: path.stat().st_mtime_ns for path in again.path.rglob("*") if path.name != "manifest.json"}
+    prepare(spec, tmp_path, stages=QUICK, subject=two_layers)
+    assert contents(again.path) == made
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("stage", ["tokens", "sae_acts", "similarity_retriever", "records of blocks.1.hook_resid_post"])
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    folder: DataFolder, spec: DataSpec, two_layers: Subject, tmp_path: Path, stage: str
+):
+    def kill(at: str, done: int, total: int) -> None:
+        if at == stage and done >= total / 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        prepare(spec, tmp_path, stages=QUICK, subject=two_layers, on_progress=kill)
+    again = prepare(spec, tmp_path, stages=QUICK, subject=two_layers)
+    assert contents(again.path) == contents(folder.path)
+
+
+def test_another_seed_chooses_other_latents_and_windows(spec: DataSpec, two_layers: Subject, folder: DataFolder):
+    assert replace(spec, seed=1).latents_of({"h": (0, 1024)}) != spec.latents_of({"h": (0, 1024)})
+    small = set(spec.latents_of({"h": (0, 1024)})["h"])
+    assert small < set(replace(spec, max_features=30).latents_of({"h": (0, 1024)})["h"])
+    assert len(replace(spec, max_features=None).latents_of({"h": (0, 1024)})["h"]) == 1024
+
+
+def test_more_latents_are_added_to_what_is_there(
+    folder: DataFolder, spec: DataSpec, two_layers: Subject, tmp_path: Path
+):
+    few = prepare(replace(spec, max_features=5), tmp_path, stages=QUICK, subject=two_layers)
+    assert all(len(few.latents(hook)) == 5 for hook in few.hook_names)
+    more = prepare(spec, tmp_path, stages=QUICK, subject=two_layers)
+    assert contents(more.path) == contents(folder.path)
+    named = prepare(replace(spec, latents={1: (3, 1, 3)}), tmp_path, stages=QUICK, subject=two_layers)
+    assert named.latents(named.hook_of(1)) == (1, 3) and named.latents(named.hook_of(0)) == ()
+    assert set(DataFolder.open(named.path).latents(named.hook_of(1))) == {1, 3, *more.latents(more.hook_of(1))}
+
+
+@pytest.fixture
+def copied(folder: DataFolder, tmp_path: Path) -> Path:
+    shutil.copytree(folder.path, tmp_path / folder.path.name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"max_seq_length": 8}, r"tokens\.safetensors was made with other settings: max_seq_length is 16 there and 8"),
+        ({"max_dataset_size": 10}, "max_dataset_size is 150 there and 10 here"),
+        ({"ascii_only": False}, "ascii_only is True there and False here"),
+        ({"embedder": "other"}, "similarity_retriever.*embedder is 'all-MiniLM-L6-v2' there and 'other' here"),
+        (
+            {"seed": 3, "special_n": 5},
+            "records was made with other settings: seed is 0 there and 3 here, special_n is 20",
+        ),
+        ({"top_sample_n": 30}, "top_sample_n is 9 there and 30 here .*choose another folder, or delete .*records"),
+    ],
+)
+def test_other_settings_are_refused_and_change_nothing(
+    copied: Path, spec: DataSpec, two_layers: Subject, changes: dict, told: str
+):
+    before = contents(copied)
+    with pytest.raises(DataFolderError, match=told):
+        prepare(replace(spec, **changes), copied, stages=QUICK, subject=two_layers)
+    assert contents(copied) == before
+
+
+def test_what_the_error_says_to_do_helps(copied: Path, spec: DataSpec, two_layers: Subject):
+    shutil.rmtree(copied / spec.folder_name / "records")
+    again = prepare(replace(spec, seed=3), copied, stages=QUICK, subject=two_layers)
+    assert again.manifest.stages["records"].settings["seed"] == 3
+    assert live(again)
+
+
+def test_another_text_under_the_same_name_is_refused(copied: Path, spec: DataSpec, two_layers: Subject, tmp_path: Path):
+    other = tmp_path / "elsewhere" / "reference.txt"
+    other.parent.mkdir()
+    other.write_text(Path(spec.dataset_name).read_text() + "\n\nmore")
+    with pytest.raises(DataFolderError, match="corpus is 'sha256 .* there and 'sha256 .* here"):
+        prepare(replace(spec, dataset_name=str(other)), copied, stages=QUICK, subject=two_layers)
+
+
+def test_another_sae_is_refused(copied: Path, spec: DataSpec, two_layers: Subject):
+    first, second = two_layers.saes
+    swapped = Subject(two_layers.model, {first: two_layers.saes[second], second: two_layers.saes[first]})
+    with pytest.raises(DataFolderError, match=f"made with another SAE on {first}"):
+        prepare(spec, copied, stages=QUICK, subject=swapped)
+
+
+def test_files_of_unknown_origin_are_refused(copied: Path, spec: DataSpec, two_layers: Subject):
+    path = copied / spec.folder_name / "manifest.json"
+    raw = msgspec.json.decode(path.read_bytes())
+    del raw["data"]["stages"]["records"]
+    path.write_bytes(msgspec.json.encode(raw))
+    with pytest.raises(DataFolderError, match="nothing in .* says how .*records was made"):
+        prepare(spec, copied, stages=QUICK, subject=two_layers)
+    path.write_bytes(b"{}")
+    with pytest.raises(DataFolderError, match=r"manifest\.json cannot be read"):
+        DataFolder.open(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"latents": (1024,)},
+            r"latent 1024 of layer 0 does not exist \(the SAE on blocks\.0\.\S+ has latents 0 to 1023",
+        ),
+        ({"latents": {1: (-1,)}}, "latent -1 of layer 1 does not exist"),
+        ({"latents": {4: (1,)}}, r"latents of layer 4 are asked for \(the selected layers are 0, 1"),
+        ({"max_seq_length": 200}, "model 'embedded' takes"),
+    ],
+)
+def test_what_does_not_exist_is_refused_before_anything_is_written(
+    spec: DataSpec, two_layers: Subject, tmp_path: Path, changes: dict, told: str
+):
+    if "latents" in changes and two_layers.saes["blocks.0.hook_resid_post"].n_latents != 1024:
+        told = told.replace("1023", r"\d+")
+    with pytest.raises(InputError, match=told):
+        prepare(replace(spec, **changes), tmp_path, stages=QUICK, subject=two_layers)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_missing_corpus_and_an_unknown_stage_are_refused(spec: DataSpec, two_layers: Subject, tmp_path: Path):
+    with pytest.raises(CorpusError, match="there is no corpus 'nowhere'"):
+        prepare(replace(spec, dataset_name="nowhere"), tmp_path, subject=two_layers)
+    with pytest.raises(InputError, match=r"stages explain cannot be made \(the stages are sae_acts"):
+        prepare(spec, tmp_path, stages=["explain"], subject=two_layers)
+
+
+def test_asking_a_folder_for_what_it_does_not_have(folder: DataFolder, spec: DataSpec):
+    hook = folder.hook_names[0]
+    with pytest.raises(InputError, match=r"latent 99999 does not exist \(.* has latents 0 to"):
+        folder.index_record(hook, 99999)
+    absent = next(n for n in range(100) if n not in folder.latents(hook))
+    with pytest.raises(DataFolderError, match=f"no records of latent {absent}"):
+        folder.index_record(hook, absent)
+    with pytest.raises(InputError, match="hook 'blocks.9' is not in"):
+        folder.latents("blocks.9")
+    with pytest.raises(InputError, match="layer 5 is not in .*layers 0, 1"):
+        folder.hook_of(5)
+    with pytest.raises(DataFolderError, match="is not a data folder"):
+        DataFolder.open(folder.path.parent)
+
+
+def test_only_the_activations_can_be_made(spec: DataSpec, two_layers: Subject, tmp_path: Path):
+    made = prepare(spec, tmp_path, stages=["sae_acts"], subject=two_layers)
+    names = {path.name for path in made.path.iterdir()}
+    assert names == {"manifest.json", "tokens.safetensors", "sae_acts"}
+    counts = made.corpus_counts()
+    assert counts["documents"] > counts["too_short"] > 0
+    with pytest.raises(DataFolderError, match="has no records of latents"):
+        made.latent_report(made.hook_names[0])
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        (DataSpec(), "python-docs_embedded"),
+        (DataSpec(dataset_name="a/b.jsonl", model_name="google/gemma-2-9b"), "b_gemma-2-9b"),
+        (DataSpec(dataset_name="a/b c/", model_name="../gpt2"), "b-c_gpt2"),
+    ],
+)
+def test_a_folder_is_named_after_its_corpus_and_model(spec: DataSpec, name: str):
+    assert spec.folder_name == name
