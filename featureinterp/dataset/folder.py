@@ -139,7 +139,7 @@ def prepare(
     spec: DataSpec,
     root: Path,
     *,
-    stages: Collection[str] = STAGES,
+    stages: Collection[str] = ("records",),
     on_progress: Progress | None = None,
     device: str = "auto",
     subject: Subject | None = None,
@@ -149,7 +149,8 @@ def prepare(
     Args:
         spec: what it should hold.
         root: where it is made, as `{dataset}_{model}`.
-        stages: of `STAGES`; without `holistic_acts` records say nothing of what causes activations.
+        stages: of `STAGES`; without `holistic_acts`, which takes a forward pass per token, records do not say what
+            causes activations.
         on_progress: told the stage, how much is done, and of how much.
         device: a torch device, or `auto`.
         subject: the model and its SAEs where they are open already; else they are opened.
