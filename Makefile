@@ -17,7 +17,8 @@ demo: setup
 	.venv/bin/featureinterp demo --features 24 --out runs/demo --seed 0
 
 test: setup
-	@bash tests/run.sh
+	@$(PYTHON) -m tests.report.chromium
+	$(PYTHON) -m pytest
 
 check: setup
 	$(PYTHON) -m ruff format --check $(CODE)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.arch.source import ROOT
 from tests.arch.test_imports import PROJECT, canonical, requirement_name
+from tests.report.chromium import find_chromium, ways_to_install
 
 MEGABYTE = 1_000_000
 PUBLISHED = ("featureinterp", "training", "scripts", "benchmarks", "examples", "tests", "docs", ".ci")
@@ -76,47 +77,29 @@ def test_set_up_without_a_python_fails_in_one_line(tmp_path: Path, python: str) 
 
 
 def script(path: Path, body: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/bash\n{body}\n")
+    path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(0o755)
     return path
 
 
-@pytest.fixture
-def bare_machine(tmp_path: Path) -> dict[str, str]:
-    """Make a project whose Python only tells how it was called, on a machine with no Chromium and no network."""
-    (tmp_path / "tests").mkdir()
-    shutil.copy(ROOT / "tests" / "run.sh", tmp_path / "tests")
-    script(
-        tmp_path / ".venv/bin/python",
-        'case "$*" in *pytest*) echo "ran: $* [$FEATUREINTERP_CHROMIUM]";; *) exit 1;; esac',
-    )
-    tools = tmp_path / "tools"
-    script(tools / "id", "echo 1000")
-    for name in ("dirname", "bash"):
-        (tools / name).symlink_to(str(shutil.which(name)))
-    return {"PATH": str(tools), "HOME": str(tmp_path)}
+def test_a_chromium_that_does_not_start_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("FEATUREINTERP_CHROMIUM", raising=False)
+    script(tmp_path / "chromium", "exit 1")
+    works = script(tmp_path / "google-chrome", "exit 0")
+    assert find_chromium() == str(works)
+    named = script(tmp_path / "mine", "exit 0")
+    monkeypatch.setenv("FEATUREINTERP_CHROMIUM", str(named))
+    assert find_chromium() == str(named)
 
 
-def run_tests(folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["/bin/bash", "tests/run.sh"], cwd=folder, env=environment, capture_output=True, text=True)
-
-
-def test_without_a_chromium_the_last_line_says_so(tmp_path: Path, bare_machine: dict[str, str]) -> None:
-    run = run_tests(tmp_path, bare_machine)
-    assert run.returncode == 0
-    assert "ran: -m pytest -m not browser []" in run.stdout
-    assert run.stdout.splitlines()[-1].startswith("The page tests were not run")
-
-
-def test_without_a_chromium_a_build_server_fails(tmp_path: Path, bare_machine: dict[str, str]) -> None:
-    assert run_tests(tmp_path, {**bare_machine, "CI": "1"}).returncode == 1
-
-
-def test_a_chromium_on_the_path_is_handed_to_the_page_tests(tmp_path: Path, bare_machine: dict[str, str]) -> None:
-    chromium = script(tmp_path / "tools" / "google-chrome", "echo Chromium 1.0")
-    run = run_tests(tmp_path, bare_machine)
-    assert run.stdout.splitlines() == [f"ran: -m pytest [{chromium}]"]
+def test_a_chromium_is_installed_the_machines_own_way_first() -> None:
+    playwrights = [[sys.executable, "-m", "playwright", "install", "chromium"]]
+    debians, last = ways_to_install(is_root=True, has_apt=True)
+    assert debians[-1][:2] == ["apt-get", "install"]
+    assert debians[-1][-1] == "chromium"
+    assert last == playwrights
+    assert ways_to_install(is_root=False, has_apt=True) == ways_to_install(True, False) == [playwrights]
 
 
 def test_no_file_names_a_folder_of_one_machine() -> None:
