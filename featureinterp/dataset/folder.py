@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from featureinterp.codec import decode_index_record
 from featureinterp.dataset.build import LatentReport
+from featureinterp.dataset.corpus import read_documents
 from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.manifest import Manifest
 from featureinterp.dataset.spec import DataSpec
@@ -166,6 +167,7 @@ def prepare(
     unknown = set(stages) - set(STAGES)
     if unknown or not stages:
         raise InputError(f"stages {_told(sorted(unknown))} cannot be made", f"the stages are {_told(STAGES)}")
+    read_documents(spec.dataset_name)  # a missing corpus is found out before a large model is loaded
     if subject is None:
         from featureinterp.subject.subject import open_subject
 
