@@ -1,7 +1,6 @@
 """Gather the training mixture: docstrings of installed scientific packages plus Python's own documentation.
 
-A document is held out when the first byte of its SHA-256 says so (1 in 64), so the split is the same on
-every machine and a document keeps its side when others come or go.
+Which documents are held out is decided by `featureinterp.subject.embedded.is_held_out`, for every mixture alike.
 """
 
 from __future__ import annotations
@@ -12,17 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from featureinterp.dataset.python_docs import docstrings, python_documentation
+from featureinterp.subject.embedded import is_held_out
+
+__all__ = ["PACKAGES", "gather", "is_held_out", "package_documents"]
 
 PACKAGES = (
     "torch transformers numpy scipy pandas sklearn sympy statsmodels skimage networkx xarray dask astropy "
     "matplotlib datasets sae_lens transformer_lens sentence_transformers"
 ).split()
 """Import names of the packages whose docstrings are read; those not installed are passed over and counted."""
-
-
-def is_held_out(text: str) -> bool:
-    """Say whether a document belongs to the held-out part (1 in 64, by its hash)."""
-    return hashlib.sha256(text.encode()).digest()[0] < 4
 
 
 def package_documents(name: str) -> Iterator[str]:

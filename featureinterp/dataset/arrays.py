@@ -1,0 +1,138 @@
+"""Arrays on disk that never have to be in memory as a whole: safetensors written and read by the slice.
+
+The files are plain safetensors and open with any reader of them. Slices are read and written with ordinary file
+access, not through a mapping, because pages of a mapping count as the process's memory.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from featureinterp.codec import atomic_path
+from featureinterp.errors import DataFolderError
+
+_DTYPE_NAMES = {"int16": "I16", "int32": "I32", "int64": "I64", "float32": "F32"}
+_DTYPES = {code: np.dtype(name) for name, code in _DTYPE_NAMES.items()}
+_REMAKE = "make the data folder again"
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """Shape and number type of one array of a file."""
+
+    shape: tuple[int, ...]
+    dtype: DTypeLike
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return self.shape[1:]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return np.dtype(self.dtype).itemsize * math.prod(self.row_shape)
+
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """A safetensors file, read by the slice."""
+
+    path: Path
+    metadata: Mapping[str, str]
+    specs: Mapping[str, ArraySpec]
+    offsets: Mapping[str, int]
+    """Byte at which each array begins in the file."""
+
+    @classmethod
+    def open(cls, path: Path) -> ArrayFile:
+        """Read the header.
+
+        Raises:
+            DataFolderError: if the file is missing, damaged or cut short.
+        """
+        try:
+            with path.open("rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                header = json.loads(file.read(length))
+            metadata = header.pop("__metadata__", {})
+            specs = {name: ArraySpec(tuple(e["shape"]), _DTYPES[e["dtype"]]) for name, e in header.items()}
+            offsets = {name: 8 + length + entry["data_offsets"][0] for name, entry in header.items()}
+            end = max((8 + length + entry["data_offsets"][1] for entry in header.values()), default=0)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataFolderError(f"{path} cannot be read as arrays: {error}", _REMAKE) from error
+        if path.stat().st_size < end:
+            raise DataFolderError(f"{path} is cut short: {path.stat().st_size} of {end} bytes", _REMAKE)
+        return cls(path, metadata, specs, offsets)
+
+    def mapped(self, name: str) -> NDArray:
+        """Return a read-only, memory-mapped view of one array."""
+        spec = self.specs[name]
+        if 0 in spec.shape:
+            return np.empty(spec.shape, spec.dtype)
+        return np.memmap(self.path, spec.dtype, "r", self.offsets[name], spec.shape)
+
+    def rows(self, name: str, start: int, stop: int) -> NDArray:
+        """Read rows `start` to `stop` of one array into memory."""
+        spec = self.specs[name]
+        count = (stop - start) * math.prod(spec.row_shape)
+        where = self.offsets[name] + start * spec.row_bytes
+        return np.fromfile(self.path, spec.dtype, count, offset=where).reshape(-1, *spec.row_shape)
+
+
+@dataclass(frozen=True)
+class ArrayWriter:
+    """A file under way whose rows can be written in any order; rows never written are 0."""
+
+    file: BinaryIO
+    specs: Mapping[str, ArraySpec]
+    offsets: Mapping[str, int]
+
+    def write(self, name: str, start: int, values: NDArray) -> None:
+        """Write `values` as the rows of one array from row `start` on."""
+        spec = self.specs[name]
+        self.file.seek(self.offsets[name] + start * spec.row_bytes)
+        self.file.write(np.ascontiguousarray(values, dtype=spec.dtype).tobytes())
+
+
+@contextmanager
+def array_writer(path: Path, specs: Mapping[str, ArraySpec], metadata: Mapping[str, str]) -> Iterator[ArrayWriter]:
+    """Write a safetensors file piece by piece; it appears at `path` whole, when the block ends well.
+
+    Raises:
+        StorageError: if it cannot be written; what was at `path` stays.
+    """
+    order = sorted(specs, key=lambda name: -np.dtype(specs[name].dtype).itemsize)  # keeps every array aligned
+    header: dict[str, object] = {"__metadata__": dict(metadata)}
+    ends = np.cumsum([0, *(specs[name].row_bytes * specs[name].shape[0] for name in order)]).tolist()
+    for name, begin, end in zip(order, ends, ends[1:], strict=False):
+        code = _DTYPE_NAMES[np.dtype(specs[name].dtype).name]
+        header[name] = {"dtype": code, "shape": list(specs[name].shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    begin = 8 + len(text)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(begin + ends[-1])
+        yield ArrayWriter(file, specs, {name: begin + end for name, end in zip(order, ends, strict=False)})
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> None:
+    """Write whole arrays as one safetensors file, all or nothing.
+
+    Raises:
+        StorageError: if it cannot be written; what was at `path` stays.
+    """
+    specs = {name: ArraySpec(array.shape, array.dtype) for name, array in arrays.items()}
+    with array_writer(path, specs, metadata) as writer:
+        for name, array in arrays.items():
+            writer.write(name, 0, array)

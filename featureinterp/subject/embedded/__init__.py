@@ -1,0 +1,38 @@
+"""The subject that ships with the package: a small language model and one SAE after each of its layers.
+
+Beside this file lie `model/` (Hugging Face format), `saes/layer_{layer}/` (SAELens format), both with 16-bit
+weights, and `card.json`, the figures they were released with. `training/` in the repository makes all three.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+EMBEDDED = "embedded"
+"""The name that stands for the shipped model and its SAEs wherever a model or SAE is asked for."""
+
+
+def model_folder() -> Path:
+    """Return the folder of the shipped language model."""
+    return Path(__file__).parent / "model"
+
+
+def sae_folder(layer: int) -> Path:
+    """Return the folder of the shipped SAE that reads the residual stream after `layer`."""
+    return Path(__file__).parent / "saes" / f"layer_{layer}"
+
+
+def card() -> dict[str, Any]:
+    """Return the figures that the shipped weights were released with."""
+    return json.loads((Path(__file__).parent / "card.json").read_text(encoding="utf-8"))
+
+
+def is_held_out(text: str) -> bool:
+    """Say whether a document was kept from training: 1 in 64, by the first byte of its SHA-256.
+
+    The side of a document does not depend on which others there are, nor on the machine.
+    """
+    return hashlib.sha256(text.encode()).digest()[0] < 4

@@ -1,0 +1,50 @@
+"""Subjects that many tests share; loading them takes seconds, so each is loaded once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+GOLDEN_DATA = Path(__file__).parent / "golden" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tiny tensors are slower on several threads."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def golden_data():
+    """Folder of reference numbers, models and SAEs."""
+    return GOLDEN_DATA
+
+
+@pytest.fixture(scope="session")
+def golden_activations(golden_data):
+    """`tokens` int32 [512, 33] with BOS, and the original's activations of latents 0..19 of `tiny_subject`."""
+    return dict(np.load(golden_data / "activations_layer1.npz"))
+
+
+@pytest.fixture(scope="session")
+def tiny_subject():
+    """GPT-2 architecture (4 layers, width 128) with random weights, and a standard SAE of 2048 latents after layer 1.
+
+    The residual stream is centred: the reference activations were computed so.
+    """
+    from featureinterp.subject.model import SubjectModel
+    from featureinterp.subject.sae import load_sae
+    from featureinterp.subject.subject import Subject
+
+    model = SubjectModel.load(str(GOLDEN_DATA / "gpt2-tiny"), device="cpu", centre_residual=True)
+    sae = load_sae(str(GOLDEN_DATA / "sae"), "layer_{layer}", 1, device="cpu")
+    return Subject(model, {sae.hook_name: sae})
+
+
+@pytest.fixture(scope="session")
+def embedded_subject():
+    """The model and SAEs that ship with the package."""
+    from featureinterp.subject.subject import open_subject
+
+    return open_subject("embedded", "embedded", device="cpu")
