@@ -285,11 +285,14 @@ def target_degree(target: Target, token: str, likeness: Likeness) -> float:
             return float(target.token_class is not None and target.token_class.contains(token))
 
 
-def match(phrase: Phrase, tokens: Sequence[str], likeness: Likeness) -> NDArray[np.float64]:
-    """Return the degree 0..1 to which the phrase holds at every token, float64 [tokens]."""
+def match(phrase: Phrase, tokens: Sequence[str], degree: Callable[[Target, str], float]) -> NDArray[np.float64]:
+    """Return the degree 0..1 to which the phrase holds at every token, float64 [tokens].
+
+    `degree` says to which degree a token is in a target: `target_degree` with its likeness given.
+    """
 
     def degrees(target: Target) -> NDArray[np.float64]:
-        return np.array([target_degree(target, token, likeness) for token in tokens], dtype=np.float64)
+        return np.array([degree(target, token) for token in tokens], dtype=np.float64)
 
     return combine(
         degrees(phrase.target),

@@ -9,16 +9,19 @@ and per quoted string that keeps chance words out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from featureinterp.core import Attempt, Feedback, Proposal, Rule, StructuredExplanation
 from featureinterp.errors import ExplanationError
 from featureinterp.explainer.evidence import Evidence
-from featureinterp.explainer.mining import MinedRule, Miner, MiningParams, expected_levels
+from featureinterp.explainer.mining import MinedRule, Miner, MiningParams
 from featureinterp.explainer.one_shot import OneShotExplainerParams
 from featureinterp.phrases import parse, render
 from featureinterp.record import ActivationRecord
 from featureinterp.simulator.lexical import EmbeddingMemory
+
+PRICE_FACTORS = (1.0, 3.0, 0.3)
+"""What the prices of words are multiplied by in the first proposals, so that they differ in length."""
 
 
 @dataclass(frozen=True)
@@ -28,28 +31,29 @@ class LexicalProposerParams:
     rule_cap: int = 5
     mining: MiningParams = field(default_factory=MiningParams)
     edits_per_revision: int = 2
-    """How many rules one revision changes at most."""
+    """How many changes of one rule a revision makes at most."""
+    alternatives: int = 3
+    """How many of the best new rules are tried in each place."""
 
 
 class LexicalProposer:
     """Proposes and revises explanations in the lexical grammar; the same records give the same proposals."""
 
-    def __init__(
-        self, params: LexicalProposerParams | None = None, embeddings: EmbeddingMemory | None = None
-    ) -> None:
+    def __init__(self, params: LexicalProposerParams | None = None, embeddings: EmbeddingMemory | None = None) -> None:
         self.params = params or LexicalProposerParams()
         self._embeddings = embeddings or EmbeddingMemory()
+        self._mined: tuple[Sequence[ActivationRecord], Miner] | None = None
 
     async def propose(self, train_records: Sequence[ActivationRecord], n: int) -> list[Proposal]:
-        """Return `n` proposals; later ones are terser or wordier than the first."""
-        evidence = Evidence(train_records, self._embeddings.likeness)
-        if not evidence.levels.any():
+        """Return `n` proposals: the best at the set prices, then at other prices, then without contexts."""
+        miner = self._miner(train_records)
+        if not miner.evidence.levels.any():
             return [Proposal(None, failure="the feature is silent on all train records")] * n
         proposals = []
         for i in range(n):
-            factor = (1.0, 0.3, 3.0)[i % 3]
-            costs = replace(self.params.mining, string_cost=self.params.mining.string_cost * factor)
-            rules = self._greedy(Miner(evidence, costs), contexts=i // 3 % 2 == 0)
+            factor = PRICE_FACTORS[i % len(PRICE_FACTORS)]
+            priced = miner if factor == 1 else Miner(miner.evidence, self.params.mining.scaled(factor))
+            rules = self._greedy(priced, contexts=i < len(PRICE_FACTORS))
             proposals.append(
                 Proposal(explanation_of(rules)) if rules else Proposal(None, failure="no rule is worth its words")
             )
@@ -57,10 +61,7 @@ class LexicalProposer:
 
     def _greedy(self, miner: Miner, *, contexts: bool) -> list[MinedRule]:
         rules: list[MinedRule] = []
-        while len(rules) < self.params.rule_cap:
-            found = miner.rules(expected_levels(miner.evidence, rules), contexts=contexts)
-            if not found:
-                break
+        while len(rules) < self.params.rule_cap and (found := miner.rules(rules, contexts=contexts)):
             rules.append(found[0])
         return rules
 
@@ -72,17 +73,14 @@ class LexicalProposer:
         if attempt.explanation is None:
             return [Proposal(None, failure="there is nothing to revise")] * n
         try:
-            rules = [MinedRule(parse(rule.activates_on), rule.strength, 0.0) for rule in attempt.explanation.rules]
+            rules = [MinedRule(parse(rule.activates_on), rule.strength) for rule in attempt.explanation.rules]
         except ExplanationError as error:
             return [Proposal(None, failure=f"not a lexical explanation: {error.problem}")] * n
-        miner = Miner(Evidence(train_records, self._embeddings.likeness), self.params.mining)
-        edits = self._edits(miner, rules)[:n]
+        miner = self._miner(train_records)
         proposals = []
-        for edited, words in edits:
-            changed, told = edited, [words]
-            for _ in range(self.params.edits_per_revision - 1):
-                if not (more := self._edits(miner, changed)):
-                    break
+        for changed, words in self._edits(miner, rules)[:n]:
+            told = [words]
+            while len(told) < self.params.edits_per_revision and (more := self._edits(miner, changed)):
                 changed, words = more[0]
                 told.append(words)
             proposals.append(Proposal(explanation_of(changed), improvement="; ".join(told)))
@@ -91,33 +89,30 @@ class LexicalProposer:
 
     def _edits(self, miner: Miner, rules: list[MinedRule]) -> list[tuple[list[MinedRule], str]]:
         """Return better rule lists one edit away, best first, each with the edit in words."""
-        now = _cost(miner, rules)
+        now = miner.cost(rules)
         edits: list[tuple[float, list[MinedRule], str]] = []
         for i in range(len(rules) + (len(rules) < self.params.rule_cap)):
             others = rules[:i] + rules[i + 1 :]
-            expected = expected_levels(miner.evidence, others)
             old = f"rule {i + 1}" if i < len(rules) else ""
             if old and others:
-                edits.append((_cost(miner, others), others, f"drop {old}"))
-            for rule in miner.rules(expected)[:3]:
+                edits.append((miner.cost(others), others, f"drop {old}"))
+            for rule in miner.rules(others)[: self.params.alternatives]:
                 edited = [*rules[:i], rule, *rules[i + 1 :]]
                 words = f"{render(rule.phrase)} ({rule.strength})"
-                told = f"change {old} to: {words}" if old else f"add: {words}"
-                edits.append((_cost(miner, edited), edited, told))
+                edits.append((miner.cost(edited), edited, f"change {old} to: {words}" if old else f"add: {words}"))
         better = sorted((edit for edit in edits if edit[0] < now - 1e-9), key=lambda edit: edit[0])
         return [(edited, f"{told}, saving {now - cost:.1f}") for cost, edited, told in better]
+
+    def _miner(self, train_records: Sequence[ActivationRecord]) -> Miner:
+        """Return the miner of these records, kept while the same ones are asked about."""
+        if self._mined is None or self._mined[0] is not train_records:
+            self._mined = train_records, Miner(Evidence(train_records, self._embeddings.likeness), self.params.mining)
+        return self._mined[1]
 
 
 def make_lexical_proposer(params: OneShotExplainerParams) -> LexicalProposer:
     """Make the lexical proposer that an explainer with these parameters uses."""
     return LexicalProposer(LexicalProposerParams(rule_cap=params.rule_cap))
-
-
-def _cost(miner: Miner, rules: Sequence[MinedRule]) -> float:
-    """Squared error of the rules' simulation plus the price of their words."""
-    error = float(((miner.evidence.levels - expected_levels(miner.evidence, rules)) ** 2).sum())
-    strings = sum(rule.phrase.n_quoted for rule in rules)
-    return error + miner.params.rule_cost * len(rules) + miner.params.string_cost * strings
 
 
 def explanation_of(rules: Sequence[MinedRule]) -> StructuredExplanation:

@@ -3,12 +3,16 @@
 A rule is a group of strings in a frame: the strings name either the token itself or the token before it, the
 frame fixes the rest of the phrase. For one frame and strength the squared error that a string saves does not
 depend on the other strings (each names other tokens), so the best group is simply the strings that save most.
+
+What is seen once may be chance. Each string therefore also pays for `prior_count` imagined places where it
+stands and the feature is silent, which is the shrinkage of a mean by so many observations of 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,59 +21,86 @@ from featureinterp.explainer.evidence import NO_TOKEN, Evidence
 from featureinterp.phrases import MAX_QUOTED, Phrase, Target, TargetKind, TokenClass
 from featureinterp.record import MAX_LEVEL
 
+_STRENGTHS = np.arange(1, MAX_LEVEL + 1)
+_ANY = Target(TargetKind.ANY)
+_CLASSES = tuple(Target(TargetKind.CLASS, token_class=known) for known in TokenClass)
+
 
 @dataclass(frozen=True)
 class MiningParams:
     """What a rule must save to be worth its words; errors are squared levels, summed over train tokens."""
 
-    string_cost: float = 2.0
-    """Squared error that each quoted string must save."""
+    prior_count: float = 0.5
+    """Imagined silent places of each string."""
+    string_cost: float = 1.0
+    """Squared error that each quoted string must save besides."""
     rule_cost: float = 6.0
     """Squared error that each rule must save besides."""
     n_contexts: int = 8
     """How many single tokens are tried as a context."""
 
+    def scaled(self, factor: float) -> MiningParams:
+        """Return the same knobs with all prices multiplied."""
+        prior, string, rule = (factor * price for price in (self.prior_count, self.string_cost, self.rule_cost))
+        return replace(self, prior_count=prior, string_cost=string, rule_cost=rule)
+
+    def price(self, phrase: Phrase, strength: int) -> float:
+        """Return the squared error that the phrase at this strength must save."""
+        open_strings = max(1, len(phrase.target.strings))
+        return self.rule_cost + self.string_cost * phrase.n_quoted + self.prior_count * strength**2 * open_strings
+
 
 @dataclass(frozen=True)
 class MinedRule:
-    """A phrase with its strength and the squared error that it saves, costs already taken off."""
+    """A phrase with its strength."""
 
     phrase: Phrase
     strength: int
-    saving: float
 
 
 @dataclass(frozen=True)
-class Axis:
-    """A partition of tokens by what a quoted string can name: themselves, their word, their ending."""
+class _Axis:
+    """A partition of the vocabulary by what a quoted string can name: a token, its word, its ending."""
 
     kind: TargetKind
     names: tuple[str, ...]
     number: NDArray[np.int64]
-    """Group number of each token of the vocabulary, NO_TOKEN for those that have no such name; int64 [strings + 1]."""
+    """Name of each token of the vocabulary, NO_TOKEN for those without; int64 [strings + 1]."""
 
     @classmethod
-    def of(cls, evidence: Evidence, kind: TargetKind, length: int = 0) -> Axis:
-        """Partition the vocabulary; `length` is that of endings and beginnings."""
+    def of(cls, evidence: Evidence, kind: TargetKind) -> _Axis:
         names: dict[str, int] = {}
         number = np.full(len(evidence.strings) + 1, NO_TOKEN, dtype=np.int64)
         for i, token in enumerate(evidence.strings):
-            if (name := _name(token, kind, length)) is not None:
+            if name := _name(token, kind):
                 number[i] = names.setdefault(name, len(names))
         return cls(kind, tuple(names), number)
 
 
-def _name(token: str, kind: TargetKind, length: int) -> str | None:
+def _name(token: str, kind: TargetKind) -> str:
     word = token.strip().lower()
     if kind is TargetKind.TOKENS:
         return token
     if kind is TargetKind.WORDS:
-        return word or None
-    if not (word.isalpha() and word.isascii() and len(word) > length):
-        return None
-    if kind is TargetKind.ENDING:
-        return word[-length:] if token.lower().endswith(word) else None
-    return word[:length]
+        return word
+    return word[-3:] if token.lower().endswith(word) and word.isalpha() and word.isascii() and len(word) > 3 else ""
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """An axis in a frame: what is looked for, where, and what each place is called."""
+
+    frame: Phrase
+    names_target: bool
+    axis: _Axis
+    places: NDArray[np.int64]
+    """Flat positions in the evidence inside the frame whose token has a name."""
+    names: NDArray[np.int64]
+    """Number of the name at each place."""
+
+    def phrase(self, chosen: Sequence[int]) -> Phrase:
+        target = Target(self.axis.kind, tuple(self.axis.names[i] for i in chosen))
+        return replace(self.frame, target=target) if self.names_target else replace(self.frame, after=target)
 
 
 class Miner:
@@ -78,30 +109,92 @@ class Miner:
     def __init__(self, evidence: Evidence, params: MiningParams | None = None) -> None:
         self.evidence = evidence
         self.params = params or MiningParams()
-        self.axes = (
-            Axis.of(evidence, TargetKind.TOKENS),
-            Axis.of(evidence, TargetKind.WORDS),
-            Axis.of(evidence, TargetKind.ENDING, 2),
-            Axis.of(evidence, TargetKind.ENDING, 3),
-            Axis.of(evidence, TargetKind.STARTING, 3),
-        )
-        self._frames = {target: tuple(self._target_frames(target)) for target in (True, False)}
+        self._found: dict[frozenset[MinedRule], list[MinedRule]] = {}
 
-    def _target_frames(self, names_target: bool) -> Iterator[Phrase]:
-        """Yield frames whose open place is the target (or the token before), most useful tokens first."""
-        any_token = Target(TargetKind.ANY)
-        evidence, n = self.evidence, self.params.n_contexts
-        classes = [Target(TargetKind.CLASS, token_class=known) for known in TokenClass]
-        yield Phrase(any_token)
-        if not names_target:
-            for target in (*self._heaviest(evidence.ids, n), *classes):
-                yield Phrase(target)
-            return
-        for before in (*self._heaviest(evidence.before, n), *classes):
-            yield Phrase(any_token, after=before)
-            yield Phrase(any_token, not_after=before)
+    def rules(self, others: Sequence[MinedRule], *, contexts: bool = True) -> list[MinedRule]:
+        """Return the best rules to join to `others`, the one that leaves the least cost first.
+
+        Without `contexts` only rules about the token itself are considered. Rules that are not worth their
+        price are left out.
+        """
+        key = frozenset(others)
+        if key not in self._found:
+            self._found[key] = self._search(others)
+        return [rule for rule in self._found[key] if contexts or not _has_context(rule.phrase)]
+
+    def cost(self, rules: Sequence[MinedRule]) -> float:
+        """Squared error of the rules' simulation plus the price of their words."""
+        error = ((self.evidence.levels - expected_levels(self.evidence, rules)) ** 2).sum()
+        return float(error) + sum(self.params.price(rule.phrase, rule.strength) for rule in rules)
+
+    def _search(self, others: Sequence[MinedRule]) -> list[MinedRule]:
+        expected, levels = expected_levels(self.evidence, others), self.evidence.levels
+        raised = np.maximum(expected, _STRENGTHS[:, None, None])
+        saved = ((levels - expected) ** 2 - (levels - raised) ** 2).reshape(MAX_LEVEL, -1)
+        found: list[tuple[float, MinedRule]] = []
+        for phrase, places in self._whole_phrases:
+            prices = np.array([self.params.price(phrase, strength) for strength in _STRENGTHS])
+            savings = saved[:, places].sum(axis=1) - prices
+            best = int(savings.argmax())
+            found.append((float(savings[best]), MinedRule(phrase, best + 1)))
+        for slot in self._slots:
+            found += self._best_group(slot, saved)
+        worth = [(saving, rule) for saving, rule in found if saving > 0]
+        return [rule for _, rule in sorted(worth, key=lambda pair: -pair[0])]
+
+    def _best_group(self, slot: _Slot, saved: NDArray[np.float64]) -> list[tuple[float, MinedRule]]:
+        """Return the best group of names at its best strength, if there is one."""
+        n = len(slot.axis.names)
+        rows = (slot.names + n * np.arange(MAX_LEVEL)[:, None]).ravel()
+        by_name = np.bincount(rows, saved[:, slot.places].ravel(), MAX_LEVEL * n).reshape(MAX_LEVEL, n)
+        by_name -= self.params.string_cost + self.params.prior_count * _STRENGTHS[:, None] ** 2
+        room = min(n, MAX_QUOTED - slot.frame.n_quoted)
+        best = np.argsort(-by_name, axis=1, kind="stable")[:, :room]
+        gains = np.clip(np.take_along_axis(by_name, best, axis=1), 0.0, None)
+        totals = gains.sum(axis=1) - self.params.rule_cost - self.params.string_cost * slot.frame.n_quoted
+        row = int(totals.argmax())
+        chosen = best[row][gains[row] > 0]
+        if not len(chosen):
+            return []
+        return [(float(totals[row]), MinedRule(slot.phrase(chosen.tolist()), row + 1))]
+
+    @cached_property
+    def _whole_phrases(self) -> list[tuple[Phrase, NDArray[np.int64]]]:
+        """Phrases that need no quoted target, with the flat positions where they hold."""
+        phrases = [Phrase(target) for target in _CLASSES]
+        phrases += [Phrase(_ANY, after=target) for target in _CLASSES]
+        phrases += [Phrase(one, after=other) for one in _CLASSES for other in _CLASSES]
+        return [(phrase, self._places(phrase)) for phrase in phrases]
+
+    @cached_property
+    def _slots(self) -> list[_Slot]:
+        evidence = self.evidence
+        axes = [_Axis.of(evidence, kind) for kind in (TargetKind.TOKENS, TargetKind.WORDS, TargetKind.ENDING)]
+        slots = []
+        for names_target, frame in self._frames():
+            places = self._places(frame)
+            tokens = (evidence.ids if names_target else evidence.before).ravel()[places]
+            for axis in axes:
+                named = axis.number[tokens] != NO_TOKEN
+                if named.any():
+                    slots.append(_Slot(frame, names_target, axis, places[named], axis.number[tokens][named]))
+        return slots
+
+    def _places(self, phrase: Phrase) -> NDArray[np.int64]:
+        return np.flatnonzero(self.evidence.phrase_degrees(phrase) * self.evidence.is_token)
+
+    def _frames(self) -> Iterator[tuple[bool, Phrase]]:
+        """Yield frames, each with whether its open place is the target (else the token before)."""
+        n = self.params.n_contexts
+        yield True, Phrase(_ANY)
+        for before in (*self._heaviest(self.evidence.before, n), *_CLASSES):
+            yield True, Phrase(_ANY, after=before)
+        for before in _CLASSES:
+            yield True, Phrase(_ANY, not_after=before)
         for earlier in self._heaviest_earlier(n):
-            yield Phrase(any_token, earlier=earlier)
+            yield True, Phrase(_ANY, earlier=earlier)
+        for target in (_ANY, *self._heaviest(self.evidence.ids, n), *_CLASSES):
+            yield False, Phrase(target)
 
     def _heaviest(self, ids: NDArray[np.int64], n: int) -> list[Target]:
         """Single tokens at whose places (or behind which) the feature acts most in sum."""
@@ -109,77 +202,19 @@ class Miner:
         return [self.evidence.tokens_target([i]) for i in np.argsort(-mass, kind="stable")[:n] if mass[i] > 0]
 
     def _heaviest_earlier(self, n: int) -> list[Target]:
-        """Single tokens that stand before active tokens more often than before silent ones."""
+        """Single tokens behind which, anywhere, the feature acts most above its mean."""
         evidence = self.evidence
+        excess = (evidence.levels - evidence.levels.sum() / max(1, evidence.is_token.sum())) * evidence.is_token
+        behind = np.cumsum(excess[:, ::-1], axis=1)[:, ::-1] - excess
         lift = np.zeros(len(evidence.strings))
-        mean = evidence.levels.sum() / max(1, evidence.is_token.sum())
-        for ids, levels, is_token in zip(evidence.ids, evidence.levels, evidence.is_token, strict=True):
-            behind = np.cumsum((levels - mean * is_token)[::-1])[::-1]
+        for ids, after in zip(evidence.ids, behind, strict=True):
             present, first = np.unique(ids, return_index=True)
-            inside = (present >= 0) & (first + 1 < len(ids))
-            lift[present[inside]] += behind[first[inside] + 1]
-        best = np.argsort(-lift, kind="stable")[:n]
-        return [evidence.tokens_target([i]) for i in best if lift[i] > 0]
+            lift[present[present >= 0]] += after[first[present >= 0]]
+        return [evidence.tokens_target([i]) for i in np.argsort(-lift, kind="stable")[:n] if lift[i] > 0]
 
-    def rules(self, expected: NDArray[np.float64], *, contexts: bool = True) -> list[MinedRule]:
-        """Return the best rule of every frame and axis, most saving first, given what is expected already.
 
-        `expected` holds the levels 0..5 of the other rules, float64 [windows, tokens]. Without `contexts`
-        only rules about the token itself are returned.
-        """
-        found: list[MinedRule] = []
-        frames = [(True, frame) for frame in self._frames[True][: None if contexts else 1]]
-        frames += [(False, frame) for frame in self._frames[False]] if contexts else []
-        frames_of_class = (Phrase(Target(TargetKind.CLASS, token_class=known)) for known in TokenClass)
-        for frame in (*frames_of_class, *(frame for _, frame in frames if frame != Phrase(Target(TargetKind.ANY)))):
-            found += self.priced(frame, expected)
-        for names_target, frame in frames:
-            inside = self.evidence.phrase_degrees(frame) > 0
-            savings = self._savings(expected, inside)
-            for axis in self.axes:
-                if rule := self._best_group(axis, names_target, frame, savings):
-                    found.append(rule)
-        return sorted(found, key=lambda rule: -rule.saving)
-
-    def _savings(self, expected: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Squared error saved at each token by strengths 1..5, float64 [5, windows, tokens]; 0 outside."""
-        levels = self.evidence.levels
-        strengths = np.arange(1, MAX_LEVEL + 1)[:, None, None]
-        raised = np.maximum(expected, strengths)
-        return ((levels - expected) ** 2 - (levels - raised) ** 2) * inside
-
-    def priced(self, phrase: Phrase, expected: NDArray[np.float64]) -> list[MinedRule]:
-        """Return the phrase with its best strength, or nothing when it does not save its cost."""
-        degrees = self.evidence.phrase_degrees(phrase)
-        levels = self.evidence.levels
-        strengths = np.arange(1, MAX_LEVEL + 1)
-        cost = self.params.rule_cost + self.params.string_cost * phrase.n_quoted
-        saved = [
-            float(((levels - expected) ** 2 - (levels - np.maximum(expected, s * degrees)) ** 2).sum())
-            for s in strengths
-        ]
-        best = int(np.argmax(saved))
-        saving = saved[best] - cost
-        return [MinedRule(phrase, int(strengths[best]), saving)] if saving > 0 else []
-
-    def _best_group(
-        self, axis: Axis, names_target: bool, frame: Phrase, savings: NDArray[np.float64]
-    ) -> MinedRule | None:
-        groups = axis.number[self.evidence.ids if names_target else self.evidence.before]
-        named = groups >= 0
-        room = MAX_QUOTED - frame.n_quoted
-        best: MinedRule | None = None
-        for strength in range(1, MAX_LEVEL + 1):
-            by_name = np.bincount(groups[named], savings[strength - 1][named], len(axis.names))
-            by_name = by_name - self.params.string_cost
-            chosen = [i for i in np.argsort(-by_name, kind="stable")[:room] if by_name[i] > 0]
-            cost = self.params.rule_cost + self.params.string_cost * frame.n_quoted
-            saving = float(by_name[chosen].sum()) - cost
-            if chosen and saving > (best.saving if best else 0.0):
-                target = Target(axis.kind, tuple(axis.names[i] for i in chosen))
-                phrase = replace(frame, target=target) if names_target else replace(frame, after=target)
-                best = MinedRule(phrase, strength, saving)
-        return best
+def _has_context(phrase: Phrase) -> bool:
+    return not (phrase.after is phrase.not_after is phrase.earlier is None)
 
 
 def expected_levels(evidence: Evidence, rules: Sequence[MinedRule]) -> NDArray[np.float64]:

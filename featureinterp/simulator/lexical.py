@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from featureinterp.core import StructuredExplanation
 from featureinterp.errors import ExplanationError
-from featureinterp.phrases import Phrase, match, parse, read_words
+from featureinterp.phrases import Phrase, Target, match, parse, read_words, target_degree
 from featureinterp.protocols import TextEmbedder
 from featureinterp.record import MAX_LEVEL
 from featureinterp.simulator.rules import RuleMemory, RuleSimulator
@@ -74,6 +74,7 @@ class LexicalSimulatorFactory:
     def __init__(self, embeddings: EmbeddingMemory | None = None) -> None:
         self.embeddings = embeddings or EmbeddingMemory()
         self.memory = RuleMemory(self._expected_levels)
+        self._degrees: dict[tuple[Target, str], float] = {}
 
     def __call__(self, explanation: StructuredExplanation) -> RuleSimulator:
         """Make the simulator of one explanation."""
@@ -86,5 +87,10 @@ class LexicalSimulatorFactory:
             phrases = read_words(words)
         if not phrases:
             return MAX_LEVEL * self.embeddings.text_degrees(words, tokens)
-        degrees = [match(phrase, tokens, self.embeddings.likeness) for phrase in phrases]
-        return MAX_LEVEL * np.max(degrees, axis=0)
+        return MAX_LEVEL * np.max([match(phrase, tokens, self._degree) for phrase in phrases], axis=0)
+
+    def _degree(self, target: Target, token: str) -> float:
+        key = (target, token)
+        if key not in self._degrees:
+            self._degrees[key] = target_degree(target, token, self.embeddings.likeness)
+        return self._degrees[key]

@@ -3,11 +3,25 @@
 import pytest
 
 from featureinterp.errors import ExplanationError
-from featureinterp.phrases import Phrase, Target, TargetKind, TokenClass, match, parse, read_words, render
+from featureinterp.phrases import (
+    Phrase,
+    Target,
+    TargetKind,
+    TokenClass,
+    match,
+    parse,
+    read_words,
+    render,
+    target_degree,
+)
 
 
 def never(token, others):
     raise AssertionError("likeness was asked for")
+
+
+def exactly(target, token):
+    return target_degree(target, token, never)
 
 
 def tokens_target(*strings):
@@ -33,7 +47,7 @@ def tokens_target(*strings):
 )
 def test_matching(words, matched):
     tokens = ["an", " raise", " error", "\n", " 42", " error", " Error"]
-    degrees = match(parse(words), tokens, never)
+    degrees = match(parse(words), tokens, exactly)
     assert [i for i, degree in enumerate(degrees) if degree] == matched
 
 
@@ -67,7 +81,12 @@ def test_likeness_grades_a_match():
     def likeness(token, strings):
         return {" cat": 0.25, " dog": 1.0}.get(token, 0.0)
 
-    assert match(parse("words like ' dog'"), [" cat", " dog", " tax"], likeness).tolist() == [0.25, 1.0, 0.0]
+    phrase = parse("words like ' dog'")
+    assert match(phrase, [" cat", " dog", " tax"], lambda *asked: target_degree(*asked, likeness)).tolist() == [
+        0.25,
+        1.0,
+        0.0,
+    ]
 
 
 def test_words_say_what_they_mean():

@@ -9,14 +9,18 @@ import pytest
 from featureinterp.core import Attempt, Feedback, Proposal, Rule, StructuredExplanation
 from featureinterp.explainer.evidence import Evidence
 from featureinterp.explainer.lexical import LexicalProposer, LexicalProposerParams
-from featureinterp.explainer.mining import Miner, MiningParams, expected_levels
-from featureinterp.phrases import MAX_QUOTED, match, parse
+from featureinterp.explainer.mining import Miner, MiningParams
+from featureinterp.phrases import MAX_QUOTED, match, parse, target_degree
 from featureinterp.record import ActivationRecord
 from featureinterp.simulator import LexicalSimulatorFactory
 
 
 def never(token, strings):
     raise AssertionError("likeness was asked for")
+
+
+def exactly(target, token):
+    return target_degree(target, token, never)
 
 
 def squared_error(explanation, records):
@@ -42,7 +46,7 @@ def test_evidence_agrees_with_matching_one_window_at_a_time(train):
     for words in ("the token ' error' right after ' the'", "numbers", "any token with ' of', '.' before"):
         degrees = evidence.phrase_degrees(parse(words))
         for row, record in enumerate(ragged):
-            wanted = match(parse(words), record.tokens, never)
+            wanted = match(parse(words), record.tokens, exactly)
             assert degrees[row, : len(record.tokens)].tolist() == wanted.tolist()
             assert not degrees[row, len(record.tokens) :][evidence.ids[row, len(record.tokens) :] >= 0].any()
 
@@ -54,28 +58,27 @@ def test_padding_is_never_expected_to_act():
     assert evidence.phrase_degrees(parse("any token")).tolist() == [[1, 0, 0], [1, 1, 1]]
 
 
-def test_the_first_rule_saves_what_it_says(train):
-    miner = Miner(Evidence(train, never), MiningParams())
-    nothing = np.zeros_like(miner.evidence.levels)
-    best = miner.rules(nothing)[0]
-    before = (miner.evidence.levels**2).sum()
-    after = ((miner.evidence.levels - expected_levels(miner.evidence, [best])) ** 2).sum()
-    cost = miner.params.rule_cost + miner.params.string_cost * best.phrase.n_quoted
-    assert best.saving == pytest.approx(before - after - cost)
+def test_the_first_rules_leave_the_least_cost(train):
+    miner = Miner(Evidence(train, never))
+    costs = [miner.cost([rule]) for rule in miner.rules([])]
+    assert costs[0] < miner.cost([])
+    assert costs == pytest.approx(sorted(costs))
 
 
-def test_the_best_single_token_rule_is_the_best_by_brute_force(train):
-    miner = Miner(Evidence(train, never), MiningParams())
-    nothing = np.zeros_like(miner.evidence.levels)
-    found = [r for r in miner.rules(nothing, contexts=False) if r.phrase.target.kind == "tokens"]
+def test_the_best_group_of_tokens_is_the_best_by_brute_force(train):
+    miner = Miner(Evidence(train, never), MiningParams(string_cost=1.5, prior_count=0.25))
     levels = miner.evidence.levels
-    for rule in found:
+    best = {}
+    for strength in range(1, 6):
         saved = {}
         for token in miner.evidence.strings:
             here = np.array([[t == token for t in record.tokens] for record in train])
-            saved[token] = ((levels**2 - (levels - rule.strength) ** 2) * here).sum() - miner.params.string_cost
-        wanted = sorted((t for t in saved if saved[t] > 0), key=lambda t: -saved[t])[:MAX_QUOTED]
-        assert set(rule.phrase.target.strings) == set(wanted)
+            saved[token] = ((levels**2 - (levels - strength) ** 2) * here).sum() - 1.5 - 0.25 * strength**2
+        chosen = sorted((t for t in saved if saved[t] > 0), key=lambda t: -saved[t])[:MAX_QUOTED]
+        best[strength] = (sum(saved[t] for t in chosen), set(chosen))
+    strength = max(best, key=lambda s: best[s][0])
+    [rule] = [r for r in miner.rules([], contexts=False) if r.phrase.target.kind == "tokens"]
+    assert (rule.strength, set(rule.phrase.target.strings)) == (strength, best[strength][1])
 
 
 def test_it_finds_the_feature_that_is_there(train):
