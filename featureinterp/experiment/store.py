@@ -73,13 +73,13 @@ class RunStore:
         return store
 
     @classmethod
-    def create(cls, run: Path, configuration: Mapping[str, object], command: str = "") -> RunStore:
+    def create(cls, run: Path, configuration: Mapping[str, object], about: Mapping[str, str] | None = None) -> RunStore:
         """Open the run in folder `run`, or begin it where there is none.
 
         Args:
             run: the run's folder, made if missing.
             configuration: all that decides the results, as JSON values; kept in the file.
-            command: the command line that makes the run, kept where it begins.
+            about: what else is worth knowing, such as the `command`; kept where the run begins, compared with nothing.
 
         Raises:
             DataFolderError: as `open`, and if the run was made with another configuration.
@@ -93,7 +93,7 @@ class RunStore:
         store = cls(_connect(path), path)
         try:
             if store._is_empty():
-                store._initialise(configuration, command)
+                store._initialise(configuration, about or {})
             store._check_schema()
             store._check_configuration(configuration)
         except (DataFolderError, StorageError):
@@ -114,7 +114,7 @@ class RunStore:
         self._connection.close()
 
     def about(self) -> dict[str, str]:
-        """Return what the run says of itself: its `configuration` as JSON with its hash, `command`, `created`."""
+        """Return what the run says of itself: its `configuration` as JSON with its hash, `created`, and the rest."""
         with self._errors():
             return dict(self._connection.execute("SELECT name, value FROM about").fetchall())
 
@@ -196,12 +196,12 @@ class RunStore:
         with self._errors():
             return self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
 
-    def _initialise(self, configuration: Mapping[str, object], command: str) -> None:
+    def _initialise(self, configuration: Mapping[str, object], about: Mapping[str, str]) -> None:
         text = canonical_json(configuration)
         rows = {
+            **about,
             "configuration": text,
             "configuration_hash": configuration_hash(configuration),
-            "command": command,
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
         with self._errors(), self._connection:

@@ -10,20 +10,22 @@ from featureinterp.experiment.result import RunSummary
 from featureinterp.experiment.store import RunStore
 
 WAITING = "waiting"
+_OWN_PLACE = ("command", "configuration", "configuration_hash", "created")
 
 
 def run_summary(store: RunStore) -> RunSummary:
     """Tell what decides the run's results, and count its features by what became of them."""
     about = store.about()
+    names = {name: value for name, value in about.items() if name not in _OWN_PLACE}
     finished = store.finished()
     counts: Counter[str] = Counter(finished.values())
     if waiting := len(store.asked() - finished.keys()):
         counts[WAITING] = waiting
     return RunSummary(
         title=store.path.resolve().parent.name,
-        command=about["command"],
+        command=about.get("command", ""),
         created=about["created"],
-        settings=dict(_in_words(json.loads(about["configuration"]))),
+        settings=dict(_in_words({**names, **json.loads(about["configuration"])})),
         finished=not waiting,
         counts=dict(sorted(counts.items())),
     )

@@ -136,7 +136,7 @@ def shuffled_partner(key: FeatureKey, latents: Sequence[int], seed: int) -> int:
 
 
 def choose_features(
-    latents: Mapping[str, Sequence[int]], layer_of: Callable[[str], int], n: int, seed: int
+    latents: Mapping[str, Sequence[int]], layer_of: Callable[[str], int], n: int | None, seed: int
 ) -> tuple[FeatureKey, ...]:
     """Sample features evenly over hooks, in an order that takes each hook in turn.
 
@@ -145,7 +145,7 @@ def choose_features(
     Args:
         latents: the latents to choose from, by hook name.
         layer_of: gives the layer of a hook.
-        n: how many features in all.
+        n: how many features in all; None for every latent.
         seed: decides the sample.
     """
     ordered = sorted(latents, key=lambda hook: (layer_of(hook), hook))

@@ -1,0 +1,5 @@
+"""`python -m featureinterp.cli` is `featureinterp`."""
+
+from featureinterp.cli import main
+
+main()

@@ -1,0 +1,159 @@
+"""Commands that make something: `records`, `explain`, and `demo`, which is both and the page.
+
+Each goes on where an earlier call stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from featureinterp.cli import options
+from featureinterp.cli.group import app
+from featureinterp.cli.options import Explainer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from featureinterp.dataset.folder import DataFolder
+    from featureinterp.experiment.explain import FeatureChoice, RunSpec
+    from featureinterp.experiment.result import FeatureResult
+
+
+@app.command()
+def demo(
+    features: Annotated[int, typer.Option(min=1, help="Features in all, sampled evenly over the layers.")] = 24,
+    out: options.RunOut = Path("runs/demo"),
+    layers: options.Layers = "all",
+    seed: options.Seed = 0,
+    data: Annotated[Path | None, typer.Option(help="Where data folders are made; OUT/data unless given.")] = None,
+    model_name: options.ModelName = "embedded",
+    sae_name: options.SaeName = "embedded",
+    sae_id_layer_format_string: options.SaeId = "",
+    dataset_name: options.DatasetName = "python-docs",
+    max_dataset_size: options.MaxDatasetSize = 3000,
+    max_seq_length: options.MaxSeqLength = 32,
+    device: options.Device = "auto",
+    explainer: options.ExplainerName = Explainer.TREE,
+    rule_cap: options.RuleCap = 5,
+    depth: options.Depth = 3,
+    width: options.Width = 3,
+) -> None:
+    """The main job: records, explanations and the page to look at; on the embedded model unless told otherwise."""
+    from rich.console import Console
+
+    from featureinterp.cli.look import write_pages
+    from featureinterp.cli.progress import Stages, quiet_libraries
+    from featureinterp.dataset.spec import DataSpec
+    from featureinterp.experiment.explain import FeatureChoice, RunSpec
+    from featureinterp.experiment.methods import MethodSpec
+    from featureinterp.experiment.presets import demo_folder
+    from featureinterp.subject.subject import open_subject
+
+    spec = RunSpec(MethodSpec(explainer.value, rule_cap=rule_cap, depth=depth, width=width), seed=seed)
+    choice = FeatureChoice(layers, features=features)
+    console = Console()
+    quiet_libraries()
+    subject = open_subject(model_name, sae_name, sae_id_layer_format_string, layers, device)
+    names = (model_name, sae_name, sae_id_layer_format_string, dataset_name)
+    base = DataSpec(*names, max_dataset_size, max_seq_length, layers=layers, seed=seed)
+    with Stages(console) as stages:
+        folder = demo_folder(base, data or out / "data", features, subject, stages)
+    _explain(console, folder, out, choice, spec)
+    typer.echo(f"The page: {write_pages(out, out / 'report')}")
+
+
+@app.command()
+def records(
+    out: Annotated[Path, typer.Option(help="Where the data folder {dataset}_{model} is made.")] = Path("data"),
+    layers: options.Layers = "all",
+    max_features: Annotated[
+        int, typer.Option(min=0, help="Latents of every layer, sampled by the seed, dead ones too; 0 takes all.")
+    ] = 50,
+    latents: options.Latents = "",
+    seed: options.Seed = 0,
+    model_name: options.ModelName = "embedded",
+    sae_name: options.SaeName = "embedded",
+    sae_id_layer_format_string: options.SaeId = "",
+    dataset_name: options.DatasetName = "python-docs",
+    max_dataset_size: options.MaxDatasetSize = 100_000,
+    max_seq_length: options.MaxSeqLength = 32,
+    top_sample_n: Annotated[int, typer.Option(help="Sentences that a latent fires on, over all splits.")] = 90,
+    quantile_n: Annotated[int, typer.Option(help="They are of the first of so many chunks of the ranking.")] = 1000,
+    complementary_sample_n: Annotated[int, typer.Option(help="Sentences of each other source, over all splits.")] = 90,
+    special_n: Annotated[int, typer.Option(help="Top active sentences that similar ones are similar to.")] = 400,
+    write_sae_acts: Annotated[bool, typer.Option("--write-sae-acts", help="Make the activations.")] = False,
+    write_holistic_acts: Annotated[bool, typer.Option("--write-holistic-acts", help="And what causes them.")] = False,
+    write_records: Annotated[bool, typer.Option("--write-records", help="Make the records.")] = False,
+    device: options.Device = "auto",
+) -> None:
+    """Make a data folder: windows, activations, records of each latent.
+
+    Without a --write option all but the holistic activations are made, which take a forward pass per token.
+    """
+    from rich.console import Console
+
+    from featureinterp.cli.progress import Stages, quiet_libraries
+    from featureinterp.dataset.folder import STAGES, prepare
+    from featureinterp.dataset.spec import DataSpec
+
+    names = (model_name, sae_name, sae_id_layer_format_string, dataset_name)
+    spec = DataSpec(*names, max_dataset_size, max_seq_length, layers=layers, seed=seed)
+    spec = replace(spec, max_features=max_features or None, latents=options.numbers(latents, "latents"))
+    spec = replace(spec, top_sample_n=top_sample_n, complementary_sample_n=complementary_sample_n)
+    spec = replace(spec, quantile_n=quantile_n, special_n=special_n)
+    asked = zip(STAGES, (write_sae_acts, write_holistic_acts, write_records), strict=True)
+    named = [stage for stage, wanted in asked if wanted]
+    quiet_libraries()
+    with Stages(Console()) as stages:
+        folder = prepare(spec, out, stages=named or ("sae_acts", "records"), on_progress=stages, device=device)
+    typer.echo(f"The data folder: {folder.path}")
+
+
+@app.command()
+def explain(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data folder, such as data/python-docs_embedded.")],
+    out: options.RunOut = Path("runs/explain"),
+    layers: options.Layers = "all",
+    features: Annotated[
+        int,
+        typer.Option(min=0, help="So many that can be explained, sampled evenly over the layers; 0 for every latent."),
+    ] = 0,
+    latents: options.Latents = "",
+    seed: options.Seed = 0,
+    positives: Annotated[int, typer.Option(help="Sentences per split that the feature fires on, at most.")] = 30,
+    negatives: Annotated[int, typer.Option(help="Sentences per split of each other source, at most.")] = 30,
+    explainer: options.ExplainerName = Explainer.TREE,
+    rule_cap: options.RuleCap = 5,
+    depth: options.Depth = 3,
+    width: options.Width = 3,
+) -> None:
+    """Explain features from their records and test the explanations: one row per feature in RUN/run.sqlite."""
+    from rich.console import Console
+
+    from featureinterp.dataset.folder import DataFolder
+    from featureinterp.experiment.explain import FeatureChoice, RunSpec
+    from featureinterp.experiment.methods import MethodSpec
+    from featureinterp.experiment.run import FeatureRunParams
+
+    method = MethodSpec(explainer.value, rule_cap=rule_cap, depth=depth, width=width)
+    spec = RunSpec(method, FeatureRunParams(positives, negatives), seed)
+    choice = FeatureChoice(layers, options.numbers(latents, "latents"), features or None)
+    _explain(Console(), DataFolder.open(data), out, choice, spec)
+    typer.echo(f"The run: {out}; look at it with `featureinterp results {out}` or `featureinterp report {out}`")
+
+
+def _explain(console: Console, folder: DataFolder, out: Path, choice: FeatureChoice, spec: RunSpec) -> None:
+    """Explain features into a run and print a line for each that is finished."""
+    from featureinterp.cli.progress import quiet_libraries
+    from featureinterp.experiment.explain import explain_folder
+    from featureinterp.report.terminal import feature_line
+
+    def tell(result: FeatureResult, done: int, total: int) -> None:
+        console.print(feature_line(result, done, total))
+
+    quiet_libraries()
+    explain_folder(folder, out, choice, spec, options.command_line(), tell)

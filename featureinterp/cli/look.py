@@ -1,0 +1,93 @@
+"""Commands that look: at a run that is finished or still growing, and at the installation."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from featureinterp.cli.group import app
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/demo.")]
+
+
+class Format(str, Enum):
+    """How `results` prints."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    TABLE = "table"
+
+
+@app.command()
+def results(
+    run: RunFolder,
+    format_: Annotated[Format, typer.Option("--format", help="A table to read, CSV, or one JSON object per line.")] = (
+        Format.TABLE
+    ),
+) -> None:
+    """Print one object per finished feature, in the order of layer and latent."""
+    from featureinterp.experiment.rows import csv_lines, json_lines
+    from featureinterp.experiment.store import RunStore
+
+    with RunStore.open(run) as store:
+        if format_ is Format.TABLE:
+            from rich.console import Console
+
+            from featureinterp.report.terminal import feature_table
+
+            Console().print(feature_table(store.results()))
+            return
+        lines = json_lines if format_ is Format.JSONL else csv_lines
+        for line in lines(store.results()):
+            typer.echo(line)
+
+
+@app.command()
+def show(
+    run: RunFolder,
+    layer: Annotated[int, typer.Argument(metavar="LAYER", help="Layer of the feature.")],
+    latent: Annotated[int, typer.Argument(metavar="LATENT", help="Index of the feature in its SAE.")],
+) -> None:
+    """Show one feature: its rules, its scores beside their floors, and sentences token by token."""
+    from rich.console import Console
+
+    from featureinterp.experiment.store import RunStore
+    from featureinterp.report.terminal import feature_view
+
+    with RunStore.open(run) as store:
+        Console().print(feature_view(store.find(layer, latent)))
+
+
+@app.command()
+def report(
+    run: RunFolder,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; RUN/report unless given.")] = None,
+) -> None:
+    """Write a run as a page that any browser opens from disk."""
+    typer.echo(f"The page: {write_pages(run, out or run / 'report')}")
+
+
+@app.command()
+def doctor() -> None:
+    """Print versions, the device, and the measured figures of the embedded model and its SAEs."""
+    from featureinterp.experiment.doctor import diagnosis
+
+    typer.echo(diagnosis())
+
+
+def write_pages(run: Path, out: Path) -> Path:
+    """Write the report of a run and return where its first page is.
+
+    Raises:
+        DataFolderError: if there is no run.
+        StorageError: if a file cannot be written.
+    """
+    from featureinterp.experiment.store import RunStore
+    from featureinterp.experiment.summary import run_summary
+    from featureinterp.report.html import write_report
+
+    with RunStore.open(run) as store:
+        return write_report(store.results(), run_summary(store), out).resolve()

@@ -1,0 +1,66 @@
+"""Progress on the terminal: a bar per long stage with rate and time left, and a line per finished feature."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Task as RichTask
+from rich.text import Text
+
+STAGE_WORDS = {
+    "tokens": "cutting the corpus into windows",
+    "sae_acts": "activations of all latents",
+    "similarity_retriever": "sentence embeddings",
+    "holistic_acts": "holistic activations",
+}
+
+
+class _Rate(TextColumn):
+    """Items per second."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: RichTask) -> Text:
+        """Show the rate of the last seconds, or of the whole."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.0f}/s" if speed else "", style="dim")
+
+
+class Stages:
+    """Bars for the stages of a preparation; calling it with (stage, done, total) moves the stage's bar."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Stages:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Say that `done` of `total` of a stage are done."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(STAGE_WORDS.get(stage, stage), total=total)
+        self._progress.update(self._tasks[stage], completed=done, total=total)
+
+
+def quiet_libraries() -> None:
+    """Turn off the bars that libraries draw while they load weights; ours say what is going on."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

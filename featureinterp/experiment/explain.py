@@ -1,0 +1,141 @@
+"""A run over a data folder: which of its latents, by which method, into which store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from featureinterp.dataset.folder import DataFolder
+from featureinterp.errors import DataFolderError, InputError
+from featureinterp.experiment.methods import MethodSpec, method_maker
+from featureinterp.experiment.result import FeatureKey, FeatureResult
+from featureinterp.experiment.run import FeatureRunParams
+from featureinterp.experiment.store import RunStore
+from featureinterp.experiment.sweep import LatentStatus, SweepParams, choose_features, sweep
+from featureinterp.record import SAEIndexRecord
+from featureinterp.subject.names import layer_of, select_layers
+
+OnResult = Callable[[FeatureResult, int, int], None]
+"""Told each result as it is finished, how many are finished, and of how many."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """All that decides a run's results, besides the data folder."""
+
+    method: MethodSpec = field(default_factory=MethodSpec)
+    records: FeatureRunParams = field(default_factory=FeatureRunParams)
+    seed: int = 0
+
+    def configuration(self, data: Mapping[str, object]) -> dict[str, object]:
+        """Return it as JSON values, together with the settings of the data folder's records."""
+        sources = [source.value for source in self.records.train_sources]
+        return {
+            "data": dict(data),
+            "method": asdict(self.method),
+            "records": {**asdict(self.records), "train_sources": sources},
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class FeatureChoice:
+    """Which of a data folder's latents a run explains."""
+
+    layers: str = "all"
+    """`all`, `even`, `odd`, or numbers such as `1,2`."""
+    latents: tuple[int, ...] | None = None
+    """These of every chosen layer, dead and rare ones too; None for all that the folder holds."""
+    features: int | None = None
+    """Only so many, and only such as can be explained: sampled evenly over the layers by the run's seed."""
+
+    def keys(self, folder: DataFolder, seed: int) -> tuple[FeatureKey, ...]:
+        """Return the chosen features, each layer in turn.
+
+        Raises:
+            InputError: if a layer or latent is asked for that the folder does not hold.
+        """
+        latents = {hook: self._latents_of(folder, hook) for hook in self._hooks(folder)}
+        return choose_features(latents, layer_of, self.features, seed)
+
+    def _hooks(self, folder: DataFolder) -> list[str]:
+        chosen = select_layers(self.layers, max(folder.layers, default=-1) + 1)
+        if self.layers.strip().lower() in ("all", "even", "odd"):
+            chosen = tuple(layer for layer in chosen if layer in folder.layers)
+        return [folder.hook_of(layer) for layer in chosen]
+
+    def _latents_of(self, folder: DataFolder, hook: str) -> tuple[int, ...]:
+        reports = folder.latent_report(hook)
+        unknown = [latent for latent in self.latents or () if latent not in reports]
+        if unknown:
+            raise InputError(
+                f"{folder.path} has no records of latent {unknown[0]} of {hook}, but of {len(reports)} others",
+                "`featureinterp records --latents` makes them",
+            )
+        wanted = reports.keys() if self.latents is None else self.latents
+        return tuple(latent for latent in wanted if self.features is None or reports[latent].status == "ok")
+
+
+class FolderSource:
+    """A data folder as a sweep's source of evidence."""
+
+    def __init__(self, folder: DataFolder) -> None:
+        self._folder = folder
+        self._reports = {hook: folder.latent_report(hook) for hook in folder.hook_names}
+
+    def status(self, key: FeatureKey) -> LatentStatus:
+        """Say whether the latent can be explained."""
+        report = self._reports[key.hook_name][key.latent]
+        status = None if report.status == "ok" else report.status
+        return LatentStatus(status, report.reason, report.density, report.max_activation)
+
+    def record(self, key: FeatureKey) -> SAEIndexRecord:
+        """Return all evidence about a latent that can be explained."""
+        return self._folder.index_record(key.hook_name, key.latent)
+
+
+def explain_folder(
+    folder: DataFolder, run: Path, choice: FeatureChoice, spec: RunSpec, command: str, on_result: OnResult
+) -> None:
+    """Explain features of a data folder into a run, or go on with one.
+
+    Args:
+        folder: the records.
+        run: the run's folder, made if missing.
+        choice: which features.
+        spec: how.
+        command: the command line to keep with a run that begins.
+        on_result: called with every feature that is finished now; those finished earlier only count.
+
+    Raises:
+        DataFolderError: if the run was made with other settings.
+        InputError: if features are asked for that the folder does not hold.
+        StorageError: if the run cannot be written; what is finished stays.
+    """
+    keys = choice.keys(folder, spec.seed)
+    with RunStore.create(run, spec.configuration(_settings(folder)), _about(folder, command)) as store:
+        done = len(store.finished().keys() & set(keys))
+
+        def count(result: FeatureResult) -> None:
+            nonlocal done
+            done += 1
+            on_result(result, done, len(keys))
+
+        params = SweepParams(spec.records, spec.seed)
+        asyncio.run(sweep(keys, FolderSource(folder), store, method_maker(spec.method), params, count))
+
+
+def _settings(folder: DataFolder) -> Mapping[str, object]:
+    """Return all that decided a data folder's records."""
+    if "records" not in folder.manifest.stages:
+        raise DataFolderError(f"{folder.path} has no records yet", "`featureinterp records` makes them")
+    return folder.manifest.stages["records"].settings
+
+
+def _about(folder: DataFolder, command: str) -> dict[str, str]:
+    """Return names and versions: worth knowing, but the fingerprints among the settings decide."""
+    spec, versions = folder.manifest.spec, folder.manifest.versions
+    names = {"model": spec.model_name, "SAE": spec.sae_name, "corpus": spec.dataset_name}
+    return {"command": command, **names, "versions": ", ".join(f"{name} {number}" for name, number in versions.items())}
