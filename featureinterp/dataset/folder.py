@@ -30,11 +30,6 @@ if TYPE_CHECKING:
 STAGES = ("sae_acts", "holistic_acts", "records")
 """What can be asked for; each brings what it needs of the stages before it."""
 
-_NEEDED = {
-    "sae_acts": {"tokens", "sae_acts"},
-    "records": {"tokens", "sae_acts", "similarity_retriever", "records"},
-}
-
 
 @dataclass(frozen=True)
 class DataFolder:
@@ -131,6 +126,12 @@ class DataFolder:
         """
         return Windows.load(Layout(self.path).tokens)
 
+    @property
+    def has_holistic(self) -> bool:
+        """Whether the records say what causes the activations."""
+        made = self.manifest.stages.get("records")
+        return made is not None and made.settings.get("holistic") is True
+
     def corpus_counts(self) -> Mapping[str, int]:
         """Return how many documents were read, and how much was dropped for which reason (see `WindowCounts`)."""
         return self.manifest.stages["tokens"].counts
@@ -173,12 +174,15 @@ def prepare(
 
         subject = open_subject(spec.model_name, spec.sae_name, spec.sae_id_layer_format_string, spec.layers, device)
     folder = root / spec.folder_name
-    needed = sorted(set().union(*(_NEEDED[stage] for stage in stages)))
-    preparation = Preparation(spec, folder, subject, needed, on_progress or _quiet)
+    preparation = Preparation(spec, folder, subject, stages, on_progress or _quiet)
     windows = preparation.windows()
     preparation.capture(windows)
-    if "records" in stages:
-        preparation.records(windows, preparation.embed(windows))
+    if "similarity_retriever" in preparation.stages and not preparation.is_complete():
+        embeddings = preparation.embed(windows)
+        if "holistic_acts" in preparation.stages:
+            preparation.holistic(windows, embeddings)
+        if "records" in preparation.stages:
+            preparation.records(windows, embeddings)
     return DataFolder(folder, preparation.manifest, preparation.latents)
 
 

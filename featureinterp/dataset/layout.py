@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featureinterp.codec import decode
+from featureinterp.dataset.attribution import holistic_path
 from featureinterp.dataset.build import LatentReport
 from featureinterp.dataset.capture import activations_path
 
@@ -37,6 +38,15 @@ class Layout:
     def activations_of(self, hook_name: str) -> Path:
         """Return the path of one hook's activations."""
         return activations_path(self.folder, hook_name)
+
+    @property
+    def holistic(self) -> Path:
+        """Folder of the holistic activations, a file per hook."""
+        return self.folder / "holistic_acts"
+
+    def holistic_of(self, hook_name: str) -> Path:
+        """Return the path of one hook's holistic activations."""
+        return holistic_path(self.folder, hook_name)
 
     @property
     def embeddings(self) -> Path:

@@ -6,7 +6,7 @@ tokens ──▶ sae_acts ─────────────┐
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -15,19 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.codec import atomic_write, encode, encode_index_record
-from featureinterp.dataset.activations import SparseActivations
-from featureinterp.dataset.build import LatentEvidence, LatentReport, index_record, list_sizes, report_latent
+from featureinterp.dataset.activations import HolisticActivations, SparseActivations
+from featureinterp.dataset.attribution import capture_holistic
 from featureinterp.dataset.capture import capture_activations, check_length
 from featureinterp.dataset.corpus import corpus_fingerprint, read_documents
 from featureinterp.dataset.layout import LatentTable, Layout
 from featureinterp.dataset.manifest import HookEntry, Manifest, Setting, StageEntry, current_versions
-from featureinterp.dataset.retrieval import load_embeddings, rank_corpus, save_embeddings, top_sequences
-from featureinterp.dataset.selection import Selection, select_windows
+from featureinterp.dataset.records import HookData, Plan, texts_of
+from featureinterp.dataset.retrieval import load_embeddings, save_embeddings
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.windows import Windows, cut_windows
 from featureinterp.errors import DataFolderError
-from featureinterp.record import SAEIndexId
-from featureinterp.stats import generator
 from featureinterp.subject.subject import Subject
 
 Progress = Callable[[str, int, int], None]
@@ -44,7 +42,7 @@ class Preparation:
 
         Raises:
             DataFolderError: if a stage that is needed was made with other settings or another SAE.
-            InputError: if a latent or layer is asked for that does not exist, or windows are too long.
+            InputError: if a latent or layer is asked for that does not exist.
             CorpusError: if there is no such corpus.
         """
         self._spec = spec
@@ -53,7 +51,10 @@ class Preparation:
         self._layout = Layout(folder)
         self.latents = spec.latents_of({hook: (sae.layer, sae.n_latents) for hook, sae in subject.saes.items()})
         """Latents asked for, by hook name."""
-        self.manifest = self._begin(self._open_manifest(), stages)
+        manifest = self._open_manifest()
+        self.stages = self._needed(manifest, stages)
+        """Stages that are made."""
+        self.manifest = self._begin(manifest)
 
     def windows(self) -> Windows:
         """Cut the corpus, or read the windows that are there."""
@@ -73,10 +74,9 @@ class Preparation:
 
     def capture(self, windows: Windows) -> None:
         """Write the activations of every hook that has none yet."""
-        if all(self._layout.activations_of(hook).exists() for hook in self._subject.saes):
-            return
-        progress = partial(self._progress, "sae_acts")
-        capture_activations(self._subject, windows.tokens, windows.has_bos, self._layout.folder, progress=progress)
+        if not all(self._layout.activations_of(hook).exists() for hook in self._subject.saes):
+            told = partial(self._progress, "sae_acts")
+            capture_activations(self._subject, windows.tokens, windows.has_bos, self._layout.folder, progress=told)
 
     def embed(self, windows: Windows) -> NDArray[np.float32]:
         """Embed the text of every window, float32 [windows, d], or read the embeddings that are there."""
@@ -85,70 +85,68 @@ class Preparation:
             from featureinterp.llm.embedding import open_embedder
 
             embedder = open_embedder(self._spec.embedder)
-            texts = ["".join(tokens) for tokens in self._texts(windows.text_tokens)]
+            texts = ["".join(tokens) for tokens in texts_of(windows.text_tokens, self._subject.model.token_strings)]
             save_embeddings(path, embedder.embed(texts, partial(self._progress, "similarity_retriever")))
         return load_embeddings(path)
+
+    def holistic(self, windows: Windows, embeddings: NDArray[np.float32]) -> None:
+        """Measure what causes the activations, on the windows of all latents asked for now or earlier."""
+        wanted: dict[str, dict[int, tuple[int, ...]]] = {}
+        for hook in self._subject.saes:
+            data = self._hook_data(hook, windows, embeddings)
+            latents = sorted({*self.latents[hook], *self._layout.latent_reports(hook)})
+            plans = {latent: data.plan(latent, self._spec) for latent in latents}
+            wanted[hook] = {n: plan.selection.sequences for n, plan in plans.items() if plan.selection is not None}
+        told = partial(self._progress, "holistic_acts")
+        capture_holistic(self._subject, windows.tokens, windows.has_bos, wanted, self._layout.folder, told)
 
     def records(self, windows: Windows, embeddings: NDArray[np.float32]) -> None:
         """Write the records of every latent that was not looked at yet, and what is known of it."""
         for hook in self._subject.saes:
-            self._records_of(hook, windows, embeddings)
+            reports = self._layout.latent_reports(hook)
+            missing = [latent for latent in self.latents[hook] if latent not in reports]
+            if missing:
+                data = self._hook_data(hook, windows, embeddings)
+                for done, latent in enumerate(missing, start=1):
+                    plan = data.plan(latent, self._spec)
+                    self._write_record(data, latent, plan)
+                    reports[latent] = plan.report
+                    self._progress(f"records of {hook}", done, len(missing))
+                table = LatentTable(tuple(reports[latent] for latent in sorted(reports)))
+                atomic_write(self._layout.latents(hook), encode(table))
 
-    def _records_of(self, hook_name: str, windows: Windows, embeddings: NDArray[np.float32]) -> None:
-        reports = self._layout.latent_reports(hook_name)
-        missing = [latent for latent in self.latents[hook_name] if latent not in reports]
-        if not missing:
+    def is_complete(self) -> bool:
+        """Say whether there is a record or a reason for every latent asked for, and nothing else is missing."""
+        hooks = self._subject.saes
+        looked_at = all(set(self.latents[hook]) <= set(self._layout.latent_reports(hook)) for hook in hooks)
+        measured = "holistic_acts" not in self.stages or all(self._layout.holistic_of(h).exists() for h in hooks)
+        return looked_at and measured
+
+    def _write_record(self, data: HookData, latent: int, plan: Plan) -> None:
+        if plan.selection is None:
             return
+        measured = "holistic_acts" in self.stages
+        holistic = HolisticActivations.open(self._layout.holistic_of(data.hook_name)) if measured else None
+        encoded = encode_index_record(data.record(latent, plan.selection, holistic))
+        atomic_write(self._layout.record(data.hook_name, latent), encoded)
+
+    def _hook_data(self, hook_name: str, windows: Windows, embeddings: NDArray[np.float32]) -> HookData:
         activations = SparseActivations.open(self._layout.activations_of(hook_name))
-        layer = self._subject.saes[hook_name].layer
-        for done, latent in enumerate(missing, start=1):
-            reports[latent], selection = self._plan(activations, windows, embeddings, hook_name, latent)
-            if selection is not None:
-                evidence = self._evidence(activations, windows, latent, selection)
-                record = index_record(SAEIndexId(layer, latent), selection, evidence)
-                atomic_write(self._layout.record(hook_name, latent), encode_index_record(record))
-            self._progress(f"records of {hook_name}", done, len(missing))
-        table = LatentTable(tuple(reports[latent] for latent in sorted(reports)))
-        atomic_write(self._layout.latents(hook_name), encode(table))
+        layer, strings = self._subject.saes[hook_name].layer, self._subject.model.token_strings
+        return HookData(hook_name, layer, windows, embeddings, activations, strings)
 
-    def _plan(
-        self,
-        activations: SparseActivations,
-        windows: Windows,
-        embeddings: NDArray[np.float32],
-        hook_name: str,
-        latent: int,
-    ) -> tuple[LatentReport, Selection | None]:
-        """Report on a latent and, if it fires often enough, choose the windows of its records."""
-        params = self._spec.sample_params()
-        active, maxima = activations.latent(latent).sequence_maxima()
-        report = report_latent(latent, active, maxima, windows.documents, params.min_documents)
-        if report.status != "ok":
-            return report, None
-        similar = rank_corpus(embeddings, top_sequences(active, maxima, params.special_n))
-        random = partial(generator, self._spec.seed, hook_name, latent)
-        selection = select_windows(active, maxima, similar, windows.documents, params, random)
-        return replace(report, list_sizes=list_sizes(selection)), selection
+    def _needed(self, manifest: Manifest, stages: Collection[str]) -> frozenset[str]:
+        """Return the stages that are made: those needed for what is asked, and what records there already say."""
+        needed = {"tokens", "sae_acts", *stages}
+        if {"holistic_acts", "records"} & needed:
+            needed.add("similarity_retriever")
+        if "records" in needed:
+            made = manifest.stages.get("records") if self._layout.records.exists() else None
+            if self._layout.holistic.exists() if made is None else made.settings.get("holistic"):
+                needed.add("holistic_acts")
+        return frozenset(needed)
 
-    def _evidence(
-        self, activations: SparseActivations, windows: Windows, latent: int, selection: Selection
-    ) -> LatentEvidence:
-        sequences = selection.sequences
-        return LatentEvidence(
-            sequences=sequences,
-            texts=self._texts(windows.text_tokens[list(sequences)]),
-            expressions=activations.dense(latent, sequences),
-            holistic_expressions=None,
-            max_expression=activations.max_activation(latent),
-        )
-
-    def _texts(self, tokens: NDArray[np.int32]) -> tuple[tuple[str, ...], ...]:
-        """Return the strings of [windows, T] tokens; each distinct token is looked up once."""
-        distinct, where = np.unique(tokens, return_inverse=True)
-        strings = np.array(self._subject.model.token_strings(distinct), dtype=object)
-        return tuple(tuple(row) for row in strings[where.reshape(tokens.shape)])
-
-    def _settings(self) -> dict[str, dict[str, Setting]]:
+    def _settings(self) -> Mapping[str, dict[str, Setting]]:
         """Return, for each stage, all that decides its output, the stages before it included."""
         spec, subject = self._spec, self._subject
         tokens: dict[str, Setting] = {
@@ -160,19 +158,26 @@ class Preparation:
             "prepend_bos": subject.prepend_bos,
         }
         similarity = {**tokens, "embedder": spec.embedder}
-        records = {**similarity, "seed": spec.seed, **asdict(spec.sample_params())}
-        return {"tokens": tokens, "sae_acts": tokens, "similarity_retriever": similarity, "records": records}
+        chosen = {**similarity, "seed": spec.seed, **asdict(spec.sample_params())}
+        return {
+            "tokens": tokens,
+            "sae_acts": tokens,
+            "similarity_retriever": similarity,
+            "holistic_acts": chosen,
+            "records": {**chosen, "holistic": "holistic_acts" in self.stages},
+        }
 
-    def _begin(self, manifest: Manifest, stages: Collection[str]) -> Manifest:
+    def _begin(self, manifest: Manifest) -> Manifest:
         """Refuse stages that were made with other settings, and note the settings of those to be made."""
         outputs = {
             "tokens": self._layout.tokens,
             "sae_acts": self._layout.activations,
             "similarity_retriever": self._layout.embeddings,
+            "holistic_acts": self._layout.holistic,
             "records": self._layout.records,
         }
         for stage, settings in self._settings().items():
-            if stage in stages:
+            if stage in self.stages:
                 manifest.check_stage(self._layout.folder, stage, settings, outputs[stage])
                 if not outputs[stage].exists():
                     manifest = manifest.with_stage(stage, StageEntry(settings))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from featureinterp.dataset.folder import DataFolder, prepare
+from featureinterp.dataset.selection import PLACING_ORDER
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import CorpusError, DataFolderError, InputError
 from featureinterp.record import ComplementaryRecordSource as Source
@@ -266,3 +267,51 @@ def test_only_the_activations_can_be_made(spec: DataSpec, two_layers: Subject, t
 )
 def test_a_folder_is_named_after_its_corpus_and_model(spec: DataSpec, name: str):
     assert spec.folder_name == name
+
+
+def deletion_by_hand(subject: Subject, hook: str, latent: int, tokens: np.ndarray, first: int) -> np.ndarray:
+    """Holistic activations of one window by their definition: one plain forward pass per deleted token."""
+
+    def activations(row: np.ndarray) -> np.ndarray:
+        stream = subject.model.residual_stream(torch.from_numpy(row[None]), [hook])[hook]
+        return subject.saes[hook].encode(stream, [latent])[0, first:, 0].numpy().astype(np.float64)
+
+    clean, n = activations(tokens), len(tokens) - first
+    made = np.zeros(n)
+    for t in range(n):
+        without = np.insert(activations(np.delete(tokens, first + t)), t, 0.0)
+        made[t] = sum(clean[u] - without[u] for u in range(n) if u != t) / (n - 1)
+    return made
+
+
+def test_holistic_activations_are_in_the_records(spec: DataSpec, two_layers: Subject, tmp_path: Path):
+    few = replace(spec, max_dataset_size=60, max_features=3, top_sample_n=3, complementary_sample_n=3, min_documents=3)
+    stages = ["holistic_acts", "records"]
+
+    def kill(at: str, done: int, total: int) -> None:
+        if at == "holistic_acts" and done >= total / 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        prepare(few, tmp_path / "a", stages=stages, subject=two_layers, on_progress=kill)
+    folder = prepare(few, tmp_path / "a", stages=stages, subject=two_layers)
+    assert folder.has_holistic
+    windows = folder.windows()
+    hook, latent = next((h, n) for h in folder.hook_names for n, r in folder.latent_report(h).items() if not r.reason)
+    record = folder.index_record(hook, latent)
+    for one in record.most_act_records[:2]:
+        by_hand = deletion_by_hand(two_layers, hook, latent, windows.tokens[one.dataset_index], int(windows.has_bos))
+        np.testing.assert_allclose(one.holistic_expressions, by_hand, atol=1e-4)
+        assert one.holistic_expressions[-1] == 0
+    held = [*record.most_act_records, *(r for source in PLACING_ORDER for r in record.complementary_records(source))]
+    assert record.max_holistic_expression == max(0.0, *(max(one.holistic_expressions) for one in held))
+    undisturbed = prepare(few, tmp_path / "b", stages=stages, subject=two_layers)
+    assert contents(undisturbed.path) == contents(folder.path)
+    more = prepare(replace(few, max_features=4), tmp_path / "a", stages=["records"], subject=two_layers)
+    fresh = prepare(replace(few, max_features=4), tmp_path / "c", stages=stages, subject=two_layers)
+    assert contents(more.path) == contents(fresh.path)
+
+
+def test_records_with_and_without_holistic_activations_are_not_mixed(copied: Path, spec: DataSpec, two_layers: Subject):
+    with pytest.raises(DataFolderError, match="holistic is False there and True here"):
+        prepare(spec, copied, stages=["holistic_acts", "records"], subject=two_layers)
