@@ -17,7 +17,6 @@ from pathlib import Path
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from featureinterp import codec
 from featureinterp.core import Score, Scores, worst_first
@@ -96,12 +95,10 @@ def make_environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+        finalize=_finalize,
     )
     environment.filters.update(place=place, number=number, share=share, when=when)
-    environment.globals.update(
-        newline=Markup("\n"), source_words=SOURCE_WORDS, floor_words=FLOOR_WORDS, main_source=MAIN_SOURCE
-    )
+    environment.globals.update(source_words=SOURCE_WORDS, floor_words=FLOOR_WORDS, main_source=MAIN_SOURCE)
     return environment
 
 
@@ -169,16 +166,21 @@ def feature_json(result: FeatureResult) -> bytes:
     return msgspec.json.encode({"schema": codec.SCHEMA_VERSION, "type": "FeatureResult", "data": data})
 
 
-def script_json(value: object) -> Markup:
+def script_json(value: object) -> str:
     r"""Return JSON that can stand in a `<script>` element: nothing in it can end the element or a line.
 
-    >>> script_json("</script>")
-    Markup('"\\u003c/script\\u003e"')
+    >>> print(script_json("</script>"))
+    "\u003c/script\u003e"
     """
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 - every character that means something to HTML has just been replaced
+    return text
+
+
+def _finalize(value: object) -> object:
+    """Make text visible before it is escaped; what is markup already stays."""
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _index_rows(rows: Sequence[FeatureRow], names: Sequence[str]) -> list[dict[str, object]]:

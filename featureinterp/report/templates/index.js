@@ -42,7 +42,7 @@
       q: parameters.get("q") || "",
       layer: parameters.get("layer") || "",
       status: parameters.get("status") || "",
-      min: parameters.get("min") || "",
+      min: Number.isFinite(Number(parameters.get("min"))) ? parameters.get("min") || "" : "",
     };
   }
 

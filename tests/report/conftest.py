@@ -1,0 +1,58 @@
+"""A report written once, and a Chromium to open it in."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from featureinterp.report.html import write_report
+from tests.report.chromium import find_chromium
+from tests.report.features import SUMMARY, all_kinds
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+ARGUMENTS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+NOT_RUN = "The page tests were not run: there is no Chromium here (name one with FEATUREINTERP_CHROMIUM)."
+_LEFT_OUT = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the page tests out where there is no Chromium and say so at the end; in CI that is an error."""
+    of_pages = [item for item in items if item.get_closest_marker("browser")]
+    if not of_pages or find_chromium():
+        return
+    if os.environ.get("CI"):
+        raise pytest.UsageError(NOT_RUN)
+    config.stash[_LEFT_OUT] = True
+    config.hook.pytest_deselected(items=of_pages)
+    items[:] = [item for item in items if item not in of_pages]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say in one line that the page tests were left out."""
+    if config.stash.get(_LEFT_OUT, False):
+        terminalreporter.write_line(NOT_RUN)
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report on every kind of feature."""
+    return write_report(all_kinds(), SUMMARY, tmp_path_factory.mktemp("report")).parent
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """A headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=ARGUMENTS.split())
+        yield browser
+        browser.close()
