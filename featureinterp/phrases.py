@@ -15,7 +15,7 @@ In a context the words "the tokens" are left out: "the token ' error' right afte
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -285,14 +285,14 @@ def target_degree(target: Target, token: str, likeness: Likeness) -> float:
             return float(target.token_class is not None and target.token_class.contains(token))
 
 
-def match(phrase: Phrase, tokens: Sequence[str], degree: Callable[[Target, str], float]) -> NDArray[np.float64]:
+def match(phrase: Phrase, tokens: Sequence[str], table: Callable[[Target], Mapping[str, float]]) -> NDArray[np.float64]:
     """Return the degree 0..1 to which the phrase holds at every token, float64 [tokens].
 
-    `degree` says to which degree a token is in a target: `target_degree` with its likeness given.
+    `table` gives for a target the degree of each token, which is its `target_degree`.
     """
 
     def degrees(target: Target) -> NDArray[np.float64]:
-        return np.array([degree(target, token) for token in tokens], dtype=np.float64)
+        return np.array(list(map(table(target).__getitem__, tokens)), dtype=np.float64)
 
     return combine(
         degrees(phrase.target),

@@ -4,8 +4,11 @@ A rule is a group of strings in a frame: the strings name either the token itsel
 frame fixes the rest of the phrase. For one frame and strength the squared error that a string saves does not
 depend on the other strings (each names other tokens), so the best group is simply the strings that save most.
 
-What is seen once may be chance. Each string therefore also pays for `prior_count` imagined places where it
-stands and the feature is silent, which is the shrinkage of a mean by so many observations of 0.
+What is seen once may be chance, and a rule is judged on windows that it was not made from. So a share
+(`leave_out`) of every error is measured with each window's own strings left out: those that the phrase finds in
+no other window. A class of tokens or a context keeps what it saves, a list of chance words does not. Each string
+also pays for `prior_count` imagined places where it stands and the feature is silent, which is the shrinkage of a
+mean by so many observations of 0.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +27,23 @@ from featureinterp.record import MAX_LEVEL
 
 _STRENGTHS = np.arange(1, MAX_LEVEL + 1)
 _ANY = Target(TargetKind.ANY)
+Levels = NDArray[np.float64]
+_Whole = tuple[Phrase, NDArray[np.int64]]
+"""A phrase that needs no quoted target, with the flat positions where it holds."""
 _CLASSES = tuple(Target(TargetKind.CLASS, token_class=known) for known in TokenClass)
+_EXCEPTED = tuple(
+    Target(TargetKind.CLASS, token_class=known)
+    for known in (TokenClass.LINE_BREAKS, TokenClass.PUNCTUATION, TokenClass.LOWERCASE, TokenClass.CONTINUATIONS)
+)
+"""What a token may be said not to follow; more classes cost time and hardly ever help."""
 
 
 @dataclass(frozen=True)
 class MiningParams:
     """What a rule must save to be worth its words; errors are squared levels, summed over train tokens."""
 
+    leave_out: float = 0.5
+    """Share 0..1 of the error that is measured without the strings found in one window only."""
     prior_count: float = 0.5
     """Imagined silent places of each string."""
     string_cost: float = 1.0
@@ -97,6 +111,8 @@ class _Slot:
     """Flat positions in the evidence inside the frame whose token has a name."""
     names: NDArray[np.int64]
     """Number of the name at each place."""
+    repeated: NDArray[np.bool_]
+    """Whether that name is found in other windows too."""
 
     def phrase(self, chosen: Sequence[int]) -> Phrase:
         target = Target(self.axis.kind, tuple(self.axis.names[i] for i in chosen))
@@ -124,43 +140,95 @@ class Miner:
 
     def cost(self, rules: Sequence[MinedRule]) -> float:
         """Squared error of the rules' simulation plus the price of their words."""
-        error = ((self.evidence.levels - expected_levels(self.evidence, rules)) ** 2).sum()
+        share = self.params.leave_out
+        whole, without = self._expected(rules)
+        levels = self.evidence.levels
+        error = (1 - share) * ((levels - whole) ** 2).sum() + share * ((levels - without) ** 2).sum()
         return float(error) + sum(self.params.price(rule.phrase, rule.strength) for rule in rules)
 
+    def _expected(self, rules: Sequence[MinedRule]) -> tuple[Levels, Levels]:
+        """Levels that the rules expect, with all their strings and without those found in one window only."""
+        whole, without = np.zeros_like(self.evidence.levels), np.zeros_like(self.evidence.levels)
+        for rule in rules:
+            degrees = self.evidence.phrase_degrees(rule.phrase)
+            np.maximum(whole, rule.strength * degrees, out=whole)
+            np.maximum(without, rule.strength * degrees * self._sturdy(rule.phrase), out=without)
+        return whole, without
+
+    def _sturdy(self, phrase: Phrase) -> NDArray[np.bool_]:
+        """Say where a phrase holds by a string found in other windows too, or by no string, bool [windows, tokens]."""
+        names_target = bool(phrase.target.strings)
+        target = phrase.target if names_target else phrase.after
+        axis = next((axis for axis in self._axes if target is not None and axis.kind is target.kind), None)
+        sturdy = np.ones(self.evidence.ids.size, dtype=np.bool_)
+        if axis is not None:
+            places = self._places(phrase)
+            names = axis.number[(self.evidence.ids if names_target else self.evidence.before).ravel()[places]]
+            places, names = places[names != NO_TOKEN], names[names != NO_TOKEN]
+            sturdy[places] = _repeated(names, places // self.evidence.ids.shape[1])
+        return sturdy.reshape(self.evidence.ids.shape)
+
+    @cached_property
+    def _axes(self) -> list[_Axis]:
+        return [_Axis.of(self.evidence, kind) for kind in (TargetKind.TOKENS, TargetKind.WORDS, TargetKind.ENDING)]
+
     def _search(self, others: Sequence[MinedRule]) -> list[MinedRule]:
-        expected, levels = expected_levels(self.evidence, others), self.evidence.levels
-        raised = np.maximum(expected, _STRENGTHS[:, None, None])
-        saved = ((levels - expected) ** 2 - (levels - raised) ** 2).reshape(MAX_LEVEL, -1)
-        found: list[tuple[float, MinedRule]] = []
-        for phrase, places in self._whole_phrases:
-            prices = np.array([self.params.price(phrase, strength) for strength in _STRENGTHS])
-            savings = saved[:, places].sum(axis=1) - prices
-            best = int(savings.argmax())
-            found.append((float(savings[best]), MinedRule(phrase, best + 1)))
-        for slot in self._slots:
-            found += self._best_group(slot, saved)
+        phrases, slots = self._promising
+        found = self._savings(phrases, slots, self._expected(others))
         worth = [(saving, rule) for saving, rule in found if saving > 0]
         return [rule for _, rule in sorted(worth, key=lambda pair: -pair[0])]
 
-    def _best_group(self, slot: _Slot, saved: NDArray[np.float64]) -> list[tuple[float, MinedRule]]:
-        """Return the best group of names at its best strength, if there is one."""
+    @cached_property
+    def _promising(self) -> tuple[list[_Whole], list[_Slot]]:
+        """Whole phrases and slots that are worth their price alone; the others are never looked at again.
+
+        Beside other rules a rule saves less than alone, so what is not worth it alone hardly ever is.
+        """
+        nothing = self._expected([])
+
+        phrases, slots = self._whole_phrases, self._slots
+        savings = [saving for saving, _ in self._savings(phrases, slots, nothing)]
+        worth_it = [saving > 0 for saving in savings]
+        return list(compress(phrases, worth_it)), list(compress(slots, worth_it[len(phrases) :]))
+
+    def _savings(
+        self, phrases: Sequence[_Whole], slots: Sequence[_Slot], expected: tuple[Levels, Levels]
+    ) -> list[tuple[float, MinedRule]]:
+        """Return each candidate's best rule with the squared error it saves, price taken off, in their order."""
+        share = self.params.leave_out
+        whole, without = (self._saved(levels) for levels in expected)
+        sturdy, chance = (1 - share) * whole + share * without, (1 - share) * whole
+        found = []
+        for phrase, places in phrases:
+            prices = np.array([self.params.price(phrase, strength) for strength in _STRENGTHS])
+            savings = sturdy[:, places].sum(axis=1) - prices
+            best = int(savings.argmax())
+            found.append((float(savings[best]), MinedRule(phrase, best + 1)))
+        return found + [self._best_group(slot, sturdy, chance) for slot in slots]
+
+    def _saved(self, expected: Levels) -> Levels:
+        """Squared error that raising a token to each strength saves, float64 [5, windows · tokens]."""
+        levels = self.evidence.levels
+        raised = np.maximum(expected, _STRENGTHS[:, None, None])
+        return ((levels - expected) ** 2 - (levels - raised) ** 2).reshape(MAX_LEVEL, -1)
+
+    def _best_group(self, slot: _Slot, sturdy: Levels, chance: Levels) -> tuple[float, MinedRule]:
+        """Return the best group of names (one at least) at its best strength, with what it saves."""
         n = len(slot.axis.names)
+        saved = np.where(slot.repeated, sturdy[:, slot.places], chance[:, slot.places])
         rows = (slot.names + n * np.arange(MAX_LEVEL)[:, None]).ravel()
-        by_name = np.bincount(rows, saved[:, slot.places].ravel(), MAX_LEVEL * n).reshape(MAX_LEVEL, n)
+        by_name = np.bincount(rows, saved.ravel(), MAX_LEVEL * n).reshape(MAX_LEVEL, n)
         by_name -= self.params.string_cost + self.params.prior_count * _STRENGTHS[:, None] ** 2
         room = min(n, MAX_QUOTED - slot.frame.n_quoted)
         best = np.argsort(-by_name, axis=1, kind="stable")[:, :room]
         gains = np.clip(np.take_along_axis(by_name, best, axis=1), 0.0, None)
         totals = gains.sum(axis=1) - self.params.rule_cost - self.params.string_cost * slot.frame.n_quoted
         row = int(totals.argmax())
-        chosen = best[row][gains[row] > 0]
-        if not len(chosen):
-            return []
-        return [(float(totals[row]), MinedRule(slot.phrase(chosen.tolist()), row + 1))]
+        chosen = best[row][: max(1, np.count_nonzero(gains[row]))]
+        return float(totals[row]), MinedRule(slot.phrase(chosen.tolist()), row + 1)
 
     @cached_property
-    def _whole_phrases(self) -> list[tuple[Phrase, NDArray[np.int64]]]:
-        """Phrases that need no quoted target, with the flat positions where they hold."""
+    def _whole_phrases(self) -> list[_Whole]:
         phrases = [Phrase(target) for target in _CLASSES]
         phrases += [Phrase(_ANY, after=target) for target in _CLASSES]
         phrases += [Phrase(one, after=other) for one in _CLASSES for other in _CLASSES]
@@ -169,15 +237,16 @@ class Miner:
     @cached_property
     def _slots(self) -> list[_Slot]:
         evidence = self.evidence
-        axes = [_Axis.of(evidence, kind) for kind in (TargetKind.TOKENS, TargetKind.WORDS, TargetKind.ENDING)]
         slots = []
         for names_target, frame in self._frames():
             places = self._places(frame)
             tokens = (evidence.ids if names_target else evidence.before).ravel()[places]
-            for axis in axes:
+            for axis in self._axes:
                 named = axis.number[tokens] != NO_TOKEN
                 if named.any():
-                    slots.append(_Slot(frame, names_target, axis, places[named], axis.number[tokens][named]))
+                    names = axis.number[tokens][named]
+                    repeated = _repeated(names, places[named] // evidence.ids.shape[1])
+                    slots.append(_Slot(frame, names_target, axis, places[named], names, repeated))
         return slots
 
     def _places(self, phrase: Phrase) -> NDArray[np.int64]:
@@ -189,7 +258,7 @@ class Miner:
         yield True, Phrase(_ANY)
         for before in (*self._heaviest(self.evidence.before, n), *_CLASSES):
             yield True, Phrase(_ANY, after=before)
-        for before in _CLASSES:
+        for before in _EXCEPTED:
             yield True, Phrase(_ANY, not_after=before)
         for earlier in self._heaviest_earlier(n):
             yield True, Phrase(_ANY, earlier=earlier)
@@ -217,9 +286,8 @@ def _has_context(phrase: Phrase) -> bool:
     return not (phrase.after is phrase.not_after is phrase.earlier is None)
 
 
-def expected_levels(evidence: Evidence, rules: Sequence[MinedRule]) -> NDArray[np.float64]:
-    """Levels that rules joined by maximum expect, float64 [windows, tokens]."""
-    levels = np.zeros_like(evidence.levels)
-    for rule in rules:
-        levels = np.maximum(levels, rule.strength * evidence.phrase_degrees(rule.phrase))
-    return levels
+def _repeated(names: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say for each place whether its name is found in more than one window."""
+    pairs = np.unique(np.stack([names, windows]), axis=1)
+    n_windows = np.bincount(pairs[0], minlength=int(names.max(initial=-1)) + 1)
+    return n_windows[names] > 1

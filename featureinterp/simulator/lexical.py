@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from featureinterp.core import StructuredExplanation
 from featureinterp.errors import ExplanationError
-from featureinterp.phrases import Phrase, Target, match, parse, read_words, target_degree
+from featureinterp.phrases import Likeness, Phrase, Target, match, parse, read_words, target_degree
 from featureinterp.protocols import TextEmbedder
 from featureinterp.record import MAX_LEVEL
 from featureinterp.simulator.rules import RuleMemory, RuleSimulator
@@ -74,23 +74,42 @@ class LexicalSimulatorFactory:
     def __init__(self, embeddings: EmbeddingMemory | None = None) -> None:
         self.embeddings = embeddings or EmbeddingMemory()
         self.memory = RuleMemory(self._expected_levels)
-        self._degrees: dict[tuple[Target, str], float] = {}
+        self._phrases: dict[str, list[Phrase]] = {}
+        self._degrees: dict[Target, DegreeTable] = {}
 
     def __call__(self, explanation: StructuredExplanation) -> RuleSimulator:
         """Make the simulator of one explanation."""
         return RuleSimulator(explanation, self.memory)
 
     def _expected_levels(self, words: str, tokens: tuple[str, ...]) -> NDArray[np.float64]:
-        try:
-            phrases: list[Phrase] = [parse(words)]
-        except ExplanationError:
-            phrases = read_words(words)
+        if words not in self._phrases:
+            self._phrases[words] = phrases_in(words)
+        phrases = self._phrases[words]
         if not phrases:
             return MAX_LEVEL * self.embeddings.text_degrees(words, tokens)
-        return MAX_LEVEL * np.max([match(phrase, tokens, self._degree) for phrase in phrases], axis=0)
+        return MAX_LEVEL * np.max([match(phrase, tokens, self._table) for phrase in phrases], axis=0)
 
-    def _degree(self, target: Target, token: str) -> float:
-        key = (target, token)
-        if key not in self._degrees:
-            self._degrees[key] = target_degree(target, token, self.embeddings.likeness)
-        return self._degrees[key]
+    def _table(self, target: Target) -> DegreeTable:
+        if target not in self._degrees:
+            self._degrees[target] = DegreeTable(target, self.embeddings.likeness)
+        return self._degrees[target]
+
+
+class DegreeTable(dict[str, float]):
+    """Degree 0..1 to which a token is in a target, computed when it is first asked for."""
+
+    def __init__(self, target: Target, likeness: Likeness) -> None:
+        super().__init__()
+        self._target, self._likeness = target, likeness
+
+    def __missing__(self, token: str) -> float:
+        self[token] = degree = target_degree(self._target, token, self._likeness)
+        return degree
+
+
+def phrases_in(words: str) -> list[Phrase]:
+    """Read a rule's words: as the lexical grammar, else what free text quotes and names; [] if nothing."""
+    try:
+        return [parse(words)]
+    except ExplanationError:
+        return read_words(words)

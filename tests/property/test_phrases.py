@@ -19,6 +19,7 @@ from featureinterp.phrases import (
     target_degree,
     unquote,
 )
+from featureinterp.simulator.lexical import DegreeTable
 
 texts = st.text(max_size=12)
 tricky = st.sampled_from(
@@ -39,8 +40,8 @@ def no_likeness(token, others):
     return float(token in others)
 
 
-def exactly(target, token):
-    return target_degree(target, token, no_likeness)
+def exactly(target):
+    return DegreeTable(target, no_likeness)
 
 
 @given(phrases)

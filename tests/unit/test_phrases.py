@@ -12,16 +12,16 @@ from featureinterp.phrases import (
     parse,
     read_words,
     render,
-    target_degree,
 )
+from featureinterp.simulator.lexical import DegreeTable
 
 
 def never(token, others):
     raise AssertionError("likeness was asked for")
 
 
-def exactly(target, token):
-    return target_degree(target, token, never)
+def exactly(target):
+    return DegreeTable(target, never)
 
 
 def tokens_target(*strings):
@@ -82,7 +82,7 @@ def test_likeness_grades_a_match():
         return {" cat": 0.25, " dog": 1.0}.get(token, 0.0)
 
     phrase = parse("words like ' dog'")
-    assert match(phrase, [" cat", " dog", " tax"], lambda *asked: target_degree(*asked, likeness)).tolist() == [
+    assert match(phrase, [" cat", " dog", " tax"], lambda target: DegreeTable(target, likeness)).tolist() == [
         0.25,
         1.0,
         0.0,

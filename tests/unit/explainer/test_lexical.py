@@ -9,18 +9,19 @@ import pytest
 from featureinterp.core import Attempt, Feedback, Proposal, Rule, StructuredExplanation
 from featureinterp.explainer.evidence import Evidence
 from featureinterp.explainer.lexical import LexicalProposer, LexicalProposerParams
-from featureinterp.explainer.mining import Miner, MiningParams
-from featureinterp.phrases import MAX_QUOTED, match, parse, target_degree
+from featureinterp.explainer.mining import MinedRule, Miner, MiningParams
+from featureinterp.phrases import MAX_QUOTED, match, parse
 from featureinterp.record import ActivationRecord
 from featureinterp.simulator import LexicalSimulatorFactory
+from featureinterp.simulator.lexical import DegreeTable
 
 
 def never(token, strings):
     raise AssertionError("likeness was asked for")
 
 
-def exactly(target, token):
-    return target_degree(target, token, never)
+def exactly(target):
+    return DegreeTable(target, never)
 
 
 def squared_error(explanation, records):
@@ -66,7 +67,7 @@ def test_the_first_rules_leave_the_least_cost(train):
 
 
 def test_the_best_group_of_tokens_is_the_best_by_brute_force(train):
-    miner = Miner(Evidence(train, never), MiningParams(string_cost=1.5, prior_count=0.25))
+    miner = Miner(Evidence(train, never), MiningParams(leave_out=0.0, string_cost=1.5, prior_count=0.25))
     levels = miner.evidence.levels
     best = {}
     for strength in range(1, 6):
@@ -79,6 +80,16 @@ def test_the_best_group_of_tokens_is_the_best_by_brute_force(train):
     strength = max(best, key=lambda s: best[s][0])
     [rule] = [r for r in miner.rules([], contexts=False) if r.phrase.target.kind == "tokens"]
     assert (rule.strength, set(rule.phrase.target.strings)) == (strength, best[strength][1])
+
+
+def test_a_share_of_the_error_is_measured_without_chance_words():
+    once = ActivationRecord((" a", " b", " c"), (1.0, 0.0, 1.0), (), 0, 1.0)
+    twice = [ActivationRecord((" a", " b", " d"), (1.0, 0.0, 0.0), (), i, 1.0) for i in (1, 2)]
+    free = MiningParams(leave_out=0.4, prior_count=0.0, string_cost=0.0, rule_cost=0.0)
+    miner = Miner(Evidence([once, *twice], never), free)
+    explained_by_chance = [MinedRule(parse("the tokens ' a', ' c'"), 5)]
+    assert miner.cost(explained_by_chance) == pytest.approx(0.4 * 25)
+    assert miner.cost([MinedRule(parse("the token ' a'"), 5), MinedRule(parse("any token right after ' b'"), 0)]) == 25
 
 
 def test_it_finds_the_feature_that_is_there(train):
