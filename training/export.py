@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import shutil
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from featureinterp.subject.embedded import model_folder, sae_folder
+from featureinterp.experiment.doctor import measure_embedded
+from featureinterp.subject.embedded import card_file, model_folder, sae_folder
 
 _MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
@@ -46,6 +48,19 @@ def export_saes(source: Path) -> None:
         write_16_bit(folder / "sae_weights.safetensors", target / "sae_weights.safetensors")
 
 
+def write_card(model: Path, saes: Path) -> None:
+    """Write the card: how both were trained, and what the exported weights measure on this machine."""
+    figures = {
+        "python": platform.python_version(),
+        "model": json.loads((model / "figures.json").read_text()),
+        "saes": json.loads((saes / "figures.json").read_text()),
+        "measured": {figure.name: round(figure.measured, 4) for figure in measure_embedded()},
+    }
+    text = json.dumps(figures, indent=2) + "\n"
+    card_file().write_text(text)
+    print(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=Path("training/checkpoints/model/final"))
@@ -53,6 +68,7 @@ def main() -> None:
     args = parser.parse_args()
     export_model(args.model)
     export_saes(args.saes)
+    write_card(args.model, args.saes)
 
 
 if __name__ == "__main__":

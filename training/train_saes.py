@@ -26,6 +26,9 @@ from sae_lens.training.sae_trainer import SAETrainer
 from featureinterp.dataset.windows import WindowParams, cut_windows
 from featureinterp.subject.model import SubjectModel
 from featureinterp.subject.names import hook_name
+from featureinterp.subject.quality import sae_quality
+from featureinterp.subject.sae import load_sae
+from featureinterp.subject.subject import Subject
 from training.documents import gather, is_held_out
 
 
@@ -127,28 +130,11 @@ def train(model: SubjectModel, windows: np.ndarray, spec: SaeTrainingSpec) -> di
     return saes
 
 
-@torch.inference_mode()
-def evaluate(model: SubjectModel, saes: dict[str, TopKTrainingSAE], windows: np.ndarray) -> dict[str, dict[str, float]]:
-    """Measure each SAE on windows: mean active latents, variance explained, share of latents never active."""
-    figures = {}
-    batches = np.array_split(windows, max(1, len(windows) // 128))
-    for hook, sae in saes.items():
-        streams = [residuals(model, torch.from_numpy(batch), [hook])[hook] for batch in batches]
-        mean = torch.cat(streams).mean(dim=0)
-        fired = torch.zeros(sae.cfg.d_sae, dtype=torch.bool, device=model.device)
-        active = missed = total = 0.0
-        for stream in streams:
-            latents = sae.encode(stream)
-            fired |= (latents > 0).any(dim=0)
-            active += float((latents > 0).sum())
-            missed += float((stream - sae.decode(latents)).square().sum())
-            total += float((stream - mean).square().sum())
-        figures[hook] = {
-            "l0": active / sum(map(len, streams)),
-            "variance_explained": 1 - missed / total,
-            "dead": 1 - float(fired.float().mean()),
-        }
-    return figures
+def evaluate(model: SubjectModel, folder: Path, windows: np.ndarray) -> dict[str, dict[str, float]]:
+    """Measure the SAEs that were saved in `folder` on windows; returns the figures by hook name."""
+    saes = [load_sae(str(folder), "layer_{layer}", layer) for layer in range(model.n_layers)]
+    quality = sae_quality(Subject(model, {sae.hook_name: sae for sae in saes}), windows, has_bos=True)
+    return {hook: asdict(figures) for hook, figures in quality.items()}
 
 
 def main() -> None:
@@ -172,7 +158,7 @@ def main() -> None:
     for layer, sae in enumerate(saes.values()):
         sae.save_inference_model(args.out / f"layer_{layer}")
     figures = {
-        "held_out": evaluate(model, saes, held_out),
+        "held_out": evaluate(model, args.out, held_out),
         "training_windows": len(learnt),
         "training_tokens": spec.steps * spec.tokens_per_step,
         "held_out_windows": len(held_out),

@@ -63,6 +63,8 @@ class ArrayFile:
         try:
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
+                if length > path.stat().st_size:
+                    raise ValueError("it is no safetensors file")
                 header = json.loads(file.read(length))
             metadata = header.pop("__metadata__", {})
             specs = {name: ArraySpec(tuple(e["shape"]), _DTYPES[e["dtype"]]) for name, e in header.items()}

@@ -136,13 +136,14 @@ def load_sae(sae_name: str, sae_id_format: str, layer: int, device: str = "auto"
 
 def _from_folder(folder: Path, device: str) -> SparseAutoencoder:
     from sae_lens import SAE
+    from safetensors import SafetensorError
 
     for name in ("cfg.json", "sae_weights.safetensors"):
         if not (folder / name).is_file():
             raise SubjectError(f"folder {str(folder)!r} is not a SAELens SAE: it holds no {name}", _SAE_HINT)
     try:
         sae = SAE.load_from_disk(folder, device=device)
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError, OSError, SafetensorError) as error:
         raise SubjectError(f"the SAE in {str(folder)!r} cannot be read: {error}", _SAE_HINT) from error
     return SparseAutoencoder(sae, str(folder))
 

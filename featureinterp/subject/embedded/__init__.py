@@ -25,9 +25,19 @@ def sae_folder(layer: int) -> Path:
     return Path(__file__).parent / "saes" / f"layer_{layer}"
 
 
+def card_file() -> Path:
+    """Return the file of the figures that the shipped weights were released with."""
+    return Path(__file__).parent / "card.json"
+
+
 def card() -> dict[str, Any]:
     """Return the figures that the shipped weights were released with."""
-    return json.loads((Path(__file__).parent / "card.json").read_text(encoding="utf-8"))
+    return json.loads(card_file().read_text(encoding="utf-8"))
+
+
+def weights_bytes() -> int:
+    """Return the size of all shipped weights in bytes."""
+    return sum(path.stat().st_size for path in Path(__file__).parent.rglob("*.safetensors"))
 
 
 def is_held_out(text: str) -> bool:
