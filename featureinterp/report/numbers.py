@@ -28,7 +28,7 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def share(value: float) -> str:
-    """Write a share as a percentage of at least two significant digits.
+    """Write a share as a percentage of about two significant digits.
 
     >>> share(0.25), share(0.0012), share(0.00000004)
     ('25%', '0.12%', '<0.01%')
