@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from featureinterp.cli import options
 from featureinterp.cli.group import app
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/demo.")]
@@ -71,11 +72,22 @@ def report(
 
 
 @app.command()
-def doctor() -> None:
-    """Print versions, the device, and the measured figures of the embedded model and its SAEs."""
-    from featureinterp.experiment.doctor import diagnosis
+def doctor(device: options.Device = "auto") -> None:
+    """Print versions and the device, then measure the embedded model and its SAEs: about a minute.
 
-    typer.echo(diagnosis())
+    Exit code 1 if a figure is not what was promised.
+    """
+    from rich.console import Console
+
+    from featureinterp.cli.figures import figure_table, where_it_runs
+    from featureinterp.experiment.doctor import check_embedded
+
+    console = Console()
+    console.print(where_it_runs(device))
+    figures = check_embedded(device)
+    console.print(figure_table(figures))
+    if not all(figure.holds for figure in figures):
+        raise typer.Exit(1)
 
 
 def write_pages(run: Path, out: Path) -> Path:

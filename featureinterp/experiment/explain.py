@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from featureinterp.dataset.folder import DataFolder
+from featureinterp.dataset.folder import DataFolder, prepare
+from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError, InputError
 from featureinterp.experiment.methods import MethodSpec, method_maker
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.experiment.store import RunStore
-from featureinterp.experiment.sweep import LatentStatus, SweepParams, choose_features, sweep
+from featureinterp.experiment.sweep import LatentStatus, SweepParams, choose_features, explain_key, sweep
 from featureinterp.record import SAEIndexRecord
 from featureinterp.subject.names import layer_of, select_layers
 
@@ -125,6 +126,22 @@ def explain_folder(
 
         params = SweepParams(spec.records, spec.seed)
         asyncio.run(sweep(keys, FolderSource(folder), store, method_maker(spec.method), params, count))
+
+
+def explain_one(data: DataSpec, root: Path, spec: RunSpec | None = None) -> FeatureResult:
+    """Explain one feature, without a run: the first of the asked latents that can be explained.
+
+    Where none can, the result is that of the first and says why. There is no shuffled floor, for want of others.
+
+    Args:
+        data: corpus, subject, and which latents; what is missing of the data folder is made.
+        root: where data folders are.
+        spec: how to explain.
+    """
+    folder, spec = prepare(data, root, stages=["records"]), spec or RunSpec()
+    keys = FeatureChoice(features=1).keys(folder, spec.seed) or FeatureChoice().keys(folder, spec.seed)
+    params = SweepParams(spec.records, spec.seed)
+    return asyncio.run(explain_key(keys[0], FolderSource(folder), method_maker(spec.method)(), params))
 
 
 def _settings(folder: DataFolder) -> Mapping[str, object]:

@@ -92,11 +92,24 @@ async def sweep(
     finished = store.finished()
     for key in dict.fromkeys(keys):
         if key not in finished:
-            result = await _explain(key, source, make_method(), params)
+            result = await explain_key(key, source, make_method(), params)
             store.put(result)
             if on_result is not None:
                 on_result(result)
     await add_shuffled_floors(store, make_method, params.seed)
+
+
+async def explain_key(key: FeatureKey, source: RecordSource, method: Method, params: SweepParams) -> FeatureResult:
+    """Explain one feature; one that cannot be explained becomes a result that says why."""
+    known = source.status(key)
+    result = FeatureResult(key, known.status or "failed", known.reason, method.name)
+    if known.status is None:
+        try:
+            result = await explain_feature(source.record(key), key, method, params.feature, params.seed)
+        except OF_ONE_FEATURE as error:
+            result = replace(result, reason=str(error))
+    maximum = max(result.max_activation, known.max_activation)
+    return replace(result, density=known.density, max_activation=maximum)
 
 
 async def add_shuffled_floors(store: RunStore, make_method: Callable[[], Method], seed: int) -> None:
@@ -168,16 +181,3 @@ def interleave(lists: Sequence[Sequence[Item]]) -> Iterator[Item]:
 
 def _permuted(latents: Sequence[int], hook: str, seed: int) -> Sequence[int]:
     return generator(seed, hook, "features").permutation(sorted(latents)).tolist()
-
-
-async def _explain(key: FeatureKey, source: RecordSource, method: Method, params: SweepParams) -> FeatureResult:
-    """Explain one feature; one that cannot be explained becomes a result that says why."""
-    known = source.status(key)
-    result = FeatureResult(key, known.status or "failed", known.reason, method.name)
-    if known.status is None:
-        try:
-            result = await explain_feature(source.record(key), key, method, params.feature, params.seed)
-        except OF_ONE_FEATURE as error:
-            result = replace(result, reason=str(error))
-    maximum = max(result.max_activation, known.max_activation)
-    return replace(result, density=known.density, max_activation=maximum)

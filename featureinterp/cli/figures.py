@@ -1,0 +1,42 @@
+"""What `featureinterp doctor` prints: where it runs, and measured figures beside what was promised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from featureinterp.dataset.manifest import current_versions
+from featureinterp.experiment.doctor import Figure
+from featureinterp.subject.model import resolve_device
+
+
+def where_it_runs(device: str) -> Table:
+    """Return a table of the versions that decide the numbers, and of the device that `device` stands for."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, version in {**current_versions(), "device": resolve_device(device)}.items():
+        table.add_row(name, version)
+    return table
+
+
+def figure_table(figures: Sequence[Figure]) -> Table:
+    """Return a table of figures: measured, released, promised, and whether the promise holds."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("figure")
+    for name in ("measured", "released", "promised"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for figure in figures:
+        mark = Text("ok", style="green") if figure.holds else Text("not kept", style="bold red")
+        table.add_row(figure.name, _number(figure.measured), _number(figure.released), _promise(figure), mark)
+    return table
+
+
+def _promise(figure: Figure) -> str:
+    bounds = ((figure.at_least, "at least"), (figure.at_most, "at most"))
+    return ", ".join(f"{words} {bound:g}" for bound, words in bounds if bound is not None)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

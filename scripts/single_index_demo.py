@@ -1,0 +1,58 @@
+"""Explain one SAE feature offline and show all there is to see: sentences it was explained from, the explanation, its
+simulation on test sentences, and its score. Records are made below --data where they are missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from featureinterp.dataset.spec import DataSpec
+from featureinterp.display import visible
+from featureinterp.errors import FeatureInterpError
+from featureinterp.experiment.explain import explain_one
+from featureinterp.formatting import discretise
+from featureinterp.record import ActivationRecord
+from featureinterp.report.terminal import feature_view
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--layer", default="3", help="layer of the feature")
+    parser.add_argument("--latent", type=int, help="index of the feature; the first that can be explained unless given")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where data folders are")
+    for name in ("model_name", "sae_name", "sae_id_layer_format_string", "dataset_name", "max_seq_length", "seed"):
+        default = getattr(DataSpec(), name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+    parser.add_argument("--max-dataset-size", type=int, default=3000, help="sentences of the corpus at most")
+    return parser.parse_args()
+
+
+def sentence(record: ActivationRecord) -> Text:
+    """Show a sentence with the level of each token that the feature fires on."""
+    levels = discretise(record.expressions, record.max_expression)
+    shown = zip(map(visible, record.tokens), levels, record.expressions, strict=True)
+    return Text.assemble(*((f"{token}[{level}]", "bold") if value > 0 else token for token, level, value in shown))
+
+
+def main() -> None:
+    options = vars(parse())
+    data, latent, layers = options.pop("data"), options.pop("latent"), options.pop("layer")
+    latents = None if latent is None else (latent,)
+    sizes = {"top_sample_n": 90, "complementary_sample_n": 90, "max_features": 16}
+    try:
+        result = explain_one(DataSpec(layers=layers, latents=latents, **sizes, **options), data)
+    except FeatureInterpError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    console = Console()
+    console.print("[bold]Training examples[/bold]", *map(sentence, result.train_positives[:5]), "", sep="\n")
+    console.print(feature_view(result))
+
+
+if __name__ == "__main__":
+    main()
