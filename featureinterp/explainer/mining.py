@@ -126,6 +126,7 @@ class Miner:
         self.evidence = evidence
         self.params = params or MiningParams()
         self._found: dict[frozenset[MinedRule], list[MinedRule]] = {}
+        self._sturdy_places: dict[Phrase, NDArray[np.bool_]] = {}
 
     def rules(self, others: Sequence[MinedRule], *, contexts: bool = True) -> list[MinedRule]:
         """Return the best rules to join to `others`, the one that leaves the least cost first.
@@ -157,6 +158,11 @@ class Miner:
 
     def _sturdy(self, phrase: Phrase) -> NDArray[np.bool_]:
         """Say where a phrase holds by a string found in other windows too, or by no string, bool [windows, tokens]."""
+        if phrase not in self._sturdy_places:
+            self._sturdy_places[phrase] = self._find_sturdy(phrase)
+        return self._sturdy_places[phrase]
+
+    def _find_sturdy(self, phrase: Phrase) -> NDArray[np.bool_]:
         names_target = bool(phrase.target.strings)
         target = phrase.target if names_target else phrase.after
         axis = next((axis for axis in self._axes if target is not None and axis.kind is target.kind), None)
@@ -238,16 +244,26 @@ class Miner:
     def _slots(self) -> list[_Slot]:
         evidence = self.evidence
         slots = []
+        active = (evidence.levels > 0).ravel()
         for names_target, frame in self._frames():
             places = self._places(frame)
             tokens = (evidence.ids if names_target else evidence.before).ravel()[places]
             for axis in self._axes:
-                named = axis.number[tokens] != NO_TOKEN
-                if named.any():
-                    names = axis.number[tokens][named]
-                    repeated = _repeated(names, places[named] // evidence.ids.shape[1])
-                    slots.append(_Slot(frame, names_target, axis, places[named], names, repeated))
+                names = axis.number[tokens]
+                useful = np.isin(names, names[active[places] & (names != NO_TOKEN)])
+                if useful.any():
+                    slots.append(self._slot(frame, names_target, axis, places[useful], names[useful]))
         return slots
+
+    def _slot(
+        self, frame: Phrase, names_target: bool, axis: _Axis, places: NDArray[np.int64], names: NDArray[np.int64]
+    ) -> _Slot:
+        """Make a slot of the names that stand at some active place; others can save nothing."""
+        distinct, compact = np.unique(names, return_inverse=True)
+        repeated = _repeated(compact, places // self.evidence.ids.shape[1])
+        return _Slot(
+            frame, names_target, replace(axis, names=tuple(axis.names[i] for i in distinct)), places, compact, repeated
+        )
 
     def _places(self, phrase: Phrase) -> NDArray[np.int64]:
         return np.flatnonzero(self.evidence.phrase_degrees(phrase) * self.evidence.is_token)
