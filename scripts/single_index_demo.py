@@ -28,7 +28,7 @@ def parse() -> argparse.Namespace:
     for name in ("model_name", "sae_name", "sae_id_layer_format_string", "dataset_name", "max_seq_length", "seed"):
         default = getattr(DataSpec(), name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
-    parser.add_argument("--max-dataset-size", type=int, default=3000, help="sentences of the corpus at most")
+    parser.add_argument("--max-dataset-size", type=int, default=2000, help="sentences of the corpus at most")
     return parser.parse_args()
 
 

@@ -34,7 +34,7 @@ def demo(
     sae_name: options.SaeName = "embedded",
     sae_id_layer_format_string: options.SaeId = "",
     dataset_name: options.DatasetName = "python-docs",
-    max_dataset_size: options.MaxDatasetSize = 3000,
+    max_dataset_size: options.MaxDatasetSize = 2000,
     max_seq_length: options.MaxSeqLength = 32,
     device: options.Device = "auto",
     explainer: options.ExplainerName = Explainer.TREE,

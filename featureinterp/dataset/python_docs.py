@@ -11,6 +11,7 @@ import ast
 import sysconfig
 import warnings
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -43,7 +44,7 @@ def python_documentation() -> Iterator[str]:
 
     seen: set[str] = set()
     reference = (topics[name] for name in sorted(topics))
-    for text in (*reference, *docstrings(Path(sysconfig.get_path("stdlib")))):
+    for text in chain(reference, docstrings(Path(sysconfig.get_path("stdlib")))):
         if text not in seen:
             seen.add(text)
             yield text

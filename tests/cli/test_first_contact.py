@@ -1,0 +1,66 @@
+"""What a newcomer types first: help, version, doctor."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from featureinterp import __version__
+from featureinterp.cli.figures import figure_table
+from featureinterp.cli.options import numbers
+from featureinterp.errors import InputError
+from featureinterp.experiment import doctor
+from featureinterp.experiment.doctor import Figure
+
+HEAVY = ("numpy", "torch", "transformers", "sae_lens", "sentence_transformers", "matplotlib", "jinja2")
+
+
+def test_help_and_version_load_nothing_heavy_and_answer_at_once():
+    program = f"import featureinterp.cli, sys; print(*sorted(set(sys.modules) & {set(HEAVY)!r}))"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "\n"
+    before = os.times()
+    command = [sys.executable, "-m", "featureinterp.cli", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    after = os.times()
+    assert all(name in shown.stdout for name in ("demo", "records", "explain", "results", "show", "report", "doctor"))
+    assert after.children_user - before.children_user < 1.0
+
+
+def test_version(cli):
+    assert cli("--version").out == f"featureinterp {__version__}\n"
+
+
+FIGURES = [
+    Figure("bits per byte", 1.5, 1.5, at_most=1.6),
+    Figure("layer 0: variance explained", 0.8, None, at_least=0.85),
+    Figure("windows", 5567.0, 5600.0),
+]
+
+
+@pytest.mark.parametrize(("figures", "code"), [(FIGURES, 1), (FIGURES[::2], 0)])
+def test_doctor_prints_the_figures_and_fails_where_a_promise_is_not_kept(cli, monkeypatch, figures, code):
+    monkeypatch.setattr(doctor, "check_embedded", lambda device: figures)
+    told = cli("doctor", "--device", "cpu")
+    assert told.code == code
+    assert ["featureinterp", __version__] in [line.split() for line in told.out.splitlines()]
+    assert "device" in told.out
+    assert ("not kept" in told.out) == bool(code)
+
+
+def test_a_table_of_figures_has_what_was_measured_released_and_promised():
+    cells = list(zip(*(column.cells for column in figure_table(FIGURES).columns), strict=True))
+    assert [tuple(map(str, row)) for row in cells] == [
+        ("bits per byte", "1.5", "1.5", "at most 1.6", "ok"),
+        ("layer 0: variance explained", "0.8", "", "at least 0.85", "not kept"),
+        ("windows", "5567", "5600", "", "ok"),
+    ]
+
+
+def test_numbers_are_read_as_they_are_typed():
+    assert numbers(" 3, 17", "latents") == (3, 17)
+    assert numbers("", "latents") is None
+    with pytest.raises(InputError, match="latents '3;4' cannot be read"):
+        numbers("3;4", "latents")
