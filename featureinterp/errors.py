@@ -55,5 +55,13 @@ class ProposalError(FeatureInterpError):
     """A proposer that could not propose anything."""
 
 
+class ChatError(FeatureInterpError):
+    """A language model's endpoint that refused a request or did not answer it; the feature fails, the run goes on."""
+
+
+class BudgetError(FeatureInterpError):
+    """A run's limit of money, tokens or time, or an endpoint that is down: the run ends, what is stored stays."""
+
+
 class SimulationError(FeatureInterpError):
     """A simulation that does not fit the tokens it was made for, or is not on the scale 0..5."""

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from featureinterp.chat import ChatAnswer, ChatRequest
 from featureinterp.core import Attempt, ExplainerResult, Feedback, Proposal, SequenceSimulation, StructuredExplanation
 from featureinterp.record import ActivationRecord
 
@@ -60,4 +61,22 @@ class TextEmbedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return float32 [texts, dimensions], each row of length 1."""
+        ...
+
+
+class ChatModel(Protocol):
+    """Answers conversations: a language model behind an endpoint."""
+
+    @property
+    def name(self) -> str:
+        """Provider and model, such as `openrouter:meta-llama/llama-4-scout`."""
+        ...
+
+    async def answer(self, request: ChatRequest, n: int = 1, first: int = 0) -> list[ChatAnswer]:
+        """Return `n` samples of an answer, numbered from `first`; the same number gives the same stored sample.
+
+        Raises:
+            ChatError: if the endpoint refuses the request, or does not answer it after all retries.
+            BudgetError: if the run's limit of money, tokens or time is reached; it ends the run.
+        """
         ...

@@ -16,9 +16,10 @@ from featureinterp.subject.embedded import is_held_out
 __all__ = ["PACKAGES", "gather", "is_held_out", "package_documents"]
 
 PACKAGES = (
-    "torch transformers numpy scipy pandas sklearn sympy statsmodels skimage networkx xarray dask astropy "
-    "matplotlib datasets sae_lens transformer_lens sentence_transformers"
-).split()
+    *("torch", "transformers", "numpy", "scipy", "pandas", "sklearn", "sympy", "statsmodels", "skimage"),
+    *("networkx", "xarray", "dask", "astropy", "matplotlib", "datasets", "sae_lens", "transformer_lens"),
+    "sentence_transformers",
+)
 """Import names of the packages whose docstrings are read; those not installed are passed over and counted."""
 
 

@@ -41,7 +41,7 @@ class SaeTrainingSpec:
     window: int = 32
     """Tokens per window, without BOS."""
     windows_per_step: int = 128
-    steps: int = 500
+    steps: int = 250
     lr: float = 1e-3
     warmup_steps: int = 20
     decay_fraction: float = 0.3
