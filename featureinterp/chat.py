@@ -1,6 +1,7 @@
 """Conversations with a language model as data: messages, a request, its answers and what they cost.
 
-Knows nothing of networks. A request holds all that decides an answer, so that its hash can stand for it.
+Knows nothing of networks. A request holds all that decides an answer, so that its hash can stand for it. Beside
+conversations there is the reading of a prompt: how likely a model holds each of the prompt's own tokens.
 """
 
 from __future__ import annotations
@@ -36,14 +37,15 @@ class ChatRequest:
 
 @dataclass(frozen=True)
 class Usage:
-    """What answers took; adds up."""
+    """What answers took, whenever they were asked for: a run that found half of them stored says the same; adds up."""
 
     requests: int = 0
-    """Answers that were paid for; stored ones count nothing."""
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = 0.0
-    """US dollars, as far as the endpoint or a price table says."""
+    """US dollars, as far as the endpoint or a price says."""
+    unpriced: int = 0
+    """Requests whose cost nobody said; `cost` leaves them out."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -51,6 +53,7 @@ class Usage:
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.cost + other.cost,
+            self.unpriced + other.unpriced,
         )
 
 
@@ -62,7 +65,43 @@ class ChatAnswer:
     finish_reason: str = "stop"
     """`stop`; `length` where it was cut short; `content_filter` and others as the endpoint says."""
     usage: Usage = Usage()
+    """What it took when it was asked for, also where it is stored."""
     logprobs: tuple[Mapping[str, float], ...] = field(default=())
     """For every token of the answer, log probabilities by token; empty unless asked for."""
+    model: str = ""
+    """Which model answered, as the endpoint calls it."""
     stored: bool = False
     """Whether it was found in the ledger instead of being asked for now."""
+
+
+@dataclass(frozen=True)
+class PromptRequest:
+    """A text whose own tokens a language model is to rate: nothing is generated."""
+
+    prompt: str
+    """The whole text, a chat template's marks included."""
+    top_logprobs: int = 5
+    """For every token, so many alternatives; servers allow 5 or more."""
+    purpose: str = ""
+    """As in `ChatRequest`."""
+
+
+@dataclass(frozen=True)
+class PromptToken:
+    """One token of a prompt, as the endpoint cut it, and what the model expected in its place."""
+
+    text: str
+    offset: int
+    """Where it begins in the prompt, in characters."""
+    logprobs: Mapping[str, float]
+    """Log probabilities by token: the likeliest, and the token itself; empty for the first, which nothing precedes."""
+
+
+@dataclass(frozen=True)
+class PromptReading:
+    """A prompt as a language model reads it."""
+
+    tokens: tuple[PromptToken, ...]
+    usage: Usage = Usage()
+    model: str = ""
+    stored: bool = False

@@ -56,7 +56,11 @@ class ProposalError(FeatureInterpError):
 
 
 class ChatError(FeatureInterpError):
-    """A language model's endpoint that refused a request or did not answer it; the feature fails, the run goes on."""
+    """A request that a language model's endpoint refused or could not answer; the feature fails, the run goes on."""
+
+
+class EndpointError(FeatureInterpError):
+    """A language model that cannot be asked at all: no key or a refused one, an unknown model; the run ends."""
 
 
 class BudgetError(FeatureInterpError):

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.chat import ChatAnswer, ChatRequest
+from featureinterp.chat import ChatAnswer, ChatRequest, PromptReading, PromptRequest
 from featureinterp.core import Attempt, ExplainerResult, Feedback, Proposal, SequenceSimulation, StructuredExplanation
 from featureinterp.record import ActivationRecord
 
@@ -76,7 +76,26 @@ class ChatModel(Protocol):
         """Return `n` samples of an answer, numbered from `first`; the same number gives the same stored sample.
 
         Raises:
-            ChatError: if the endpoint refuses the request, or does not answer it after all retries.
-            BudgetError: if the run's limit of money, tokens or time is reached; it ends the run.
+            ChatError: if the endpoint refuses this request; others may fare better.
+            EndpointError: if the endpoint refuses all of them: no key, a refused one, an unknown model; ends the run.
+            BudgetError: if a limit of money, tokens or time is reached or the endpoint is down; ends the run.
+        """
+        ...
+
+
+class PromptModel(Protocol):
+    """Rates the tokens of a prompt: an endpoint that echoes prompts with log probabilities, such as vLLM."""
+
+    @property
+    def name(self) -> str:
+        """Provider and model."""
+        ...
+
+    async def read_prompt(self, request: PromptRequest) -> PromptReading:
+        """Return the prompt's tokens with what the model expected in the place of each.
+
+        Raises:
+            ChatError: if the endpoint does not echo prompts, or refuses this one.
+            EndpointError, BudgetError: as `ChatModel.answer`.
         """
         ...
