@@ -9,8 +9,8 @@ from featureinterp.errors import InputError
 from featureinterp.experiment.run import Method
 from featureinterp.explainer import EXPLAINERS, PROPOSERS, OneShotExplainerParams, TreeExplainerParams
 from featureinterp.explainer.lexical import LexicalProposer, LexicalProposerParams
-from featureinterp.explainer.registry import load
 from featureinterp.simulator.lexical import EmbeddingMemory, LexicalSimulatorFactory
+from featureinterp.simulator.registry import load
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from featureinterp.errors import InputError
 from featureinterp.protocols import Proposer
+from featureinterp.simulator.registry import load
 
 if TYPE_CHECKING:
     from featureinterp.explainer.one_shot import OneShotExplainerParams
@@ -20,12 +19,6 @@ EXPLAINERS = {
     "tree": "featureinterp.explainer.tree:TreeExplainer",
 }
 """Name to the place of an explainer's class."""
-
-
-def load(place: str) -> Callable[..., Any]:
-    """Import what stands at a `module:name` place."""
-    module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
 
 
 def make_proposer(model_name: str, params: OneShotExplainerParams) -> Proposer:

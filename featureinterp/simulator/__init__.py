@@ -1,6 +1,10 @@
-"""Simulators: what an explanation in words predicts the feature to do."""
+"""Simulators: what an explanation in words predicts the feature to do.
+
+`SIMULATORS` is the registry: a name for the command line and the place of what makes it.
+"""
 
 from featureinterp.simulator.lexical import LexicalSimulatorFactory
+from featureinterp.simulator.registry import SIMULATORS, make_simulator_factory
 from featureinterp.simulator.rules import RuleSimulator
 
-__all__ = ["LexicalSimulatorFactory", "RuleSimulator"]
+__all__ = ["SIMULATORS", "LexicalSimulatorFactory", "RuleSimulator", "make_simulator_factory"]

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.core import StructuredExplanation
-from featureinterp.errors import ExplanationError
+from featureinterp.errors import ExplanationError, InputError
 from featureinterp.phrases import Likeness, Phrase, Target, match, parse, read_words, target_degree
 from featureinterp.protocols import TextEmbedder
 from featureinterp.record import MAX_LEVEL
-from featureinterp.simulator.rules import RuleMemory, RuleSimulator
+from featureinterp.simulator.rules import RuleOnWindow, RuleSimulatorFactory
 
 LIKE_FROM, LIKE_TO = 0.45, 0.75
 """Cosine between two words at which likeness begins, and from which on it is complete."""
@@ -33,8 +32,9 @@ class EmbeddingMemory:
     Without an embedder the shipped one is loaded when the first text comes.
     """
 
-    def __init__(self, embedder: TextEmbedder | None = None) -> None:
+    def __init__(self, embedder: TextEmbedder | None = None, *, device: str = "auto") -> None:
         self._embedder = embedder
+        self._device = device
         self._known: dict[str, NDArray[np.float32]] = {}
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -45,7 +45,7 @@ class EmbeddingMemory:
             if self._embedder is None:
                 from featureinterp.llm.embedding import MiniLMEmbedder
 
-                self._embedder = MiniLMEmbedder()
+                self._embedder = MiniLMEmbedder(device=self._device)
             self._known.update(zip(wordy, self._embedder.embed(wordy), strict=True))
         width = len(next(iter(self._known.values()), ()))
         empty = np.zeros(width, dtype=np.float32)
@@ -68,31 +68,53 @@ def ramp(cosines: NDArray[np.float32], low: float, high: float) -> NDArray[np.fl
     return np.clip((np.asarray(cosines, dtype=np.float64) - low) / (high - low), 0.0, 1.0)
 
 
-class LexicalSimulatorFactory:
-    """Makes simulators of explanations; what one computes, the next remembers."""
+class LexicalLevels:
+    """EV of a rule's words by the lexical grammar: 5 times the degree to which they match."""
 
-    def __init__(self, embeddings: EmbeddingMemory | None = None) -> None:
-        self.embeddings = embeddings or EmbeddingMemory()
-        self.memory = RuleMemory(self._expected_levels)
+    def __init__(self, embeddings: EmbeddingMemory) -> None:
+        self._embeddings = embeddings
         self._phrases: dict[str, list[Phrase]] = {}
         self._degrees: dict[Target, DegreeTable] = {}
 
-    def __call__(self, explanation: StructuredExplanation) -> RuleSimulator:
-        """Make the simulator of one explanation."""
-        return RuleSimulator(explanation, self.memory)
+    async def expected_levels(self, wanted: Sequence[RuleOnWindow]) -> list[NDArray[np.float64]]:
+        """Return EV of each, float64 [tokens]."""
+        return [self._of(words, tokens) for words, tokens in wanted]
 
-    def _expected_levels(self, words: str, tokens: tuple[str, ...]) -> NDArray[np.float64]:
+    def _of(self, words: str, tokens: tuple[str, ...]) -> NDArray[np.float64]:
         if words not in self._phrases:
             self._phrases[words] = phrases_in(words)
         phrases = self._phrases[words]
         if not phrases:
-            return MAX_LEVEL * self.embeddings.text_degrees(words, tokens)
+            return MAX_LEVEL * self._embeddings.text_degrees(words, tokens)
         return MAX_LEVEL * np.max([match(phrase, tokens, self._table) for phrase in phrases], axis=0)
 
     def _table(self, target: Target) -> DegreeTable:
         if target not in self._degrees:
-            self._degrees[target] = DegreeTable(target, self.embeddings.likeness)
+            self._degrees[target] = DegreeTable(target, self._embeddings.likeness)
         return self._degrees[target]
+
+
+class LexicalSimulatorFactory(RuleSimulatorFactory):
+    """Makes lexical simulators of explanations; what one computes, the next remembers."""
+
+    def __init__(self, embeddings: EmbeddingMemory | None = None) -> None:
+        self.embeddings = embeddings or EmbeddingMemory()
+        super().__init__(LexicalLevels(self.embeddings))
+
+    def fresh(self) -> LexicalSimulatorFactory:
+        """Return a factory with the same embeddings that remembers nothing else."""
+        return LexicalSimulatorFactory(self.embeddings)
+
+
+def make_lexical_simulator_factory(what: str, device: str) -> LexicalSimulatorFactory:
+    """Make the factory registered as `lexical`; its embedder loads on `device` when it is first needed.
+
+    Raises:
+        InputError: if something stands behind the name.
+    """
+    if what:
+        raise InputError(f"the simulator 'lexical:{what}' is not known", "the lexical simulator is just `lexical`")
+    return LexicalSimulatorFactory(EmbeddingMemory(device=device))
 
 
 class DegreeTable(dict[str, float]):

@@ -3,41 +3,98 @@
 expected(token) = max over rules of EV(words, token) · strength / 5
 
 EV depends on a rule's words alone, so it is remembered per (words, window): changing a strength, or one rule
-of five, costs nothing for the rest. A memory lives as long as the factory that owns it.
+of five, costs nothing for the rest. What several explanations ask for at the same time is computed together,
+and once. A memory lives as long as the factory that owns it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.core import SequenceSimulation, StructuredExplanation
+from featureinterp.errors import FeatureInterpError
 from featureinterp.record import MAX_LEVEL
 
-ExpectedLevels = Callable[[str, tuple[str, ...]], NDArray[np.float64]]
-"""EV of a rule's words on one window: levels 0..5, float64 [tokens]."""
+
+class RuleOnWindow(NamedTuple):
+    """What one computation is about: a rule's words, and the tokens of a window."""
+
+    words: str
+    tokens: tuple[str, ...]
+
+
+Outcome = NDArray[np.float64] | FeatureInterpError
+"""EV of a rule's words on a window, levels 0..5, float64 [tokens]; or why it cannot be told."""
+
+
+class RuleLevels(Protocol):
+    """What computes EV: the part that differs from simulator to simulator."""
+
+    async def expected_levels(self, wanted: Sequence[RuleOnWindow]) -> Sequence[Outcome]:
+        """Return one outcome for each, in order; an error concerns that one alone.
+
+        Raises:
+            FeatureInterpError: if nothing can be computed at all.
+        """
+        ...
 
 
 class RuleMemory:
-    """Remembers EV(words, window), and counts what had to be computed."""
+    """Remembers EV(words, window), and counts what had to be computed. Errors are not remembered."""
 
-    def __init__(self, expected_levels: ExpectedLevels) -> None:
-        self._expected_levels = expected_levels
-        self._known: dict[tuple[str, tuple[str, ...]], NDArray[np.float64]] = {}
-
-    @property
-    def computed(self) -> int:
+    def __init__(self, levels: RuleLevels) -> None:
+        self._levels = levels
+        self._known: dict[RuleOnWindow, NDArray[np.float64]] = {}
+        self._coming: dict[RuleOnWindow, asyncio.Task[dict[RuleOnWindow, Outcome]]] = {}
+        self._batch: list[RuleOnWindow] | None = None
+        self.computed = 0
         """Number of (words, window) pairs computed so far."""
-        return len(self._known)
 
-    def expected(self, words: str, tokens: tuple[str, ...]) -> NDArray[np.float64]:
-        """Return EV of the words on a window, float64 [tokens], computing it the first time only."""
-        key = (words, tokens)
-        if key not in self._known:
-            self._known[key] = self._expected_levels(words, tokens)
-        return self._known[key]
+    async def expected(self, wanted: Sequence[RuleOnWindow]) -> list[NDArray[np.float64]]:
+        """Return EV of each, float64 [tokens], computing what is not known yet.
+
+        Raises:
+            FeatureInterpError: if one of them cannot be told.
+        """
+        coming = {each: self._ask(each) for each in dict.fromkeys(wanted) if each not in self._known}
+        for each, task in coming.items():
+            # What many wait for must survive that one of them is cancelled.
+            outcome = (await asyncio.shield(task))[each]
+            if isinstance(outcome, FeatureInterpError):
+                raise outcome
+        return [self._known[each] for each in wanted]
+
+    def _ask(self, each: RuleOnWindow) -> asyncio.Task[dict[RuleOnWindow, Outcome]]:
+        """Return the batch in which it is computed; what is asked for before the loop turns shares one."""
+        if each not in self._coming:
+            if self._batch is None:
+                self._batch = []
+                self._task = asyncio.create_task(self._compute(self._batch))
+                self._task.add_done_callback(partial(self._forget, self._batch))
+            self._batch.append(each)
+            self._coming[each] = self._task
+        return self._coming[each]
+
+    async def _compute(self, batch: list[RuleOnWindow]) -> dict[RuleOnWindow, Outcome]:
+        self._batch = None
+        outcomes = dict(zip(batch, await self._levels.expected_levels(batch), strict=True))
+        self._known.update((each, levels) for each, levels in outcomes.items() if isinstance(levels, np.ndarray))
+        self.computed += len(batch)
+        return outcomes
+
+    def _forget(self, batch: list[RuleOnWindow], task: asyncio.Task[dict[RuleOnWindow, Outcome]]) -> None:
+        """Leave nothing behind of a batch that is done, even one that was cancelled before it began."""
+        if self._batch is batch:
+            self._batch = None
+        for each in batch:
+            if self._coming.get(each) is task:
+                del self._coming[each]
 
 
 class RuleSimulator:
@@ -48,12 +105,35 @@ class RuleSimulator:
         self._memory = memory
 
     async def simulate(self, token_sequences: Sequence[Sequence[str]]) -> list[SequenceSimulation]:
-        """Return the expected level (0..5) of every token of every sequence, in order."""
-        return [self._simulate_one(tuple(tokens)) for tokens in token_sequences]
+        """Return the expected level (0..5) of every token of every sequence, in order.
 
-    def _simulate_one(self, tokens: tuple[str, ...]) -> SequenceSimulation:
-        levels = np.zeros(len(tokens))
-        for rule in self.explanation.rules:
-            expected = self._memory.expected(rule.activates_on, tokens)
-            levels = np.maximum(levels, expected * (rule.strength / MAX_LEVEL))
-        return SequenceSimulation(tokens, tuple(levels.tolist()))
+        Raises:
+            FeatureInterpError: if a rule cannot be simulated on one of the sequences.
+        """
+        windows = [tuple(tokens) for tokens in token_sequences]
+        rules = self.explanation.rules
+        wanted = [RuleOnWindow(rule.activates_on, tokens) for rule in rules for tokens in windows]
+        expected = await self._memory.expected(wanted)
+        simulations = []
+        for position, tokens in enumerate(windows):
+            levels = np.zeros(len(tokens))
+            for rule, of_rule in zip(rules, range(position, len(expected), len(windows)), strict=True):
+                levels = np.maximum(levels, expected[of_rule] * (rule.strength / MAX_LEVEL))
+            simulations.append(SequenceSimulation(tokens, tuple(levels.tolist())))
+        return simulations
+
+
+class RuleSimulatorFactory:
+    """Makes simulators of explanations; what one computes, the next remembers."""
+
+    def __init__(self, levels: RuleLevels) -> None:
+        self.levels = levels
+        self.memory = RuleMemory(levels)
+
+    def __call__(self, explanation: StructuredExplanation) -> RuleSimulator:
+        """Make the simulator of one explanation."""
+        return RuleSimulator(explanation, self.memory)
+
+    def fresh(self) -> RuleSimulatorFactory:
+        """Return a factory that computes in the same way, with the same model, and remembers nothing."""
+        return RuleSimulatorFactory(self.levels)
