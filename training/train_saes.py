@@ -2,7 +2,8 @@
 
 All SAEs learn in one pass over the model, each by SAELens's own trainer, from windows cut like the corpus the
 model will be studied on: BOS and 32 tokens, never across documents. BOS is neither learnt nor counted, its
-residual stream is unlike any other. A run takes about ten minutes on 2 CPU cores and is decided by its seed.
+residual stream is unlike any other. Half of every batch is of the default corpus, which is a small part of the
+mixture: latents learnt from the mixture alone would to a third be dead on it. A run is decided by its seed.
 
 Writes SAELens folders `layer_{layer}/` and `figures.json` (held-out documents of the mixture) to `--out`;
 `python -m training.export` puts them into the package.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,13 +25,15 @@ from sae_lens.config import SAETrainerConfig
 from sae_lens.saes.sae import SAEMetadata
 from sae_lens.training.sae_trainer import SAETrainer
 
+from featureinterp.dataset.mixture import training_mixture
+from featureinterp.dataset.python_docs import python_documentation
 from featureinterp.dataset.windows import WindowParams, cut_windows
+from featureinterp.subject.embedded import is_held_out
 from featureinterp.subject.model import SubjectModel
 from featureinterp.subject.names import hook_name
 from featureinterp.subject.quality import sae_quality
 from featureinterp.subject.sae import load_sae
 from featureinterp.subject.subject import Subject
-from training.documents import gather, is_held_out
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ class SaeTrainingSpec:
     window: int = 32
     """Tokens per window, without BOS."""
     windows_per_step: int = 128
-    steps: int = 250
+    """Half from the whole mixture, half from its documents that are in the default corpus."""
+    steps: int = 600
     lr: float = 1e-3
     warmup_steps: int = 20
     decay_fraction: float = 0.3
@@ -64,10 +69,10 @@ def corpus_windows(documents: list[str], model: SubjectModel, spec: SaeTrainingS
     return windows.tokens
 
 
-def training_batch(step: int, windows: np.ndarray, spec: SaeTrainingSpec) -> torch.Tensor:
-    """Windows of a step, drawn with the seed and the step alone."""
-    rows = np.random.default_rng([spec.seed, step]).choice(len(windows), spec.windows_per_step, replace=False)
-    return torch.from_numpy(windows[rows])
+def training_batch(step: int, pools: Sequence[np.ndarray], spec: SaeTrainingSpec) -> torch.Tensor:
+    """Windows of a step, as many from each pool, drawn with the seed and the step alone."""
+    rng, share = np.random.default_rng([spec.seed, step]), spec.windows_per_step // len(pools)
+    return torch.from_numpy(np.concatenate([pool[rng.choice(len(pool), share, replace=False)] for pool in pools]))
 
 
 def residuals(model: SubjectModel, tokens: torch.Tensor, hooks: list[str]) -> dict[str, torch.Tensor]:
@@ -105,15 +110,15 @@ def make_trainer(hook: str, first: torch.Tensor, model: SubjectModel, spec: SaeT
     return trainer
 
 
-def train(model: SubjectModel, windows: np.ndarray, spec: SaeTrainingSpec) -> dict[str, TopKTrainingSAE]:
+def train(model: SubjectModel, pools: Sequence[np.ndarray], spec: SaeTrainingSpec) -> dict[str, TopKTrainingSAE]:
     """Train the SAEs of all layers side by side; returns them by hook name, in the model's own units."""
     hooks = [hook_name(layer) for layer in range(model.n_layers)]
     torch.manual_seed(spec.seed)
-    first = residuals(model, training_batch(0, windows, spec), hooks)
+    first = residuals(model, training_batch(0, pools, spec), hooks)
     trainers = {hook: make_trainer(hook, first[hook], model, spec) for hook in hooks}
     began = time.monotonic()
     for step in range(spec.steps):
-        streams = residuals(model, training_batch(step, windows, spec), hooks)
+        streams = residuals(model, training_batch(step, pools, spec), hooks)
         for hook, trainer in trainers.items():
             out = trainer.step(streams[hook])
             trainer.n_training_steps += 1
@@ -147,19 +152,22 @@ def main() -> None:
     spec = SaeTrainingSpec(steps=args.steps, k=args.k)
 
     model = SubjectModel.load(args.model)
-    documents = gather()
-    learnt = corpus_windows([text for text in documents if not is_held_out(text)], model, spec)
-    held_out = corpus_windows([text for text in documents if is_held_out(text)], model, spec)
-    print(f"{len(learnt)} windows to learn from, {len(held_out)} held out", flush=True)
+    mixture, default_corpus = training_mixture(), list(python_documentation())
+    pools = [
+        corpus_windows([t for t in texts if not is_held_out(t)], model, spec) for texts in (mixture, default_corpus)
+    ]
+    held_out = corpus_windows([text for text in mixture if is_held_out(text)], model, spec)
+    sizes = f"{len(pools[0])} windows to learn from, {len(pools[1])} of them of the default corpus"
+    print(f"{sizes}; {len(held_out)} held out", flush=True)
 
     began = time.monotonic()
-    saes = train(model, learnt, spec)
+    saes = train(model, pools, spec)
     seconds = time.monotonic() - began
     for layer, sae in enumerate(saes.values()):
         sae.save_inference_model(args.out / f"layer_{layer}")
     figures = {
         "held_out": evaluate(model, args.out, held_out),
-        "training_windows": len(learnt),
+        "training_windows": {"mixture": len(pools[0]), "default_corpus": len(pools[1])},
         "training_tokens": spec.steps * spec.tokens_per_step,
         "held_out_windows": len(held_out),
         "seconds": round(seconds),

@@ -1,6 +1,8 @@
-"""Gather the training mixture: docstrings of installed scientific packages plus Python's own documentation.
+"""What the embedded model learnt from: docstrings of scientific packages plus Python's own documentation.
 
-Which documents are held out is decided by `featureinterp.subject.embedded.is_held_out`, for every mixture alike.
+Read from the packages that are installed beside it. Which documents are held out is decided by
+`featureinterp.subject.embedded.is_held_out`, for every mixture alike, so that a machine with fewer packages has
+fewer held-out documents and never one that the model has seen.
 """
 
 from __future__ import annotations
@@ -11,16 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from featureinterp.dataset.python_docs import docstrings, python_documentation
-from featureinterp.subject.embedded import is_held_out
-
-__all__ = ["PACKAGES", "gather", "is_held_out", "package_documents"]
 
 PACKAGES = (
     *("torch", "transformers", "numpy", "scipy", "pandas", "sklearn", "sympy", "statsmodels", "skimage"),
     *("networkx", "xarray", "dask", "astropy", "matplotlib", "datasets", "sae_lens", "transformer_lens"),
     "sentence_transformers",
 )
-"""Import names of the packages whose docstrings are read; those not installed are passed over and counted."""
+"""Import names of the packages whose docstrings are read; those not installed are passed over."""
 
 
 def package_documents(name: str) -> Iterator[str]:
@@ -30,7 +29,7 @@ def package_documents(name: str) -> Iterator[str]:
         yield from docstrings(Path(spec.origin).parent)
 
 
-def gather() -> list[str]:
+def training_mixture() -> list[str]:
     """Return every distinct document of the mixture, sorted by hash so that no package clusters."""
     documents = set(python_documentation())
     for name in PACKAGES:
