@@ -79,6 +79,9 @@ def records(
     sae_name: options.SaeName = "embedded",
     sae_id_layer_format_string: options.SaeId = "",
     dataset_name: options.DatasetName = "python-docs",
+    dataset_split: options.DatasetSplit = "train",
+    dataset_config: options.DatasetConfig = "",
+    text_column: options.TextColumn = "text",
     max_dataset_size: options.MaxDatasetSize = 100_000,
     max_seq_length: options.MaxSeqLength = 32,
     top_sample_n: Annotated[int, typer.Option(help="Sentences that a latent fires on, over all splits.")] = 90,
@@ -105,6 +108,7 @@ def records(
     spec = replace(spec, max_features=max_features or None, latents=options.numbers(latents, "latents"))
     spec = replace(spec, top_sample_n=top_sample_n, complementary_sample_n=complementary_sample_n)
     spec = replace(spec, quantile_n=quantile_n, special_n=special_n)
+    spec = replace(spec, dataset_split=dataset_split, dataset_config=dataset_config, text_column=text_column)
     asked = zip(STAGES, (write_sae_acts, write_holistic_acts, write_records), strict=True)
     named = [stage for stage, wanted in asked if wanted]
     quiet_libraries()
@@ -124,8 +128,8 @@ def explain(
     ] = 0,
     latents: options.Latents = "",
     seed: options.Seed = 0,
-    positives: options.Positives = 30,
-    negatives: options.Negatives = 30,
+    positives: Annotated[int, typer.Option(help="Sentences per split that the feature fires on, at most.")] = 30,
+    negatives: Annotated[int, typer.Option(help="Sentences per split of each other source, at most.")] = 30,
     explainer: options.ExplainerName = Explainer.TREE,
     rule_cap: options.RuleCap = 5,
     depth: options.Depth = 3,

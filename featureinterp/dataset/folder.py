@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from featureinterp.codec import decode_index_record
 from featureinterp.dataset.build import LatentReport
-from featureinterp.dataset.corpus import read_documents
+from featureinterp.dataset.corpus import open_corpus
 from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.manifest import Manifest
 from featureinterp.dataset.spec import DataSpec
@@ -168,13 +168,13 @@ def prepare(
     unknown = set(stages) - set(STAGES)
     if unknown or not stages:
         raise InputError(f"stages {_told(sorted(unknown))} cannot be made", f"the stages are {_told(STAGES)}")
-    read_documents(spec.dataset_name)  # a missing corpus is found out before a large model is loaded
+    folder = root / spec.folder_name
+    corpus = open_corpus(spec.corpus, _corpus_of(folder))  # before a large model is loaded, it may be missing
     if subject is None:
         from featureinterp.subject.subject import open_subject
 
         subject = open_subject(spec.model_name, spec.sae_name, spec.sae_id_layer_format_string, spec.layers, device)
-    folder = root / spec.folder_name
-    preparation = Preparation(spec, folder, subject, stages, on_progress or _quiet)
+    preparation = Preparation(spec, folder, corpus, subject, stages, on_progress or _quiet)
     windows = preparation.windows()
     preparation.capture(windows)
     if "similarity_retriever" in preparation.stages and not preparation.is_complete():
@@ -184,6 +184,12 @@ def prepare(
         if "records" in preparation.stages:
             preparation.records(windows, embeddings)
     return DataFolder(folder, preparation.manifest, preparation.latents)
+
+
+def _corpus_of(folder: Path) -> str:
+    """Return the fingerprint of the corpus that a folder was begun with, empty where it was not."""
+    tokens = Manifest.load(folder).stages.get("tokens") if Manifest.exists(folder) else None
+    return "" if tokens is None else str(tokens.settings.get("corpus", ""))
 
 
 def _quiet(stage: str, done: int, total: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from featureinterp.dataset.documents import SUFFIXES, TEXT_COLUMN, CorpusSpec
 from featureinterp.dataset.selection import SampleParams
 from featureinterp.dataset.windows import WindowParams
 from featureinterp.errors import InputError
@@ -28,7 +29,7 @@ class DataSpec:
     sae_id_layer_format_string: str = ""
     """Id of a layer's SAE in the release, with `{layer}` for the layer."""
     dataset_name: str = "python-docs"
-    """`python-docs`, or the path of a text corpus."""
+    """`python-docs`, the path of a corpus, or owner/name of a dataset on the Hugging Face hub."""
     max_dataset_size: int = 100_000
     """Windows at most."""
     max_seq_length: int = 32
@@ -54,12 +55,23 @@ class DataSpec:
     embedder: str = "all-MiniLM-L6-v2"
     """Sentence embedder that says what is similar."""
     seed: int = 0
+    dataset_split: str = "train"
+    """Of a dataset on the hub, or of a saved one that has several."""
+    dataset_config: str = ""
+    """Of a dataset on the hub that has several."""
+    text_column: str = TEXT_COLUMN
+    """Column of the texts, or of token ids; without a column `text`, `input_ids` and `tokens` are tried."""
 
     def __post_init__(self) -> None:
         if self.max_features is not None and self.max_features < 1:
             raise InputError(f"max_features is {self.max_features}, at least 1 is wanted", "leave it out to take all")
         self.window_params(prepend_bos=False)
         self.sample_params()
+
+    @property
+    def corpus(self) -> CorpusSpec:
+        """Which corpus is read."""
+        return CorpusSpec(self.dataset_name, self.dataset_split, self.dataset_config, self.text_column)
 
     def window_params(self, prepend_bos: bool) -> WindowParams:
         """Return how the corpus is cut."""
@@ -114,5 +126,5 @@ class DataSpec:
 
 def _last_part(name: str) -> str:
     last = Path(name).resolve().name if name in (".", "..") else Path(name).name
-    stem = last.removesuffix(".txt").removesuffix(".jsonl")
-    return re.sub(r"[^\w.-]+", "-", stem) or "corpus"
+    suffix = max((s for s in (*SUFFIXES, ".safetensors") if last.endswith(s)), key=len, default="")
+    return re.sub(r"[^\w.-]+", "-", last.removesuffix(suffix)) or "corpus"

@@ -18,7 +18,8 @@ from featureinterp.codec import atomic_write, encode, encode_index_record
 from featureinterp.dataset.activations import HolisticActivations, SparseActivations
 from featureinterp.dataset.attribution import capture_holistic
 from featureinterp.dataset.capture import capture_activations, check_length
-from featureinterp.dataset.corpus import corpus_fingerprint, read_documents
+from featureinterp.dataset.corpus import read_documents
+from featureinterp.dataset.documents import Corpus
 from featureinterp.dataset.layout import LatentTable, Layout
 from featureinterp.dataset.manifest import HookEntry, Manifest, Setting, StageEntry, current_versions
 from featureinterp.dataset.records import HookData, Plan, texts_of
@@ -36,16 +37,23 @@ class Preparation:
     """One filling of a data folder, stage by stage; each method makes what is missing of its stage."""
 
     def __init__(
-        self, spec: DataSpec, folder: Path, subject: Subject, stages: Collection[str], progress: Progress
+        self,
+        spec: DataSpec,
+        folder: Path,
+        corpus: Corpus,
+        subject: Subject,
+        stages: Collection[str],
+        progress: Progress,
     ) -> None:
         """Compare the folder with what is asked for, before anything is computed.
 
         Raises:
             DataFolderError: if a stage that is needed was made with other settings or another SAE.
             InputError: if a latent or layer is asked for that does not exist.
-            CorpusError: if there is no such corpus.
+            CorpusError: if a file of the corpus cannot be read.
         """
         self._spec = spec
+        self._corpus = corpus
         self._subject = subject
         self._progress = progress
         self._layout = Layout(folder)
@@ -61,9 +69,11 @@ class Preparation:
         path = self._layout.tokens
         if path.exists():
             return Windows.load(path)
-        documents = read_documents(self._spec.dataset_name)
+        documents = read_documents(self._corpus, self._spec.dataset_name)
         params = self._spec.window_params(self._subject.prepend_bos)
-        windows, counts = cut_windows(documents, self._subject.model, params)
+        windows, counts = cut_windows(
+            documents, self._subject.model, params, lambda done: self._progress("tokens", done, params.max_windows)
+        )
         check_length(self._subject, windows.tokens)
         entry = replace(self.manifest.stages["tokens"], counts=asdict(counts))
         self.manifest = self.manifest.with_stage("tokens", entry)
@@ -151,7 +161,7 @@ class Preparation:
         spec, subject = self._spec, self._subject
         tokens: dict[str, Setting] = {
             "model": subject.model.fingerprint(),
-            "corpus": corpus_fingerprint(spec.dataset_name),
+            "corpus": self._corpus.fingerprint(),
             "max_dataset_size": spec.max_dataset_size,
             "max_seq_length": spec.max_seq_length,
             "ascii_only": spec.ascii_only,

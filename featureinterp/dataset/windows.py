@@ -1,15 +1,18 @@
 """Windows: documents cut into equally long token sequences, the rows of everything that follows.
 
-A document is cut to 8·T characters so that none dominates, tokenized by itself, and cut into windows of T tokens; what
-remains at its end is dropped. A window never crosses documents and never holds a special token, except one BOS in
-front where the SAE was trained with it. Whether there is a BOS is a property of the tokens, `Windows.has_bos`.
+A text is cut to 8·T characters so that none dominates, tokenized by itself, and cut into windows of T tokens; what
+remains at its end is dropped. A document that is token ids already is only cut into windows. A window never crosses
+documents and never holds a special token, except one BOS in front where the SAE was trained with it. Whether there is a
+BOS is a property of the tokens, `Windows.has_bos`.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -20,12 +23,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from featureinterp.codec import atomic_write
+from featureinterp.dataset.documents import Document
 from featureinterp.errors import CorpusError, DataFolderError, InputError
 
 CHARACTERS_PER_TOKEN = 8
 """A document is cut to this many characters per token of a window."""
 
-_DOCUMENTS_PER_BATCH = 256
+_DOCUMENTS_PER_BATCH = 1024
+_DIGEST_BYTES = 16
+_TOLD_EVERY = 512
 
 
 class WindowTokenizer(Protocol):
@@ -39,6 +45,11 @@ class WindowTokenizer(Protocol):
     @property
     def special_token_ids(self) -> frozenset[int]:
         """Ids of tokens that stand for no text."""
+        ...
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Token ids are 0 to one less."""
         ...
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -124,59 +135,94 @@ class Windows:
 
 
 def cut_windows(
-    documents: Iterable[str], tokenizer: WindowTokenizer, params: WindowParams
+    documents: Iterable[Document],
+    tokenizer: WindowTokenizer,
+    params: WindowParams,
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[Windows, WindowCounts]:
     """Cut documents into windows, in their order, until there are `params.max_windows`.
 
+    Args:
+        documents: texts, or token ids: these are cut and nothing else, and a special token in them ends a document.
+        tokenizer: of the subject model.
+        params: how to cut.
+        progress: told now and then how many windows there are.
+
     Raises:
-        CorpusError: if not a single window comes out.
+        CorpusError: if not a single window comes out, or a token id is not in the vocabulary.
         InputError: if a BOS is wanted and the model has none.
     """
     counts: Counter[str] = Counter()
-    document_of: dict[bytes, int] = {}
+    # One row after the other, and a digest for each to know it again: a third of the memory of a dictionary of rows.
+    rows, numbers, seen = bytearray(), array("i"), set[bytes]()
     for number, window in _raw_windows(documents, tokenizer, params, counts):
         row = window.tobytes()
+        digest = blake2b(row, digest_size=_DIGEST_BYTES).digest()
         if not tokenizer.special_token_ids.isdisjoint(window.tolist()):
             counts["special"] += 1
-        elif row in document_of:
+        elif digest in seen:
             counts["duplicates"] += 1
         else:
-            document_of[row] = number
-            if len(document_of) == params.max_windows:
+            seen.add(digest)
+            rows += row
+            numbers.append(number)
+            if progress is not None and len(numbers) % _TOLD_EVERY == 0:
+                progress(len(numbers))
+            if len(numbers) == params.max_windows:
                 break
-    names = ("documents", "not_ascii", "too_short", "special", "duplicates")
-    told = WindowCounts(**{name: counts[name] for name in names})
-    if not document_of:
+    told = WindowCounts(**{field.name: counts[field.name] for field in fields(WindowCounts)})
+    if not numbers:
         raise CorpusError(
             f"the corpus gives no window of {params.length} tokens",
             f"of {told.documents} documents {told.not_ascii} are not ASCII and {told.too_short} are too short; "
             f"{told.special} windows hold a special token",
         )
-    tokens = np.frombuffer(bytearray().join(document_of), dtype=np.int32).reshape(-1, params.length)
+    tokens = np.frombuffer(rows, dtype=np.int32).reshape(-1, params.length)
     if params.prepend_bos:
         tokens = _with_bos(tokens, tokenizer.bos_token_id)
-    return Windows(tokens, np.fromiter(document_of.values(), dtype=np.int32), params.prepend_bos), told
+    return Windows(tokens, np.array(numbers, dtype=np.int32), params.prepend_bos), told
 
 
 def _raw_windows(
-    documents: Iterable[str], tokenizer: WindowTokenizer, params: WindowParams, counts: Counter[str]
+    documents: Iterable[Document], tokenizer: WindowTokenizer, params: WindowParams, counts: Counter[str]
 ) -> Iterator[tuple[int, NDArray[np.int32]]]:
     """Yield (document, window) pairs, and count the documents that give none."""
-    numbered = enumerate(documents)
+    numbered = enumerate(_pieces(documents, tokenizer))
     while batch := list(islice(numbered, _DOCUMENTS_PER_BATCH)):
-        kept = [(number, text) for number, text in batch if text.isascii() or not params.ascii_only]
-        texts = [text[: CHARACTERS_PER_TOKEN * params.length] for _, text in kept]
-        tokenized = dict(zip((number for number, _ in kept), tokenizer.tokenize(texts), strict=True))
-        for number, _ in batch:
+        texts = {
+            number: document[: CHARACTERS_PER_TOKEN * params.length]
+            for number, document in batch
+            if isinstance(document, str) and (document.isascii() or not params.ascii_only)
+        }
+        ids_of = dict(zip(texts, tokenizer.tokenize(list(texts.values())), strict=True))
+        for number, document in batch:
             counts["documents"] += 1
-            if number not in tokenized:
+            if isinstance(document, str) and number not in texts:
                 counts["not_ascii"] += 1
                 continue
-            n_windows = len(tokenized[number]) // params.length
+            ids = np.asarray(ids_of[number] if isinstance(document, str) else document, dtype=np.int32)
+            n_windows = len(ids) // params.length
             counts["too_short"] += n_windows == 0
-            ids = np.array(tokenized[number][: n_windows * params.length], dtype=np.int32)
-            for window in ids.reshape(n_windows, params.length):
+            for window in ids[: n_windows * params.length].reshape(n_windows, params.length):
                 yield number, window
+
+
+def _pieces(documents: Iterable[Document], tokenizer: WindowTokenizer) -> Iterator[Document]:
+    """Yield texts as they are, and what lies between the special tokens of each list of ids."""
+    special = list(tokenizer.special_token_ids)
+    for number, document in enumerate(documents):
+        if isinstance(document, str):
+            yield document
+            continue
+        outside = (document < 0) | (document >= tokenizer.vocabulary_size)
+        if outside.any():
+            raise CorpusError(
+                f"document {number} of the corpus has the token id {document[outside][0]}, "
+                f"the model's vocabulary ends at {tokenizer.vocabulary_size - 1}",
+                "name the model whose tokenizer made the corpus, or give its text",
+            )
+        ends = np.flatnonzero(np.isin(document, special))
+        yield from (piece for piece in np.split(np.delete(document, ends), ends - np.arange(len(ends))) if len(piece))
 
 
 def _with_bos(tokens: NDArray[np.int32], bos_token_id: int | None) -> NDArray[np.int32]:

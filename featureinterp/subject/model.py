@@ -116,6 +116,11 @@ class SubjectModel:
         return frozenset(self._tokenizer.all_special_ids)
 
     @property
+    def vocabulary_size(self) -> int:
+        """Token ids are 0 to one less."""
+        return self._model.config.vocab_size
+
+    @property
     def language_model(self) -> Any:
         """The Hugging Face model itself, for measurements that need its logits."""
         return self._model

@@ -57,6 +57,6 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     with pytest.raises(SystemExit) as stopped:
-        run(monkeypatch, "--dataset-name", "nowhere", "--write-sae-acts", "--out", str(tmp_path))
+        run(monkeypatch, "--dataset-name", "nowhere.txt", "--write-sae-acts", "--out", str(tmp_path))
     assert stopped.value.code == 2
-    assert capsys.readouterr().err.startswith("error: there is no corpus 'nowhere' (give 'python-docs', or")
+    assert capsys.readouterr().err.startswith("error: there is no corpus 'nowhere.txt' (give 'python-docs', or")

@@ -16,6 +16,7 @@ class Words:
 
     bos_token_id = 99
     special_token_ids = frozenset({0, 99})
+    vocabulary_size = 100
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         return [[int(word) for word in text.split()] for text in texts]

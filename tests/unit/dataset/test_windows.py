@@ -14,6 +14,7 @@ class Characters:
     """A tokenizer whose tokens are characters; '#' is special."""
 
     special_token_ids = frozenset({ord("#"), 1})
+    vocabulary_size = 128
 
     def __init__(self, bos_token_id: int | None = 1) -> None:
         self.bos_token_id = bos_token_id
@@ -68,13 +69,39 @@ def test_reading_stops_when_there_are_enough_windows():
     def documents():
         yield "abcdef"
         yield "ghijkl"
-        for number in range(300):
-            yield f"{number:03d}"
+        for number in range(1100):
+            yield f"{number:04d}"
         raise AssertionError("read too far")
 
     windows, counts = cut_windows(documents(), Characters(), WindowParams(length=3, max_windows=3))
     assert texts_of(windows) == ["abc", "def", "ghi"]
     assert counts.documents == 2
+
+
+def test_token_ids_are_only_cut_and_a_special_token_ends_a_document():
+    ids = [np.array([1, *map(ord, "abcdefg"), ord("#"), *map(ord, "hijk")]), np.array([1, 1]), np.array([*b"xyz"])]
+    windows, counts = cut_windows(ids, Characters(), WindowParams(length=3, prepend_bos=True))
+    assert texts_of(windows) == ["abc", "def", "hij", "xyz"]
+    assert windows.documents.tolist() == [0, 0, 1, 2]
+    assert windows.tokens[:, 0].tolist() == [1, 1, 1, 1]
+    assert counts == WindowCounts(documents=3, not_ascii=0, too_short=0, special=0, duplicates=0)
+
+
+def test_long_documents_of_token_ids_are_not_shortened():
+    windows, _ = cut_windows([np.arange(2, 32)], Characters(), WindowParams(length=2))
+    assert windows.text_tokens.ravel().tolist() == list(range(2, 32))
+
+
+@pytest.mark.parametrize("wrong", [-1, 128])
+def test_token_ids_of_another_tokenizer_are_refused(wrong: int):
+    with pytest.raises(CorpusError, match=f"document 1 .* token id {wrong}, the model's vocabulary ends at 127"):
+        cut_windows([np.array([5, 6, 7]), np.array([5, wrong, 7])], Characters(), WindowParams(length=3))
+
+
+def test_progress_is_told_while_reading():
+    told: list[int] = []
+    cut_windows((f"{n:04d}" for n in range(1500)), Characters(), WindowParams(length=4), told.append)
+    assert told == [512, 1024]
 
 
 def test_a_corpus_without_a_window_says_why():

@@ -1,0 +1,86 @@
+"""How fast a corpus becomes windows, and how much memory each window takes.
+
+    python benchmarks/corpus_windows.py [windows]
+
+Prints windows and characters per second for each kind of file, one tokenizer thread and as many as there are cores,
+and bytes of memory per window.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from featureinterp.dataset.corpus import open_corpus, read_documents
+from featureinterp.dataset.documents import CorpusSpec
+from featureinterp.dataset.windows import WindowParams, cut_windows
+from featureinterp.subject.model import SubjectModel
+
+VOCABULARY = 5000
+
+
+def texts(n: int) -> Iterator[str]:
+    """Yield documents of 60 to 1000 random words, of which only the beginning is used."""
+    generator = np.random.default_rng(0)
+    letters = np.array(list("etaoinshrdlucmfwypvbgk"))
+    words = np.array(["".join(generator.choice(letters, size)) for size in generator.integers(2, 10, VOCABULARY)])
+    for length in generator.integers(60, 1000, n):
+        yield " ".join(words[generator.zipf(1.3, length) % VOCABULARY])
+
+
+def write_corpora(folder: Path, n: int) -> dict[str, Path]:
+    made = list(texts(n))
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in made).encode()
+    paths = {kind: folder / f"corpus.{kind}" for kind in ("jsonl", "jsonl.zst", "parquet")}
+    paths["jsonl"].write_bytes(lines)
+    paths["jsonl.zst"].write_bytes(zstandard.compress(lines))
+    pq.write_table(pa.table({"text": made}), paths["parquet"], row_group_size=1000)
+    return paths
+
+
+class Letters:
+    """A tokenizer that costs nothing: what is measured with it is everything else."""
+
+    bos_token_id: int | None = None
+    special_token_ids = frozenset({0})
+    vocabulary_size = 2**20
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the texts' bytes."""
+        return [list(text.encode()) for text in texts]
+
+
+def main() -> None:
+    n_windows = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    model = SubjectModel.load("embedded", device="cpu")
+    params = WindowParams(max_windows=n_windows)
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, path in write_corpora(Path(folder), n_windows).items():
+            for parallel in ("false", "true"):
+                os.environ["TOKENIZERS_PARALLELISM"] = parallel
+                documents = read_documents(open_corpus(CorpusSpec(str(path))), str(path))
+                start = time.perf_counter()
+                windows, counts = cut_windows(documents, model, params)
+                seconds = time.perf_counter() - start
+                threads = "all cores" if parallel == "true" else "one thread"
+                print(f"{kind:10} {threads:10} {len(windows) / seconds:8.0f} windows/s, {counts.documents} documents")
+        rows = np.random.default_rng(0).integers(1, 2**20, (n_windows, params.length))
+        tracemalloc.start()
+        windows, _ = cut_windows((row for row in rows), Letters(), params)
+        held, most = tracemalloc.get_traced_memory()
+        print(f"memory: {most / len(windows):.0f} bytes per window at most, {held / len(windows):.0f} afterwards")
+
+
+if __name__ == "__main__":
+    main()
