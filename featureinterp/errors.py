@@ -69,3 +69,7 @@ class BudgetError(FeatureInterpError):
 
 class SimulationError(FeatureInterpError):
     """A simulation that does not fit the tokens it was made for, or is not on the scale 0..5."""
+
+
+OF_ONE_FEATURE = (ActivationError, ChatError, ExplanationError, InputError, ProposalError, SimulationError)
+"""Errors that spoil one attempt or one feature and leave the others alone; any other ends the run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,7 +28,30 @@ def discretise(values: Sequence[float], maximum: float) -> NDArray[np.int64]:
     return np.floor(scale_to_levels(values, maximum)).astype(np.int64)
 
 
+def escape(token: str) -> str:
+    r"""Write a token on one line, so that it can be read back and sent anywhere.
+
+    A backslash escapes tabs, line breaks, other control characters, halves of characters and itself.
+
+    >>> escape(" a\t\n\\")
+    ' a\\t\\n\\\\'
+    """
+    return token.translate(_ESCAPES)
+
+
 def format_record(tokens: Sequence[str], levels: Sequence[int]) -> str:
-    """Lay tokens out one per line as `token<TAB>level`; tabs and newlines inside a token are escaped."""
-    escaped = (token.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n") for token in tokens)
-    return "\n".join(f"{token}\t{level}" for token, level in zip(escaped, levels, strict=True))
+    """Lay tokens out one per line as `token<TAB>level`; what would break the line inside a token is escaped."""
+    return "\n".join(f"{escape(token)}\t{level}" for token, level in zip(tokens, levels, strict=True))
+
+
+class _Escapes(dict[int, str]):
+    """What `str.translate` puts in the place of a character."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        breaks = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+        self[code] = character.encode("unicode_escape").decode() if breaks or character == "\\" else character
+        return self[code]
+
+
+_ESCAPES = _Escapes()

@@ -1,4 +1,4 @@
-"""Commands that look: at a run that is finished or still growing, and at the installation."""
+"""Commands that look: at a run that is finished or still growing, at a question, and at the installation."""
 
 from __future__ import annotations
 
@@ -60,6 +60,36 @@ def show(
 
     with RunStore.open(run) as store:
         Console().print(feature_view(store.find(layer, latent)))
+
+
+@app.command()
+def prompt(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data folder, such as data/python-docs_embedded.")],
+    layer: Annotated[int, typer.Argument(metavar="LAYER", help="Layer of the feature.")],
+    latent: Annotated[int, typer.Argument(metavar="LATENT", help="Index of the feature in its SAE.")],
+    structured: options.Structured = True,
+    holistic: options.Holistic = False,
+    rule_cap: options.RuleCap = 5,
+    train_negatives: options.TrainNegatives = True,
+    positives: options.Positives = 30,
+    negatives: options.Negatives = 30,
+    run: Annotated[Path | None, typer.Option(help="A run over DATA, for the question that revises an attempt.")] = None,
+    attempt: Annotated[int, typer.Option(min=0, help="Which attempt of RUN is revised.")] = 0,
+) -> None:
+    """Print exactly what a language model would be asked about a feature: for an explanation, or for a revision."""
+    from featureinterp.dataset.folder import DataFolder
+    from featureinterp.experiment.prompt import find_attempt, find_record, prompt_text
+    from featureinterp.experiment.store import RunStore
+    from featureinterp.explainer.one_shot import OneShotExplainerParams
+
+    record = find_record(DataFolder.open(data), layer, latent)
+    revised = None
+    if run is not None:
+        with RunStore.open(run) as store:
+            revised = find_attempt(store.find(layer, latent), attempt)
+    records = options.records_per_split(positives, negatives, train_negatives)
+    params = OneShotExplainerParams(rule_cap, holistic, structured)
+    typer.echo(prompt_text(record, records, params, revised))
 
 
 @app.command()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from featureinterp.errors import InputError
+
+if TYPE_CHECKING:
+    from featureinterp.experiment.run import FeatureRunParams
 
 DATA, HOW = "Data", "How to explain"
 
@@ -53,10 +57,35 @@ Seed = Annotated[int, typer.Option(help="Decides every sample.")]
 ExplainerName = Annotated[
     Explainer, typer.Option(help="Search by revision, or take the first proposal.", rich_help_panel=HOW)
 ]
+Structured = Annotated[
+    bool,
+    typer.Option("--structured/--unstructured", help="Rules with strengths, or one sentence.", rich_help_panel=HOW),
+]
+Holistic = Annotated[
+    bool, typer.Option("--holistic", help="Show the tokens that cause activations.", rich_help_panel=HOW)
+]
+TrainNegatives = Annotated[
+    bool,
+    typer.Option(
+        "--train-negatives/--no-train-negatives",
+        help="Explain from similar and silent sentences too, or from those alone that fire.",
+        rich_help_panel=HOW,
+    ),
+]
+Positives = Annotated[int, typer.Option(help="Sentences per split that the feature fires on, at most.")]
+Negatives = Annotated[int, typer.Option(help="Sentences per split of each other source, at most.")]
 RuleCap = Annotated[int, typer.Option(help="Rules in an explanation at most.", rich_help_panel=HOW)]
 Depth = Annotated[int, typer.Option(help="Rounds of revision (tree).", rich_help_panel=HOW)]
 Width = Annotated[int, typer.Option(help="Attempts kept after each round (tree).", rich_help_panel=HOW)]
 RunOut = Annotated[Path, typer.Option("--out", help="Folder of the run; one that is there is gone on with.")]
+
+
+def records_per_split(positives: int, negatives: int, train_negatives: bool) -> FeatureRunParams:
+    """Return how many records each split takes, and from which sources those of train and valid are."""
+    from featureinterp.experiment.run import FeatureRunParams
+
+    params = FeatureRunParams(positives, negatives)
+    return params if train_negatives else replace(params, train_sources=())
 
 
 def numbers(text: str, what: str) -> tuple[int, ...] | None:

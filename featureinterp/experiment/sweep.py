@@ -15,13 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from featureinterp.errors import (
-    ActivationError,
-    ExplanationError,
-    InputError,
-    ProposalError,
-    SimulationError,
-)
+from featureinterp.errors import OF_ONE_FEATURE
 from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
 from featureinterp.experiment.run import FeatureRunParams, Method, explain_feature, shuffled_floor
 from featureinterp.experiment.store import RunStore
@@ -30,9 +24,6 @@ from featureinterp.scoring import pick_other
 from featureinterp.stats import generator
 
 Item = TypeVar("Item")
-
-OF_ONE_FEATURE = (ActivationError, ExplanationError, InputError, ProposalError, SimulationError)
-"""Errors that spoil one feature and leave the others alone; any other ends the sweep."""
 
 
 @dataclass(frozen=True)

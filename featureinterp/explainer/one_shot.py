@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from featureinterp.core import Attempt, ExplainerResult
+from featureinterp.errors import InputError
 from featureinterp.explainer.registry import make_proposer
-from featureinterp.explainer.search import by_valid_score, scored
+from featureinterp.explainer.search import all_scored, by_valid_score, proposed
 from featureinterp.protocols import Proposer, SimulatorFactory
 from featureinterp.record import ActivationRecord
 
@@ -22,12 +23,18 @@ class OneShotExplainerParams:
     """Whether the proposer is shown which tokens cause activations."""
     structured_explanations: bool = True
     """Rules with strengths (True) or one sentence (False)."""
+    temperatures: tuple[float, ...] = (1.0,)
+    """Of a language model that proposes; the samples of one question take them in turn."""
+
+    def __post_init__(self) -> None:
+        if not self.temperatures or not all(0 <= temperature <= 2 for temperature in self.temperatures):
+            raise InputError(f"temperatures are {self.temperatures}", "at least one, each from 0 to 2, is wanted")
 
 
 class OneShotExplainer:
     """Asks a proposer once; needs a simulator only to order several samples.
 
-    `model_name` is the registered name of a proposer; `proposer` takes its place when given.
+    `model_name` is the registered name of a proposer, or of a language model; `proposer` takes its place when given.
     """
 
     def __init__(
@@ -48,7 +55,7 @@ class OneShotExplainer:
         """The proposer, made when it is first needed.
 
         Raises:
-            InputError: if no proposer of that name is registered.
+            InputError: if it names neither a proposer nor a language model.
         """
         if self._proposer is None:
             self._proposer = make_proposer(self.model_name, self.params)
@@ -65,11 +72,11 @@ class OneShotExplainer:
         They are in the order of their valid scores where a simulator and valid records are given, else in the
         order in which they were proposed.
         """
-        proposals = await self.proposer.propose(train_records, num_samples)
+        proposals = await proposed(self.proposer.propose(train_records, num_samples), num_samples)
         attempts = [Attempt(i, None, 0, proposal) for i, proposal in enumerate(proposals)]
         if self._simulator_factory is None or not valid_records:
             chosen = [attempt for attempt in attempts if attempt.explanation is not None]
         else:
-            attempts = [await scored(a, self._simulator_factory, train_records, valid_records) for a in attempts]
+            attempts = await all_scored(attempts, self._simulator_factory, train_records, valid_records)
             chosen = by_valid_score(attempts)
         return ExplainerResult.of(attempts, chosen[:num_samples])

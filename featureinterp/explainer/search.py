@@ -1,16 +1,38 @@
-"""What the explainers share: scoring an attempt on train and valid records, and choosing among attempts."""
+"""What the explainers share: asking for proposals, scoring attempts on train and valid records, choosing among them.
+
+An error that concerns one attempt makes it a failed one with its reason; one that concerns the run goes up.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
 from featureinterp.core import Attempt, Proposal, SequenceSimulation
-from featureinterp.errors import FeatureInterpError
+from featureinterp.errors import OF_ONE_FEATURE
 from featureinterp.protocols import SimulatorFactory
 from featureinterp.record import ActivationRecord
 from featureinterp.scoring.simulation import quick_score
+
+
+async def proposed(proposals: Awaitable[list[Proposal]], n: int) -> list[Proposal]:
+    """Return what a proposer comes up with, or `n` failures with the reason why it cannot."""
+    try:
+        return await proposals
+    except OF_ONE_FEATURE as error:
+        return [Proposal(None, failure=str(error))] * n
+
+
+async def all_scored(
+    attempts: Sequence[Attempt],
+    simulator_factory: SimulatorFactory,
+    train_records: Sequence[ActivationRecord],
+    valid_records: Sequence[ActivationRecord],
+) -> list[Attempt]:
+    """Return the attempts with their scores, all simulated at the same time."""
+    return list(await asyncio.gather(*(scored(a, simulator_factory, train_records, valid_records) for a in attempts)))
 
 
 async def scored(
@@ -24,7 +46,7 @@ async def scored(
         return attempt
     try:
         simulations = await simulate(attempt, simulator_factory, [*train_records, *valid_records])
-    except FeatureInterpError as error:
+    except OF_ONE_FEATURE as error:
         return replace(attempt, proposal=Proposal(None, attempt.proposal.improvement, failure=str(error)))
     n_train = len(train_records)
     train_score = quick_score(train_records, simulations[:n_train])

@@ -12,10 +12,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from featureinterp.core import Attempt, ExplainerResult, Feedback, Proposal
+from featureinterp.core import Attempt, ExplainerResult, Proposal
+from featureinterp.errors import OF_ONE_FEATURE
 from featureinterp.explainer.one_shot import OneShotExplainerParams
 from featureinterp.explainer.registry import make_proposer
-from featureinterp.explainer.search import by_train_score, by_valid_score, scored, simulate
+from featureinterp.explainer.search import all_scored, by_train_score, by_valid_score, proposed, simulate
 from featureinterp.protocols import Proposer, SimulatorFactory
 from featureinterp.record import ActivationRecord
 from featureinterp.scoring.leave_one_out import feedback
@@ -43,7 +44,7 @@ class TreeExplainerParams(OneShotExplainerParams):
 class TreeExplainer:
     """Searches by revision; `simulator_factory` gives the scores that guide it (None: the lexical simulator).
 
-    `model_name` is the registered name of a proposer; `proposer` takes its place when given.
+    `model_name` is the registered name of a proposer, or of a language model; `proposer` takes its place when given.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class TreeExplainer:
         """The proposer, made when it is first needed.
 
         Raises:
-            InputError: if no proposer of that name is registered.
+            InputError: if it names neither a proposer nor a language model.
         """
         if self._proposer is None:
             self._proposer = make_proposer(self.model_name, self.params)
@@ -78,37 +79,37 @@ class TreeExplainer:
     ) -> ExplainerResult:
         """Return the `num_samples` best explanations by valid score, and every attempt of the search."""
         params = self.params
-        proposals = await self.proposer.propose(train_records, params.root_nodes)
+        factory = self._simulator_factory
+        proposals = await proposed(self.proposer.propose(train_records, params.root_nodes), params.root_nodes)
         roots = [Attempt(i, None, 0, proposal) for i, proposal in enumerate(proposals)]
-        attempts = await self._score(roots, train_records, valid_records)
-        kept = by_train_score(attempts)[: params.width]
+        attempts = await all_scored(roots, factory, train_records, valid_records)
+        kept = by_train_score(_distinct(attempts))[: params.width]
         for depth in range(1, params.depth + 1):
             if not kept or (kept[0].train_score or 0.0) >= params.stop_score:
                 break
-            told = [replace(a, feedback=await self._feedback(a, train_records)) for a in kept]
+            told = await asyncio.gather(*(self._told(attempt, train_records) for attempt in kept))
             for attempt in told:
                 attempts[attempt.number] = attempt
             revisions = await asyncio.gather(*(self._revise(attempt, train_records) for attempt in told))
             children = _children(told, revisions, depth, first_number=len(attempts))
-            children = await self._score(children, train_records, valid_records)
+            children = await all_scored(children, factory, train_records, valid_records)
             attempts += children
             kept = by_train_score(_distinct(children))[: params.width]
         return ExplainerResult.of(attempts, by_valid_score(attempts)[:num_samples])
 
-    async def _score(
-        self, attempts: list[Attempt], train: Sequence[ActivationRecord], valid: Sequence[ActivationRecord]
-    ) -> list[Attempt]:
-        return list(await asyncio.gather(*(scored(a, self._simulator_factory, train, valid) for a in attempts)))
-
-    async def _feedback(self, attempt: Attempt, train: Sequence[ActivationRecord]) -> Feedback:
-        simulations = await simulate(attempt, self._simulator_factory, train)
-        return feedback(train, simulations, self.params.k_worst_feedback_records)
+    async def _told(self, attempt: Attempt, train: Sequence[ActivationRecord]) -> Attempt:
+        """Return the attempt with its feedback; without, where its simulation fails this time."""
+        try:
+            simulations = await simulate(attempt, self._simulator_factory, train)
+        except OF_ONE_FEATURE:
+            return attempt
+        return replace(attempt, feedback=feedback(train, simulations, self.params.k_worst_feedback_records))
 
     async def _revise(self, attempt: Attempt, train: Sequence[ActivationRecord]) -> list[Proposal]:
-        told = attempt.feedback
+        told, n = attempt.feedback, self.params.branching_factor
         if told is None:
             return []
-        return await self.proposer.revise(train, attempt, told, self.params.branching_factor)
+        return await proposed(self.proposer.revise(train, attempt, told, n), n)
 
 
 def _children(

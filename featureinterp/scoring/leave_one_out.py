@@ -88,10 +88,11 @@ def errors_in_words(
 
 def _in_words(token: str, truth: float, expected: float) -> str:
     quoted = json.dumps(token, ensure_ascii=False)
-    return f"{quoted}: expected {round(expected, 1):g}, was {round(truth, 1):g} ({_kind(truth, expected)})"
+    return f"{quoted}: expected {round(expected, 1):g}, was {round(truth, 1):g} ({error_kind(truth, expected)})"
 
 
-def _kind(truth: float, expected: float) -> str:
+def error_kind(truth: float, expected: float) -> str:
+    """Say what kind of error an expected level is: missed, a false alarm, too low or too high."""
     if truth > 0 and expected <= ACTIVE_ABOVE:
         return "missed"
     if truth <= 0 and expected > ACTIVE_ABOVE:

@@ -1,0 +1,56 @@
+"""What a language model would be asked about a feature of a data folder, exactly as a run asks it."""
+
+from __future__ import annotations
+
+from featureinterp.core import Attempt
+from featureinterp.dataset.folder import DataFolder
+from featureinterp.errors import InputError
+from featureinterp.experiment.result import FeatureResult
+from featureinterp.experiment.run import FeatureRunParams, one_per_window, split_feature
+from featureinterp.explainer.one_shot import OneShotExplainerParams
+from featureinterp.explainer.prompts import as_text, proposal_messages, revision_messages
+from featureinterp.record import SAEIndexRecord
+
+
+def prompt_text(
+    record: SAEIndexRecord, records: FeatureRunParams, params: OneShotExplainerParams, revised: Attempt | None = None
+) -> str:
+    """Return the question for a first explanation, or for a revision of an attempt.
+
+    Args:
+        record: all evidence about the latent.
+        records: how many records a split takes, and from which sources.
+        params: structured or not, the rule cap, and whether activation-causing tokens are shown.
+        revised: an attempt of a run that was revised in it.
+
+    Raises:
+        InputError: if the attempt was never revised, or activation-causing tokens were not measured.
+    """
+    train = one_per_window(split_feature(record, records).train)
+    if revised is None:
+        return as_text(proposal_messages(train, params))
+    if revised.explanation is None or revised.feedback is None:
+        raise InputError(f"attempt {revised.number} was not revised in this run", "name one that has children")
+    return as_text(revision_messages(train, revised.explanation, revised.feedback, params))
+
+
+def find_record(folder: DataFolder, layer: int, latent: int) -> SAEIndexRecord:
+    """Return the records of a latent of a layer.
+
+    Raises:
+        InputError: if the folder has no such layer, or the latent is dead or rare.
+        DataFolderError: if its records were not made.
+    """
+    return folder.index_record(folder.hook_of(layer), latent)
+
+
+def find_attempt(result: FeatureResult, number: int) -> Attempt:
+    """Return an attempt of a feature's search.
+
+    Raises:
+        InputError: if there is none of that number.
+    """
+    if not 0 <= number < len(result.attempts):
+        last = len(result.attempts) - 1
+        raise InputError(f"the feature has no attempt {number}", f"they are numbered from 0 to {last}")
+    return result.attempts[number]
