@@ -17,6 +17,7 @@ LIGHT = (
     "featureinterp.record",
     "featureinterp.core",
     "featureinterp.protocols",
+    "featureinterp.llm.chat",
     "featureinterp.scoring",
     "featureinterp.explainer",
     "featureinterp.report",

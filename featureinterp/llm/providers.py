@@ -1,0 +1,183 @@
+"""Who serves language models: one table of providers, the names of models, and where keys come from.
+
+A model is named `provider:model`; a bare `vendor/model`, as the original writes it, is one of OpenRouter's. The
+provider `local` is any server that speaks the OpenAI protocol, and its address is told by `@`, an option, or the
+environment:
+
+    openrouter:meta-llama/llama-4-scout        meta-llama/llama-4-scout
+    openai:gpt-4.1-mini                        gemini:gemini-2.5-flash
+    local:qwen3@http://127.0.0.1:8000/v1       local:qwen3   with FEATUREINTERP_BASE_URL
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from featureinterp.errors import EndpointError, InputError
+
+BASE_URL_NAME = "FEATUREINTERP_BASE_URL"
+"""The environment's name for the address of `local`."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A provider's address, key and peculiarities."""
+
+    name: str
+    base_url: str
+    """Empty where the user has to say it."""
+    key_name: str
+    """Environment variable that holds the key."""
+    needs_key: bool = True
+    is_free: bool = False
+    """Whether requests cost nothing."""
+    tells_cost: bool = False
+    """Whether answers say what they cost."""
+    takes_seed: bool = True
+    """Whether a seed can be sent; each sample has its number for a seed."""
+    limit_name: str = "max_tokens"
+    """What the provider calls the most tokens of an answer."""
+    extra: Mapping[str, object] = field(default_factory=dict)
+    """What else goes into every request's JSON."""
+
+
+PROVIDERS: Mapping[str, Provider] = {
+    provider.name: provider
+    for provider in (
+        Provider(
+            "openrouter",
+            "https://openrouter.ai/api/v1",
+            "OPENROUTER_API_KEY",
+            tells_cost=True,
+            extra={"usage": {"include": True}},
+        ),
+        Provider("openai", "https://api.openai.com/v1", "OPENAI_API_KEY", limit_name="max_completion_tokens"),
+        Provider(
+            "gemini",
+            "https://generativelanguage.googleapis.com/v1beta/openai",
+            "GOOGLE_API_KEY",
+            takes_seed=False,  # its compatible endpoint refuses fields that it does not know
+        ),
+        Provider("local", "", "FEATUREINTERP_API_KEY", needs_key=False, is_free=True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One model at one address."""
+
+    provider: Provider
+    model: str
+    base_url: str
+
+    @property
+    def name(self) -> str:
+        """`provider:model`, which stands for the model in results and in the ledger, wherever it is served."""
+        return f"{self.provider.name}:{self.model}"
+
+
+def parse_model_name(text: str, base_url: str = "") -> Endpoint:
+    """Read a model's name.
+
+    Args:
+        text: `provider:model`, `provider:model@URL`, or `vendor/model` for OpenRouter.
+        base_url: the address of `local` where the name has none; other providers have their own.
+
+    Raises:
+        InputError: if the provider is unknown, the model is missing, or there is no usable address.
+
+    >>> parse_model_name("meta-llama/llama-4-scout").name
+    'openrouter:meta-llama/llama-4-scout'
+    >>> parse_model_name("local:llama3.2:3b@http://127.0.0.1:11434/v1").model
+    'llama3.2:3b'
+    """
+    known = f"the providers are {', '.join(PROVIDERS)}; vendor/model alone means openrouter"
+    head, colon, rest = text.strip().partition(":")
+    if "/" in head:  # OpenRouter's names have colons of their own, as in vendor/model:free
+        head, rest = "openrouter", text.strip()
+    elif not colon:
+        raise InputError(f"{text!r} is no name of a language model", f"write provider:model; {known}")
+    if head not in PROVIDERS:
+        raise InputError(f"there is no provider {head!r} of language models, asked for by {text!r}", known)
+    model, _, address = rest.partition("@http")
+    if not model:
+        raise InputError(f"{text!r} names no model", f"write {head}:MODEL")
+    provider = PROVIDERS[head]
+    url = f"http{address}" if address else provider.base_url or base_url
+    if not url:
+        raise InputError(
+            f"{text!r} has no address",
+            f"give --base-url, set {BASE_URL_NAME}, or write {head}:{model}@http://127.0.0.1:8000/v1",
+        )
+    return Endpoint(provider, model, check_url(url))
+
+
+def check_url(url: str) -> str:
+    """Return an address without what does not belong to it: a slash at its end, the path of the chat itself.
+
+    Raises:
+        InputError: if it is no address of a web server, or has a password in it.
+
+    >>> check_url("http://127.0.0.1:8000/v1/chat/completions")
+    'http://127.0.0.1:8000/v1'
+    """
+    try:
+        parts = urlsplit(url)
+        host, secret, _ = parts.hostname, parts.password or parts.username, parts.port
+    except ValueError as error:
+        raise InputError(f"{url!r} is no address: {error}", "one such as http://127.0.0.1:8000/v1 is wanted") from error
+    if secret:
+        raise InputError(f"the address of {host} has a user or password in it", "give the key as a key")
+    if parts.scheme not in ("http", "https") or not host or any(map(str.isspace, url)):
+        raise InputError(f"{url!r} is no address", "one such as http://127.0.0.1:8000/v1 is wanted")
+    return url.rstrip("/").removesuffix("/chat/completions").rstrip("/")
+
+
+def setting(name: str, folder: Path | None = None) -> str:
+    """Return a setting from the environment or, where it has none, from `.env`; empty where neither has one.
+
+    Nothing is written to the environment.
+
+    Args:
+        name: of the environment variable.
+        folder: where `.env` is; the working directory by default.
+
+    Raises:
+        InputError: if there is a `.env` that cannot be read.
+    """
+    value = os.environ.get(name, "").strip()
+    path = (folder or Path.cwd()) / ".env"
+    if value or not path.is_file():
+        return value
+    from dotenv import dotenv_values
+
+    try:
+        return (dotenv_values(path).get(name) or "").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        problem = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"{path} cannot be read: {problem}", "mend it, or set the environment instead") from None
+
+
+def find_key(provider: Provider, folder: Path | None = None) -> str:
+    """Return a provider's key; empty where it has none and needs none.
+
+    Raises:
+        EndpointError: if it is missing, or is nothing that can be a key. The key itself is never told.
+    """
+    key = setting(provider.key_name, folder)
+    if not key and provider.needs_key:
+        raise EndpointError(
+            f"there is no key for {provider.name}",
+            f"set {provider.key_name} in the environment or in a .env in the working directory",
+        )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise EndpointError(
+            f"what {provider.key_name} holds is no key: it has spaces, line breaks or other than ASCII characters",
+            "set it again",
+        )
+    return key

@@ -1,0 +1,109 @@
+"""The ledger: what is stored stays, once, whoever writes it and whatever happens to the process."""
+
+import multiprocessing
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from featureinterp.chat import ChatAnswer, PromptReading, PromptToken, Usage
+from featureinterp.errors import DataFolderError, StorageError
+from featureinterp.llm.ledger import Ledger
+
+ANSWER = ChatAnswer("héllo\n", "length", Usage(1, 10, 2, 0.003), ({"a": -0.1, "\t": -3.5},), "vendor/model")
+
+
+def test_an_answer_comes_back_as_it_was_and_only_for_its_request_and_sample(tmp_path) -> None:
+    path = tmp_path / "deep" / "llm.sqlite"
+    with Ledger(path) as ledger:
+        assert ledger.put(b"asked", 0, ANSWER) == ANSWER
+    with Ledger(path) as ledger:
+        assert ledger.get(b"asked", 0, ChatAnswer) == ANSWER
+        assert ledger.get(b"asked", 1, ChatAnswer) is None
+        assert ledger.get(b"other", 0, ChatAnswer) is None
+        assert len(ledger) == 1
+        assert list(ledger.requests()) == [b"asked"]
+
+
+def test_a_reading_of_a_prompt_comes_back_too(tmp_path) -> None:
+    reading = PromptReading((PromptToken("a", 0, {}), PromptToken("\t", 1, {"\t": -1.0})), Usage(1, 2), "m")
+    with Ledger(tmp_path / "l") as ledger:
+        ledger.put(b"asked", 0, reading)
+        assert ledger.get(b"asked", 0, PromptReading) == reading
+
+
+def test_the_first_answer_stays_and_is_the_one_that_is_used(tmp_path) -> None:
+    with Ledger(tmp_path / "l") as one, Ledger(tmp_path / "l") as other:
+        one.put(b"asked", 0, ChatAnswer("first"))
+        assert other.put(b"asked", 0, ChatAnswer("second")).text == "first"
+        assert one.get(b"asked", 0, ChatAnswer) == ChatAnswer("first")
+
+
+def _begin_and_write(path: Path, who: int, start) -> None:
+    start.wait()
+    with Ledger(path) as ledger:
+        for number in range(20):
+            ledger.put(b"asked", number, ChatAnswer(f"of {who}"))
+
+
+def test_programs_that_begin_it_at_once_do_not_disturb_each_other(tmp_path) -> None:
+    context = multiprocessing.get_context("fork")
+    start = context.Event()
+    workers = [context.Process(target=_begin_and_write, args=(tmp_path / "l", who, start)) for who in range(6)]
+    for worker in workers:
+        worker.start()
+    start.set()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 6
+    with Ledger(tmp_path / "l") as ledger:
+        assert len(ledger) == 20
+
+
+def test_another_programs_database_is_left_alone(tmp_path) -> None:
+    path = tmp_path / "photos.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE photo (name TEXT)")
+    connection.close()
+    with pytest.raises(DataFolderError, match="another program's database"):
+        Ledger(path)
+    with sqlite3.connect(path) as connection:
+        assert [row[0] for row in connection.execute("SELECT name FROM sqlite_master")] == ["photo"]
+    connection.close()
+
+
+def test_what_is_no_database_is_told(tmp_path) -> None:
+    path = tmp_path / "llm.sqlite"
+    path.write_text("not a database at all " * 100)
+    with pytest.raises(DataFolderError, match="no ledger"):
+        Ledger(path)
+    assert path.read_text().startswith("not a database")
+
+
+def test_another_version_is_refused(tmp_path) -> None:
+    path = tmp_path / "llm.sqlite"
+    Ledger(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 9")
+    connection.close()
+    with pytest.raises(DataFolderError, match="version 9"):
+        Ledger(path)
+
+
+def test_a_damaged_answer_is_told(tmp_path) -> None:
+    path = tmp_path / "llm.sqlite"
+    with Ledger(path) as ledger:
+        ledger.put(b"asked", 0, ANSWER)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE answer SET answer = x'00'")
+    connection.close()
+    with Ledger(path) as ledger, pytest.raises(DataFolderError, match="damaged"):
+        ledger.get(b"asked", 0, ChatAnswer)
+
+
+def test_a_place_where_no_file_can_be_is_told(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be opened"):
+        Ledger(tmp_path / "file" / "llm.sqlite")
+    with pytest.raises(StorageError, match="cannot be opened"):
+        Ledger(tmp_path)

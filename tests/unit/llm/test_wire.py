@@ -1,0 +1,189 @@
+"""The OpenAI protocol: what is sent, and what is read from whatever comes back."""
+
+import json
+
+import pytest
+
+from featureinterp.chat import ChatRequest, Message, PromptRequest, Usage
+from featureinterp.llm import wire
+from featureinterp.llm.faults import Fault, FaultKind
+from featureinterp.llm.providers import parse_model_name
+from featureinterp.llm.spending import Price
+
+LOCAL = parse_model_name("local:m@http://127.0.0.1:1/v1")
+OPENAI = parse_model_name("openai:gpt-4.1-mini")
+REQUEST = ChatRequest((Message("system", "be brief"), Message("user", "hi")), 0.5, 100)
+
+
+def completion(**changes) -> str:
+    message = {"role": "assistant", "content": "hello"}
+    body = {
+        "id": "1",
+        "model": "m",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 3},
+    }
+    return json.dumps({**body, **changes})
+
+
+def test_what_is_sent_follows_the_providers_habits() -> None:
+    local = wire.chat_body(LOCAL, REQUEST, sample=3)
+    assert local == {
+        "model": "m",
+        "messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}],
+        "temperature": 0.5,
+        "max_tokens": 100,
+        "seed": 3,
+    }
+    assert wire.chat_body(OPENAI, REQUEST, 0)["max_completion_tokens"] == 100
+    assert wire.chat_body(parse_model_name("a/b"), REQUEST, 0)["usage"] == {"include": True}
+    assert "seed" not in wire.chat_body(parse_model_name("gemini:g"), REQUEST, 0)
+    with_logprobs = wire.chat_body(LOCAL, ChatRequest((), top_logprobs=6), 0)
+    assert (with_logprobs["logprobs"], with_logprobs["top_logprobs"]) == (True, 6)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        ChatRequest((Message("system", "be brief"), Message("user", "ho")), 0.5, 100),
+        ChatRequest((Message("user", "be brief"), Message("user", "hi")), 0.5, 100),
+        ChatRequest(REQUEST.messages, 0.6, 100),
+        ChatRequest(REQUEST.messages, 0.5, 101),
+        ChatRequest(REQUEST.messages, 0.5, 100, top_logprobs=1),
+        ChatRequest(REQUEST.messages, 0.5, 100, purpose="propose/2"),
+    ],
+)
+def test_all_that_decides_an_answer_identifies_it(changed) -> None:
+    assert wire.canonical(LOCAL, changed) != wire.canonical(LOCAL, REQUEST)
+
+
+def test_provider_and_model_identify_it_and_the_address_does_not() -> None:
+    elsewhere = parse_model_name("local:m@http://10.0.0.1:9/v1")
+    assert wire.canonical(LOCAL, REQUEST) == wire.canonical(elsewhere, REQUEST)
+    assert wire.canonical(LOCAL, REQUEST) != wire.canonical(OPENAI, REQUEST)
+    assert wire.canonical(LOCAL, REQUEST) != wire.canonical(LOCAL, PromptRequest("hi"))
+
+
+def test_an_answer_is_read() -> None:
+    answer = wire.read_chat(completion(), LOCAL)
+    assert (answer.text, answer.finish_reason, answer.model) == ("hello", "stop", "m")
+    assert answer.usage == Usage(1, 7, 3, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({"content": None}, ""),
+        ({}, ""),
+        ({"content": None, "refusal": "I will not"}, "I will not"),
+        ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "ab"),
+        ({"content": "a", "reasoning": "hm", "tool_calls": None}, "a"),
+    ],
+)
+def test_forms_of_content(message, text) -> None:
+    choices = [{"message": message, "finish_reason": None}]
+    assert wire.read_chat(completion(choices=choices), LOCAL).text == text
+
+
+def test_what_an_answer_cost_is_told_or_computed_or_unknown() -> None:
+    told = completion(usage={"prompt_tokens": 1000, "completion_tokens": 500, "cost": 0.25})
+    untold = completion(usage={"prompt_tokens": 1000, "completion_tokens": 500})
+    price = Price(input=2.0, output=8.0)
+    assert wire.read_chat(told, OPENAI, price).usage == Usage(1, 1000, 500, 0.25)
+    assert wire.read_chat(untold, OPENAI, price).usage == Usage(1, 1000, 500, pytest.approx(0.002 + 0.004))
+    assert wire.read_chat(untold, OPENAI).usage == Usage(1, 1000, 500, 0.0, unpriced=1)
+    assert wire.read_chat(untold, LOCAL).usage == Usage(1, 1000, 500, 0.0)
+    assert wire.read_chat(completion(usage=None), LOCAL).usage == Usage(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("<html>hello</html>", FaultKind.GARBLED),
+        ("", FaultKind.GARBLED),
+        (completion()[:60], FaultKind.GARBLED),
+        (completion(choices=[]), FaultKind.GARBLED),
+        (completion(choices=None), FaultKind.GARBLED),
+        ('{"object": "list", "data": []}', FaultKind.GARBLED),
+        ("[1, 2]", FaultKind.GARBLED),
+        ('{"error": {"message": "overloaded", "code": 502}}', FaultKind.FAILING),
+        ('{"error": {"message": "slow down", "code": 429}}', FaultKind.BUSY),
+        ('{"error": "something"}', FaultKind.FAILING),
+        (completion(choices=[{"message": {"content": "ha"}, "finish_reason": "error"}]), FaultKind.FAILING),
+    ],
+)
+def test_what_is_no_answer_is_a_fault(text, kind) -> None:
+    fault = wire.read_chat(text, LOCAL)
+    assert isinstance(fault, Fault)
+    assert fault.kind is kind
+    assert len(fault.message) < 500
+
+
+def test_log_probabilities_are_by_token_with_the_chosen_one_among_them() -> None:
+    tokens = [
+        {
+            "token": "3",
+            "logprob": -0.1,
+            "top_logprobs": [{"token": "3", "logprob": -0.1}, {"token": "4", "logprob": -2}],
+        },
+        {"token": "x", "logprob": -9, "top_logprobs": [{"token": "\n", "logprob": -0.2}]},
+        {"token": "y", "logprob": -1, "top_logprobs": None},
+    ]
+    choices = [{"message": {"content": "3xy"}, "logprobs": {"content": tokens}}]
+    answer = wire.read_chat(completion(choices=choices), LOCAL)
+    assert answer.logprobs == ({"3": -0.1, "4": -2.0}, {"x": -9.0, "\n": -0.2}, {"y": -1.0})
+
+
+def echoed(tokens, tops, **changes) -> str:
+    own = [None if top is None else top.get(token) for token, top in zip(tokens, tops, strict=True)]
+    logprobs = {"tokens": tokens, "token_logprobs": own, "top_logprobs": tops, **changes}
+    return json.dumps({"model": "m", "choices": [{"text": "", "logprobs": logprobs}], "usage": {"prompt_tokens": 3}})
+
+
+def test_a_prompt_is_read_without_what_the_server_puts_around_it() -> None:
+    text = echoed(
+        ["<s>", "a\t", "unknown", "\n", "z"], [None, {"a\t": -1.0}, {"unknown": -0.5, "3": -1.5}, {"\n": -0.1}, {}]
+    )
+    reading = wire.read_prompt(text, LOCAL, PromptRequest("a\tunknown\n"))
+    assert [(token.text, token.offset) for token in reading.tokens] == [("a\t", 0), ("unknown", 2), ("\n", 9)]
+    assert reading.tokens[1].logprobs == {"unknown": -0.5, "3": -1.5}
+    assert reading.usage == Usage(1, 3, 0)
+
+
+def test_tokens_that_are_parts_of_a_character_lie_where_the_server_says() -> None:
+    tokens, tops = ["a", "\\xc3", "\\xa9", "b"], [None, {"\\xc3": -1.0}, {"\\xa9": -1.0}, {"b": -2.0}]
+    text = echoed(tokens, tops, text_offset=[0, 1, 1, 2])
+    reading = wire.read_prompt(text, LOCAL, PromptRequest("aéb"))
+    assert [token.offset for token in reading.tokens] == [0, 1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        echoed(["a", "c"], [None, {"c": -1.0}]),
+        echoed([], []),
+        echoed(["a"], [None], token_logprobs=[]),
+        '{"choices": [{"text": "generated", "logprobs": null}]}',
+        '{"choices": []}',
+    ],
+)
+def test_a_server_that_does_not_echo_the_prompt_is_refused(text) -> None:
+    fault = wire.read_prompt(text, LOCAL, PromptRequest("a b"))
+    assert isinstance(fault, Fault)
+    assert fault.kind is FaultKind.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "other"),
+    [
+        ("gpt-4.1-mini", "gpt-4.1-mini-2025-04-14", False),
+        ("google/gemma-2-9b-it", "gemma-2-9b-it", False),
+        ("gemini-2.5-flash", "models/gemini-2.5-flash", False),
+        ("qwen/qwen3-8b:free", "qwen/qwen3-8b", False),
+        ("m", "", False),
+        ("meta-llama/llama-4-scout", "meta-llama/llama-4-maverick", True),
+        ("m", "another-model", True),
+    ],
+)
+def test_another_model_is_noticed(asked, answered, other) -> None:
+    assert wire.is_other_model(asked, answered) is other
