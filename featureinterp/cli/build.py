@@ -13,7 +13,6 @@ import typer
 
 from featureinterp.cli import options
 from featureinterp.cli.group import app
-from featureinterp.cli.options import Explainer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +36,14 @@ def demo(
     max_dataset_size: options.MaxDatasetSize = 2000,
     max_seq_length: options.MaxSeqLength = 32,
     device: options.Device = "auto",
-    explainer: options.ExplainerName = Explainer.TREE,
+    explainer: options.ExplainerName = "tree",
+    proposer: options.ProposerName = "lexical",
+    simulator: options.SimulatorName = "lexical",
+    structured: options.Structured = True,
+    max_cost: options.MaxCost = None,
+    max_tokens: options.MaxTokens = None,
+    offline: options.Offline = False,
+    concurrency: options.Concurrency = 16,
     rule_cap: options.RuleCap = 5,
     depth: options.Depth = 3,
     width: options.Width = 3,
@@ -53,7 +59,10 @@ def demo(
     from featureinterp.experiment.presets import demo_folder
     from featureinterp.subject.subject import open_subject
 
-    spec = RunSpec(MethodSpec(explainer.value, rule_cap=rule_cap, depth=depth, width=width), seed=seed)
+    search, proposer = options.search_and_proposer(explainer, proposer)
+    method = MethodSpec(search, proposer, rule_cap, depth, width, simulator, structured)
+    access = options.model_access(max_cost, max_tokens, offline, concurrency, device)
+    spec = RunSpec(method, seed=seed, access=access)
     choice = FeatureChoice(layers, features=features)
     console = Console()
     quiet_libraries()
@@ -130,7 +139,17 @@ def explain(
     seed: options.Seed = 0,
     positives: options.Positives = 30,
     negatives: options.Negatives = 30,
-    explainer: options.ExplainerName = Explainer.TREE,
+    explainer: options.ExplainerName = "tree",
+    proposer: options.ProposerName = "lexical",
+    simulator: options.SimulatorName = "lexical",
+    structured: options.Structured = True,
+    holistic: options.Holistic = False,
+    train_negatives: options.TrainNegatives = True,
+    device: options.Device = "auto",
+    max_cost: options.MaxCost = None,
+    max_tokens: options.MaxTokens = None,
+    offline: options.Offline = False,
+    concurrency: options.Concurrency = 16,
     rule_cap: options.RuleCap = 5,
     depth: options.Depth = 3,
     width: options.Width = 3,
@@ -141,10 +160,11 @@ def explain(
     from featureinterp.dataset.folder import DataFolder
     from featureinterp.experiment.explain import FeatureChoice, RunSpec
     from featureinterp.experiment.methods import MethodSpec
-    from featureinterp.experiment.run import FeatureRunParams
 
-    method = MethodSpec(explainer.value, rule_cap=rule_cap, depth=depth, width=width)
-    spec = RunSpec(method, FeatureRunParams(positives, negatives), seed)
+    search, proposer = options.search_and_proposer(explainer, proposer)
+    method = MethodSpec(search, proposer, rule_cap, depth, width, simulator, structured, holistic)
+    access = options.model_access(max_cost, max_tokens, offline, concurrency, device)
+    spec = RunSpec(method, options.records_per_split(positives, negatives, train_negatives), seed, access)
     choice = FeatureChoice(layers, options.numbers(latents, "latents"), features or None)
     _explain(Console(), DataFolder.open(data), out, choice, spec)
     typer.echo(f"The run: {out}; look at it with `featureinterp results {out}` or `featureinterp report {out}`")

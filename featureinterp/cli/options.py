@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import replace
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,16 +13,10 @@ import typer
 from featureinterp.errors import InputError
 
 if TYPE_CHECKING:
+    from featureinterp.experiment.methods import ModelAccess
     from featureinterp.experiment.run import FeatureRunParams
 
-DATA, HOW = "Data", "How to explain"
-
-
-class Explainer(str, Enum):
-    """How an explanation is searched."""
-
-    TREE = "tree"
-    ONE_SHOT = "one-shot"
+DATA, HOW, MODELS = "Data", "How to explain", "Language models"
 
 
 ModelName = Annotated[
@@ -55,8 +48,28 @@ Latents = Annotated[str, typer.Option(help="Latents of every layer, such as 3,17
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=DATA)]
 Seed = Annotated[int, typer.Option(help="Decides every sample.")]
 ExplainerName = Annotated[
-    Explainer, typer.Option(help="Search by revision, or take the first proposal.", rich_help_panel=HOW)
+    str,
+    typer.Option(
+        help="tree to search by revision, one-shot to take the first proposal; a language model stands for tree with "
+        "it as --proposer.",
+        rich_help_panel=HOW,
+    ),
 ]
+ProposerName = Annotated[
+    str,
+    typer.Option(
+        help="lexical, or a language model such as openrouter:meta-llama/llama-4-scout or "
+        "local:MODEL@http://127.0.0.1:8000/v1.",
+        rich_help_panel=HOW,
+    ),
+]
+SimulatorName = Annotated[str, typer.Option(help="lexical, or hf:MODEL and others.", rich_help_panel=HOW)]
+MaxCost = Annotated[
+    float | None, typer.Option(help="US dollars that the run may spend on language models.", rich_help_panel=MODELS)
+]
+MaxTokens = Annotated[int | None, typer.Option(help="Tokens that it may send and get.", rich_help_panel=MODELS)]
+Offline = Annotated[bool, typer.Option("--offline", help="Use stored answers only.", rich_help_panel=MODELS)]
+Concurrency = Annotated[int, typer.Option(min=1, help="Requests on their way at once.", rich_help_panel=MODELS)]
 Structured = Annotated[
     bool,
     typer.Option("--structured/--unstructured", help="Rules with strengths, or one sentence.", rich_help_panel=HOW),
@@ -78,6 +91,34 @@ RuleCap = Annotated[int, typer.Option(help="Rules in an explanation at most.", r
 Depth = Annotated[int, typer.Option(help="Rounds of revision (tree).", rich_help_panel=HOW)]
 Width = Annotated[int, typer.Option(help="Attempts kept after each round (tree).", rich_help_panel=HOW)]
 RunOut = Annotated[Path, typer.Option("--out", help="Folder of the run; one that is there is gone on with.")]
+
+
+def search_and_proposer(explainer: str, proposer: str) -> tuple[str, str]:
+    """Return the search and the proposer that two options ask for; a language model may stand in the first.
+
+    Raises:
+        InputError: if both name a proposer.
+    """
+    from featureinterp.explainer import EXPLAINERS
+
+    if explainer in EXPLAINERS:
+        return explainer, proposer
+    if ":" not in explainer and "/" not in explainer:
+        known = ", ".join(sorted(EXPLAINERS))
+        raise InputError(f"there is no explainer {explainer!r}", f"use one of: {known}; or a language model")
+    if proposer != "lexical":
+        raise InputError(f"--explainer {explainer} and --proposer {proposer} both name a proposer", "name one")
+    return "tree", explainer
+
+
+def model_access(
+    max_cost: float | None, max_tokens: int | None, offline: bool, concurrency: int, device: str
+) -> ModelAccess:
+    """Return how a run reaches its language models."""
+    from featureinterp.experiment.methods import ModelAccess
+    from featureinterp.llm.spending import RunLimits
+
+    return ModelAccess(RunLimits(max_cost, max_tokens), offline, concurrency, device)
 
 
 def records_per_split(positives: int, negatives: int, train_negatives: bool) -> FeatureRunParams:

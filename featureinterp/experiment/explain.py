@@ -10,7 +10,7 @@ from pathlib import Path
 from featureinterp.dataset.folder import DataFolder, prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError, InputError
-from featureinterp.experiment.methods import MethodSpec, method_maker
+from featureinterp.experiment.methods import Methods, MethodSpec, ModelAccess
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.experiment.store import RunStore
@@ -29,13 +29,15 @@ class RunSpec:
     method: MethodSpec = field(default_factory=MethodSpec)
     records: FeatureRunParams = field(default_factory=FeatureRunParams)
     seed: int = 0
+    access: ModelAccess = field(default_factory=ModelAccess)
+    """How language models are reached; not part of the configuration."""
 
     def configuration(self, data: Mapping[str, object]) -> dict[str, object]:
         """Return it as JSON values, together with the settings of the data folder's records."""
         sources = [source.value for source in self.records.train_sources]
         return {
             "data": dict(data),
-            "method": asdict(self.method),
+            "method": self.method.configuration(),
             "records": {**asdict(self.records), "train_sources": sources},
             "seed": self.seed,
         }
@@ -112,9 +114,15 @@ def explain_folder(
 
     Raises:
         DataFolderError: if the run was made with other settings.
-        InputError: if features are asked for that the folder does not hold.
+        InputError: if features or activation-causing tokens are asked for that the folder does not hold.
+        EndpointError, BudgetError: if a language model cannot be asked any more; what is finished stays.
         StorageError: if the run cannot be written; what is finished stays.
     """
+    if spec.method.holistic and not folder.has_holistic:
+        raise InputError(
+            f"activation-causing tokens are asked for, but {folder.path} has none",
+            "make it with `featureinterp records --write-sae-acts --write-holistic-acts --write-records`",
+        )
     keys = choice.keys(folder, spec.seed)
     with RunStore.create(run, spec.configuration(_settings(folder)), _about(folder, command)) as store:
         done = len(store.finished().keys() & set(keys))
@@ -124,8 +132,12 @@ def explain_folder(
             done += 1
             on_result(result, done, len(keys))
 
-        params = SweepParams(spec.records, spec.seed)
-        asyncio.run(sweep(keys, FolderSource(folder), store, method_maker(spec.method), params, count))
+        async def run_sweep() -> None:
+            async with Methods(spec.method, spec.access) as methods:
+                params = SweepParams(spec.records, spec.seed, methods.at_once)
+                await sweep(keys, FolderSource(folder), store, methods.make, params, count)
+
+        asyncio.run(run_sweep())
 
 
 def explain_one(data: DataSpec, root: Path, spec: RunSpec | None = None) -> FeatureResult:
@@ -140,8 +152,12 @@ def explain_one(data: DataSpec, root: Path, spec: RunSpec | None = None) -> Feat
     """
     folder, spec = prepare(data, root, stages=["records"]), spec or RunSpec()
     keys = FeatureChoice(features=1).keys(folder, spec.seed) or FeatureChoice().keys(folder, spec.seed)
-    params = SweepParams(spec.records, spec.seed)
-    return asyncio.run(explain_key(keys[0], FolderSource(folder), method_maker(spec.method)(), params))
+    return asyncio.run(_explain_key(keys[0], folder, spec))
+
+
+async def _explain_key(key: FeatureKey, folder: DataFolder, spec: RunSpec) -> FeatureResult:
+    async with Methods(spec.method, spec.access) as methods:
+        return await explain_key(key, FolderSource(folder), methods.make(), SweepParams(spec.records, spec.seed))
 
 
 def _settings(folder: DataFolder) -> Mapping[str, object]:

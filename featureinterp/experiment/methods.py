@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
 
 from featureinterp.errors import InputError
 from featureinterp.experiment.run import Method
 from featureinterp.explainer import EXPLAINERS, PROPOSERS, OneShotExplainerParams, TreeExplainerParams
 from featureinterp.explainer.lexical import LexicalProposer, LexicalProposerParams
+from featureinterp.explainer.llm import LLMProposer
+from featureinterp.explainer.prompts import PROMPT_VERSION
+from featureinterp.explainer.registry import proposer_name
+from featureinterp.llm.chat import ChatClient, open_chat_model
+from featureinterp.llm.connection import ChatParams
+from featureinterp.llm.ledger import DEFAULT_PATH
+from featureinterp.llm.spending import Budget, MeteredModel, RunLimits
 from featureinterp.simulator.lexical import EmbeddingMemory, LexicalSimulatorFactory
-from featureinterp.simulator.registry import load
+from featureinterp.simulator.registry import check_simulator_name, load, make_simulator_factory
+from featureinterp.simulator.rules import RuleSimulatorFactory
+
+_ADDRESS = re.compile(r"@https?://\S+")
 
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """What explains the features of a run, by registered names."""
+    """What explains the features of a run, by registered names or those of language models."""
 
     explainer: str = "tree"
     proposer: str = "lexical"
@@ -25,45 +38,134 @@ class MethodSpec:
     """Rounds of revision (tree)."""
     width: int = 3
     """Attempts kept after each round (tree)."""
+    simulator: str = "lexical"
+    structured: bool = True
+    """Rules with strengths (True) or one sentence (False); for language models."""
+    holistic: bool = False
+    """Whether a language model is shown which tokens cause activations."""
+    temperatures: tuple[float, ...] = (1.0,)
+    """Of a language model that proposes."""
 
     def __post_init__(self) -> None:
-        for kind, name, known in (
-            ("explainer", self.explainer, EXPLAINERS),
-            ("proposer", self.proposer, PROPOSERS),
-        ):
-            if name not in known:
-                raise InputError(f"there is no {kind} {name!r}", f"use one of: {', '.join(sorted(known))}")
+        if self.explainer not in EXPLAINERS:
+            raise InputError(
+                f"there is no explainer {self.explainer!r}", f"use one of: {', '.join(sorted(EXPLAINERS))}"
+            )
+        proposer_name(self.proposer)
+        check_simulator_name(self.simulator)
+        if not self.asks and (self.holistic or not self.structured):
+            raise InputError(
+                f"the {self.proposer} proposer writes rules from activations alone",
+                "sentences and activation-causing tokens are for language models; name one",
+            )
         for what in ("rule_cap", "depth", "width"):
             if getattr(self, what) < 1:
                 raise InputError(f"{what} is {getattr(self, what)}", "at least 1 is wanted")
 
     @property
+    def asks(self) -> bool:
+        """Whether a language model proposes."""
+        return self.proposer not in PROPOSERS
+
+    @property
     def name(self) -> str:
         """Explainer and proposer, as `tree/lexical`."""
-        return f"{self.explainer}/{self.proposer}"
+        return f"{self.explainer}/{proposer_name(self.proposer)}"
+
+    def configuration(self) -> dict[str, object]:
+        """Return all that decides results as JSON values: where a model is served and the keys to it do not."""
+        prompts = {"prompt_version": PROMPT_VERSION} if self.asks else {}
+        names = {"proposer": proposer_name(self.proposer), "simulator": _ADDRESS.sub("", self.simulator)}
+        return {**asdict(self), **names, **prompts, "temperatures": list(self.temperatures)}
 
     def explainer_params(self) -> OneShotExplainerParams:
         """Return the explainer's own parameters."""
+        shared = (self.rule_cap, self.holistic, self.structured, self.temperatures)
         if self.explainer == "tree":
-            return TreeExplainerParams(rule_cap=self.rule_cap, depth=self.depth, width=self.width)
-        return OneShotExplainerParams(rule_cap=self.rule_cap)
+            return TreeExplainerParams(*shared, depth=self.depth, width=self.width)
+        return OneShotExplainerParams(*shared)
 
 
-def method_maker(spec: MethodSpec, embeddings: EmbeddingMemory | None = None) -> Callable[[], Method]:
-    """Return a function that makes a fresh method for each feature.
+@dataclass(frozen=True)
+class ModelAccess:
+    """How a run reaches its language models; nothing here decides its results."""
 
-    What the simulator remembers of a feature is let go of with it; word embeddings are shared by all.
+    limits: RunLimits = field(default_factory=RunLimits)
+    """What the run may take, all its models together."""
+    offline: bool = False
+    """Whether to use stored answers only."""
+    concurrency: int = 16
+    """Requests on their way at once, and features that are explained at once."""
+    device: str = "auto"
+    """Where a local model computes."""
+    ledger: Path = DEFAULT_PATH
+    """Where answers are stored."""
+
+
+class Methods:
+    """Makes a fresh method for each feature; what is dear is shared: language models, their budget, embeddings.
+
+    A context manager that waits for answers that are on their way, and stores them.
     """
-    shared = embeddings or EmbeddingMemory()
 
-    def make() -> Method:
-        simulator_factory = LexicalSimulatorFactory(shared)
-        proposer = None
-        if spec.proposer == "lexical":
-            proposer = LexicalProposer(LexicalProposerParams(rule_cap=spec.rule_cap), shared)
+    def __init__(
+        self, spec: MethodSpec, access: ModelAccess | None = None, embeddings: EmbeddingMemory | None = None
+    ) -> None:
+        self.spec = spec
+        self.access = access or ModelAccess()
+        self._budget = Budget(self.access.limits)
+        self._embeddings = embeddings or EmbeddingMemory()
+        self._clients: dict[str, ChatClient] = {}
+        self._simulators: RuleSimulatorFactory | None = None
+
+    async def __aenter__(self) -> Methods:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        clients, self._clients = list(self._clients.values()), {}
+        await asyncio.gather(*(client.aclose() for client in clients))
+
+    @property
+    def at_once(self) -> int:
+        """How many features are worth explaining at once: many while a language model is waited for."""
+        return self.access.concurrency if self.spec.asks else 1
+
+    def open_model(self, name: str) -> ChatClient:
+        """Return the client of a language model, one for the whole run.
+
+        Raises:
+            InputError: if the name cannot be used, or a limit of money cannot be kept.
+        """
+        if name not in self._clients:
+            params = ChatParams(concurrency=self.access.concurrency, offline=self.access.offline)
+            self._clients[name] = open_chat_model(name, ledger=self.access.ledger, params=params, budget=self._budget)
+        return self._clients[name]
+
+    def make(self) -> Method:
+        """Make a method; what its simulator remembers of a feature is let go of with it."""
+        spec = self.spec
+        params, simulator_factory = spec.explainer_params(), self._simulator_factory()
+        metered = None
+        if spec.asks:
+            metered = MeteredModel(self.open_model(spec.proposer))
+            proposer = LLMProposer(metered, params)
+        elif spec.proposer == "lexical":
+            proposer = LexicalProposer(LexicalProposerParams(rule_cap=spec.rule_cap), self._embeddings)
+        else:
+            proposer = None
         explainer = load(EXPLAINERS[spec.explainer])(
-            spec.proposer, params=spec.explainer_params(), simulator_factory=simulator_factory, proposer=proposer
+            spec.proposer, params=params, simulator_factory=simulator_factory, proposer=proposer
         )
-        return Method(spec.name, explainer, simulator_factory)
+        return Method(spec.name, explainer, simulator_factory, meter=metered)
 
-    return make
+    def _simulator_factory(self) -> RuleSimulatorFactory:
+        if self._simulators is None:
+            self._simulators = self._open_simulators()
+        return self._simulators.fresh()
+
+    def _open_simulators(self) -> RuleSimulatorFactory:
+        if self.spec.simulator == "lexical":
+            return LexicalSimulatorFactory(self._embeddings)
+        return make_simulator_factory(self.spec.simulator, device=self.access.device)

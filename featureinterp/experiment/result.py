@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from featureinterp.chat import Usage
 from featureinterp.core import Attempt, Score, ScoredSequence, Scores, StructuredExplanation, worst_first
 from featureinterp.display import section_html
 from featureinterp.record import ActivationRecord
@@ -49,6 +50,8 @@ class FeatureResult:
     """Largest activation over the corpus: level 5."""
     density: float = 0.0
     """Share of the corpus's windows on which the feature fires, 0..1."""
+    usage: Usage = Usage()
+    """What the answers of the language model that proposed took, stored ones as when they were asked for."""
     seconds: float = 0.0
     """Wall time spent on this feature; the only field that differs between two equal runs."""
 

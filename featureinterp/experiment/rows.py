@@ -9,8 +9,9 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 
+from featureinterp.chat import Usage
 from featureinterp.core import Score, Scores
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.run import MEASURED_SOURCES
@@ -51,6 +52,7 @@ def result_row(result: FeatureResult) -> dict[str, object]:
             floor: {source: _score_row(score) for source, score in sorted(by_source.items())}
             for floor, by_source in sorted(result.floors.items())
         },
+        "usage": asdict(result.usage),
         "seconds": round(result.seconds, 3),
     }
 
@@ -82,7 +84,8 @@ def csv_columns() -> list[str]:
     scores = [f"scores.{source}.{name}" for source in sources for name in of_scores]
     of_floors = ("correlation", "ci_low", "ci_high")
     floors = [f"floors.{floor}.{source}.{name}" for floor in FLOOR_NAMES for source in sources for name in of_floors]
-    return [*_PLAIN_COLUMNS, *scores, *floors, "seconds"]
+    usage = [f"usage.{field.name}" for field in fields(Usage)]
+    return [*_PLAIN_COLUMNS, *scores, *floors, *usage, "seconds"]
 
 
 def _scores_row_names() -> tuple[str, ...]:

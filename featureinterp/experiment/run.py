@@ -14,7 +14,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
+from featureinterp.chat import Usage
 from featureinterp.core import Attempt, Score, ScoredSequence, StructuredExplanation
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.protocols import Explainer, Simulator, SimulatorFactory
@@ -52,6 +54,15 @@ class FeatureRunParams:
     """Complementary sources in train and valid; empty for positives only."""
 
 
+class Meter(Protocol):
+    """Knows what has been used so far."""
+
+    @property
+    def usage(self) -> Usage:
+        """All of it."""
+        ...
+
+
 @dataclass(frozen=True)
 class Method:
     """How a feature is explained and simulated."""
@@ -60,6 +71,8 @@ class Method:
     """Registered name of the explainer with its proposer, such as `tree/lexical`."""
     explainer: Explainer
     simulator_factory: SimulatorFactory
+    meter: Meter | None = None
+    """Adds up what a language model's answers took."""
 
 
 async def explain_feature(

@@ -9,12 +9,14 @@ made again, and a run that grew from 24 to 48 features equals one that was asked
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol, TypeVar
 
+from featureinterp.chat import Usage
 from featureinterp.errors import OF_ONE_FEATURE
 from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
 from featureinterp.experiment.run import FeatureRunParams, Method, explain_feature, shuffled_floor
@@ -56,6 +58,8 @@ class SweepParams:
 
     feature: FeatureRunParams = FeatureRunParams()
     seed: int = 0
+    at_once: int = 1
+    """Features that are worked on at the same time; the results are the same, finished in another order."""
 
 
 async def sweep(
@@ -81,13 +85,30 @@ async def sweep(
     """
     store.ask(keys)
     finished = store.finished()
-    for key in dict.fromkeys(keys):
-        if key not in finished:
+    waiting = iter([key for key in dict.fromkeys(keys) if key not in finished])
+
+    async def work() -> None:
+        for key in waiting:
             result = await explain_key(key, source, make_method(), params)
             store.put(result)
             if on_result is not None:
                 on_result(result)
+
+    await _all_or_none([work] * params.at_once)
     await add_shuffled_floors(store, make_method, params.seed)
+
+
+async def _all_or_none(works: Sequence[Callable[[], Coroutine[None, None, None]]]) -> None:
+    """Do all at the same time; an error of one ends the others where they wait, and goes up."""
+    if len(works) == 1:
+        return await works[0]()
+    tasks = [asyncio.create_task(work()) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def explain_key(key: FeatureKey, source: RecordSource, method: Method, params: SweepParams) -> FeatureResult:
@@ -100,7 +121,8 @@ async def explain_key(key: FeatureKey, source: RecordSource, method: Method, par
         except OF_ONE_FEATURE as error:
             result = replace(result, reason=str(error))
     maximum = max(result.max_activation, known.max_activation)
-    return replace(result, density=known.density, max_activation=maximum)
+    usage = Usage() if method.meter is None else method.meter.usage
+    return replace(result, density=known.density, max_activation=maximum, usage=usage)
 
 
 async def add_shuffled_floors(store: RunStore, make_method: Callable[[], Method], seed: int) -> None:

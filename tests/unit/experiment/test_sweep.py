@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 
 from featureinterp.errors import StorageError
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.sweep import SweepParams, choose_features, shuffled_partner, sweep
+from tests.unit.experiment.conftest import MostActiveWord
 
 KEYS = [(latent, layer) for layer in (1, 2) for latent in range(8)]
 
@@ -16,10 +18,9 @@ def run_sweep(path, world, keys, **kwargs):
     """The results of a sweep, seconds aside."""
     seed = kwargs.pop("seed", 0)
     make_method = kwargs.pop("make_method", world.method)
+    params = SweepParams(seed=seed, at_once=kwargs.pop("at_once", 1))
     with RunStore.create(path, {"seed": seed}) as store:
-        asyncio.run(
-            sweep([world.key(*key) for key in keys], world, store, make_method, SweepParams(seed=seed), **kwargs)
-        )
+        asyncio.run(sweep([world.key(*key) for key in keys], world, store, make_method, params, **kwargs))
         return [replace(result, seconds=0.0) for result in store.results()]
 
 
@@ -103,6 +104,54 @@ def test_an_error_of_the_machine_ends_the_sweep_and_keeps_what_is_done(tmp_path,
         run_sweep(tmp_path, world, KEYS[:4])
     with RunStore.open(tmp_path) as store:
         assert [r.key.latent for r in store.results()] == [0, 1]
+
+
+class Waiting(MostActiveWord):
+    """An explainer that waits, later features less long, and counts who waits with it."""
+
+    at_once: ClassVar[list[int]] = []
+    waiting = 0
+
+    async def generate_explanations(self, train_records, valid_records, num_samples=1):
+        Waiting.waiting += 1
+        Waiting.at_once.append(Waiting.waiting)
+        try:
+            await asyncio.sleep(0.02 / len(Waiting.at_once))
+        finally:
+            Waiting.waiting -= 1
+        return await super().generate_explanations(train_records, valid_records)
+
+
+def test_features_at_the_same_time_give_the_results_of_one_after_the_other(tmp_path, world):
+    whole = run_sweep(tmp_path / "whole", world, KEYS)
+    done = []
+
+    def finish(result):
+        done.append(result.key)
+
+    many = run_sweep(
+        tmp_path / "many", world, KEYS, at_once=4, make_method=lambda: world.method(Waiting()), on_result=finish
+    )
+    assert many == whole
+    assert max(Waiting.at_once) == 4
+    assert sorted(done, key=lambda key: (key.layer, key.latent)) == [result.key for result in whole]
+
+
+def test_an_error_of_the_machine_ends_what_goes_on_beside_it(tmp_path, world):
+    record, asked = world.record, []
+
+    def full(key):
+        asked.append(key.latent)
+        if len(asked) == 4:
+            raise StorageError("the disk is full")
+        return record(key)
+
+    world.record = full
+    with pytest.raises(StorageError):
+        run_sweep(tmp_path, world, KEYS, at_once=3, make_method=lambda: world.method(Waiting()))
+    with RunStore.open(tmp_path) as store:
+        assert len(list(store.results())) < len(asked)
+    assert 4 <= len(asked) <= 6  # the other two may have taken one more each before they are told
 
 
 def test_a_lone_feature_says_why_it_has_no_shuffled_floor(tmp_path, world):

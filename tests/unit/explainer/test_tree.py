@@ -116,7 +116,8 @@ def test_several_samples_come_best_first(train, valid):
     assert scores == sorted(scores, reverse=True)
 
 
-def test_the_original_snippets_construct():
+def test_the_original_snippets_construct(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # answers are stored in `cache/` here
     one_shot = OneShotExplainer(
         model_name="meta-llama/llama-4-scout",
         params=OneShotExplainerParams(rule_cap=5, include_holistic_expressions=False, structured_explanations=True),
@@ -127,8 +128,10 @@ def test_the_original_snippets_construct():
         params=TreeExplainerParams(depth=3, width=3, rule_cap=5, structured_explanations=True),
     )
     for explainer in (one_shot, tree):
-        with pytest.raises(InputError, match="there is no proposer 'meta-llama/llama-4-scout'.*lexical"):
-            asyncio.run(explainer.generate_explanations([], []))
+        assert explainer.proposer.model.name == "openrouter:meta-llama/llama-4-scout"
+        assert explainer.proposer.params is explainer.params
+        with pytest.raises(InputError, match="there is no proposer 'llama'.*lexical.*provider:model"):
+            type(explainer)("llama").proposer  # noqa: B018 - it is made when it is first needed
 
 
 def test_one_shot_returns_what_was_proposed(train, valid):

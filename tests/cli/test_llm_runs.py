@@ -1,0 +1,165 @@
+"""Runs whose proposer is a language model: the real client, a real server that reads the prompt and answers from it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from featureinterp.experiment.store import RunStore
+from tests.cli.test_bad_input import assert_told
+from tests.cli.tiny import run_command
+from tests.llm_server import LLMServer
+
+LINE = re.compile(r"^(.+)\t([1-5])$", re.MULTILINE)
+
+
+def brain(body) -> str:
+    """Name the tokens that fire in the last texts; a revision drops the last of them; other samples see fewer."""
+    texts = [message["content"] for message in body["messages"] if message["role"] == "user"]
+    revised = texts[-1].startswith("Your explanation")
+    tokens = list(dict.fromkeys(token for token, _ in LINE.findall(texts[-2 if revised else -1])))
+    words = "the tokens " + ", ".join(json.dumps(token) for token in tokens[: 8 - body["seed"] - 2 * revised])
+    if "JSON list" not in body["messages"][0]["content"]:
+        return f"Explanation: {words}"
+    return f"Improvement: fewer\nExplanation: {json.dumps([{'activates_on': words, 'strength': 4}])}"
+
+
+@pytest.fixture(scope="module")
+def small_data(tiny, tmp_path_factory) -> Path:
+    """A data folder of four latents of each layer that says what causes their activations."""
+    root = tmp_path_factory.mktemp("holistic")
+    samples = ("--top-sample-n", 12, "--complementary-sample-n", 9, "--latents", "0,1,2,3")
+    stages = ("--write-sae-acts", "--write-holistic-acts", "--write-records")
+    made = run_command("records", "--out", root, *tiny.options(), *samples, *stages)
+    assert made.code == 0, made.err
+    return root / "corpus_model"
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """Answers are stored in `cache/` of the folder that a command is given in."""
+    monkeypatch.chdir(tmp_path)
+
+
+def results(run: Path):
+    """What a run holds, but for the seconds."""
+    with RunStore.open(run) as store:
+        return [replace(result, seconds=0.0) for result in store.results()]
+
+
+def explain(data: Path, server: LLMServer, out: object, *more: object):
+    small = ("--depth", 1, "--width", 1)
+    return run_command("explain", data, "--out", out, "--proposer", f"local:m@{server.url}", *small, *more)
+
+
+@pytest.mark.parametrize(("structured", "holistic", "negatives"), list(itertools.product([True, False], repeat=3)))
+def test_what_is_asked_for_reaches_the_prompt(small_data, tmp_path, structured, holistic, negatives):
+    flags = ["--structured" if structured else "--unstructured", *(["--holistic"] if holistic else [])]
+    flags += ["--train-negatives" if negatives else "--no-train-negatives"]
+    with LLMServer(brain) as server:
+        made = explain(small_data, server, tmp_path / "run", "--layers", 0, "--features", 1, *flags)
+    assert made.code == 0, made.err
+    system, *_, asked = [message["content"] for message in server.seen.requests[0]["messages"]]
+    assert ("JSON list" in system) == structured
+    assert ("activation-causing tokens" in system) == ("Its activation-causing tokens:" in asked) == holistic
+    assert ("Texts on which the feature is silent" in asked) == negatives
+    (result,) = results(tmp_path / "run")
+    assert result.status == "explained"
+    assert result.explanation.rules[0].strength == (4 if structured else 5)
+    shown = run_command("prompt", small_data, result.key.layer, result.key.latent, *flags)
+    bodies = ["\n\n".join(f"[{m['role']}]\n{m['content']}" for m in r["messages"]) for r in server.seen.requests]
+    assert shown.out == bodies[0] + "\n"
+    revised = next(attempt.parent for attempt in result.attempts if attempt.parent is not None)
+    more = ("--run", tmp_path / "run", "--attempt", revised)
+    assert run_command("prompt", small_data, result.key.layer, result.key.latent, *flags, *more).out[:-1] in bodies
+
+
+def test_many_at_once_give_the_results_of_one_after_the_other(small_data, tmp_path):
+    with LLMServer(brain, cost=0.001) as server:
+        assert explain(small_data, server, "one", "--concurrency", 1).code == 0
+        one_by_one = server.seen.most_in_flight
+        (tmp_path / "cache" / "llm.sqlite").unlink()
+        server.delay = 0.01
+        assert explain(small_data, server, "many", "--concurrency", 8).code == 0
+        assert one_by_one < server.seen.most_in_flight
+        asked = len(server.seen.requests)
+        assert explain(small_data, server, "again").code == 0
+        assert explain(small_data, server, "stored", "--offline").code == 0
+        assert len(server.seen.requests) == asked
+    runs = [results(Path(name)) for name in ("one", "many", "again", "stored")]
+    assert runs[0] == runs[1] == runs[2] == runs[3]
+    explained = [result for result in runs[0] if result.status == "explained"]
+    assert explained
+    for result in explained:
+        assert result.explainer == "tree/local:m"
+        assert result.usage.requests >= 3
+        assert result.usage.cost == pytest.approx(0.001 * result.usage.requests)
+        assert result.usage.input_tokens > result.usage.output_tokens > 0
+    rows = [json.loads(line) for line in run_command("results", "one", "--format", "jsonl").out.splitlines()]
+    assert sum(row["usage"]["cost"] for row in rows) == pytest.approx(sum(r.usage.cost for r in runs[0]))
+
+
+def test_a_limit_ends_the_run_and_more_money_ends_it_as_if_there_was_none(small_data):
+    with LLMServer(brain) as server:
+        assert explain(small_data, server, "whole").code == 0
+        Path("cache/llm.sqlite").unlink()
+        stopped = explain(small_data, server, "stopped", "--max-tokens", 20_000, "--concurrency", 2)
+        assert_told(stopped, "the limit of 20000 tokens is reached")
+        assert 0 < len(results(Path("stopped"))) < len(results(Path("whole")))
+        assert explain(small_data, server, "stopped", "--max-tokens", 10**9).code == 0
+    assert results(Path("stopped")) == results(Path("whole"))
+
+
+def test_answers_that_nobody_can_read_are_failed_features_with_the_reason(small_data):
+    with LLMServer(lambda body: "I'm sorry, I can't help with that.") as server:
+        assert explain(small_data, server, "run", "--layers", 0).code == 0
+    failed = [result for result in results(Path("run")) if result.status == "failed"]
+    assert failed
+    for result in failed:
+        assert "3x no answer of 3 can be read" in result.reason and "I'm sorry" in result.reason
+        assert result.usage.requests == 9
+
+
+def test_a_language_model_stands_for_the_tree_search_with_it(small_data, tmp_path):
+    with LLMServer(brain) as server:
+        name = f"local:m@{server.url}"
+        made = run_command("explain", small_data, "--out", "run", "--explainer", name, "--depth", 1, "--layers", 1)
+        assert made.code == 0, made.err
+        with RunStore.open(Path("run")) as store:
+            configuration = json.loads(store.about()["configuration"])["method"]
+        assert (configuration["explainer"], configuration["proposer"]) == ("tree", "local:m")
+        assert configuration["prompt_version"] == 1 and configuration["temperatures"] == [1.0]
+        assert "127.0.0.1" not in json.dumps(configuration)
+        both = run_command("explain", small_data, "--explainer", name, "--proposer", name)
+    assert_told(both, "both name a proposer")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--explainer", "best"], ["no explainer 'best'", "one-shot, tree"]),
+        (["--proposer", "llama"], ["no proposer 'llama'", "lexical", "provider:model"]),
+        (["--proposer", "nowhere:llama"], ["no provider 'nowhere'", "openrouter"]),
+        (["--simulator", "oracle"], ["no simulator 'oracle'", "lexical"]),
+        (["--unstructured"], ["the lexical proposer writes rules"]),
+        (["--holistic", "--proposer", "a/b"], ["activation-causing tokens", "--write-holistic-acts"]),
+        (["--proposer", "a/b", "--offline"], ["no answer of openrouter:a/b", "is stored"]),
+        (["--proposer", "a/b", "--max-cost", "0"], ["max_cost is 0"]),
+    ],
+)
+def test_what_cannot_be_honoured_is_told(data, options, words):
+    assert_told(run_command("explain", data, "--out", "run", *options), *words)
+
+
+def test_a_question_about_an_attempt_that_is_not_there(data, run):
+    with RunStore.open(run) as store:
+        key = next(key for key, status in store.finished().items() if status == "explained")
+        n = len(store.get(key).attempts)
+    asked = ("prompt", data, key.layer, key.latent, "--run", run, "--attempt")
+    assert_told(run_command(*asked, n), f"no attempt {n}", f"0 to {n - 1}")
+    assert_told(run_command("prompt", data, 7, 0), "layer 7")
