@@ -13,7 +13,7 @@ import pytest
 from featureinterp.experiment.store import RunStore
 from tests.cli.test_bad_input import assert_told
 from tests.cli.tiny import run_command
-from tests.llm_server import LLMServer
+from tests.llm_server import Fault, LLMServer, at_rate
 
 LINE = re.compile(r"^(.+)\t([1-5])$", re.MULTILINE)
 
@@ -102,6 +102,18 @@ def test_many_at_once_give_the_results_of_one_after_the_other(small_data, tmp_pa
         assert result.usage.input_tokens > result.usage.output_tokens > 0
     rows = [json.loads(line) for line in run_command("results", "one", "--format", "jsonl").out.splitlines()]
     assert sum(row["usage"]["cost"] for row in rows) == pytest.approx(sum(r.usage.cost for r in runs[0]))
+
+
+def test_an_endpoint_that_fails_now_and_then_changes_nothing(small_data):
+    faults = (Fault.SERVER_ERROR, Fault.HTML, Fault.TRUNCATED, Fault.EMPTY_CHOICES, Fault.DROPPED, Fault.BUSY_SECONDS)
+    with LLMServer(brain) as server:
+        assert explain(small_data, server, "good").code == 0
+    Path("cache/llm.sqlite").unlink()
+    with LLMServer(brain, at_rate(0.2, faults)) as server:
+        assert explain(small_data, server, "bad").code == 0
+        assert server.seen.faults.total() > 3
+        assert set(server.seen.answered.values()) == {1}  # nothing that was answered is asked again
+    assert results(Path("bad")) == results(Path("good"))
 
 
 def test_a_limit_ends_the_run_and_more_money_ends_it_as_if_there_was_none(small_data):
