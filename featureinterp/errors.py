@@ -47,6 +47,10 @@ class StorageError(FeatureInterpError):
     """A file that could not be written (a full disk, a read-only folder); what was there before stays."""
 
 
+class SharingError(FeatureInterpError):
+    """A data folder that cannot be sent or fetched, or an archive that is damaged or not safe to unpack."""
+
+
 class ExplanationError(FeatureInterpError):
     """Text that cannot be read as an explanation."""
 

@@ -1,6 +1,6 @@
 """Make the records of a model's SAE latents, with the original's options.
 
-Without a --write option all but the holistic activations is made.
+Without a --write option or a --…-wandb one, all but the holistic activations is made.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from featureinterp.dataset.folder import STAGES, prepare
+from featureinterp.dataset.share import download, upload
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import FeatureInterpError
 
@@ -41,19 +42,28 @@ def parse() -> argparse.Namespace:
     for stage in STAGES:
         flag = f"--write-{stage.replace('_', '-')}"
         parser.add_argument(flag, dest="stages", action="append_const", const=stage, default=argparse.SUPPRESS)
+    parser.add_argument("--download-wandb", action="store_true", help="first fetch the data folder from W&B")
+    parser.add_argument("--upload-wandb", action="store_true", help="at the end send the data folder to W&B")
     parser.add_argument("--out", type=Path, default=Path("data"), help="where the data folder is made")
     return parser.parse_args()
 
 
 def main() -> None:
     options = vars(parse())
-    stages, out = options.pop("stages", ["records"]), options.pop("out")
+    stages, out = options.pop("stages", []), options.pop("out")
+    fetch, send = options.pop("download_wandb"), options.pop("upload_wandb")
     try:
-        folder = prepare(DataSpec(**options), out, stages=stages)
+        folder = out / DataSpec(**options).folder_name
+        if fetch:
+            download(folder)
+        if stages or not (fetch or send):
+            prepare(DataSpec(**options), out, stages=stages or ["records"])
+        if send:
+            upload(folder)
     except FeatureInterpError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print(folder.path)
+    print(folder)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,9 @@ class SavedDataset:
             loaded = datasets.load_from_disk(self._spec.name)
             if isinstance(loaded, datasets.DatasetDict):
                 if self._spec.split not in loaded:
-                    raise CorpusError(f"{where} has no split {self._spec.split!r}", f"it has {', '.join(map(str, loaded))}")
+                    raise CorpusError(
+                        f"{where} has no split {self._spec.split!r}", f"it has {', '.join(map(str, loaded))}"
+                    )
                 loaded = loaded[self._spec.split]
             yield from _documents(loaded.with_format(None), self._spec.text_column, where)
 

@@ -20,6 +20,8 @@ from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError
 
 FILE_NAME = "manifest.json"
+IMPORTED = "imported"
+"""A setting of stages that were not made here but brought in from elsewhere."""
 
 Setting = str | int | bool | None
 _PACKAGES = ("featureinterp", "numpy", "torch", "transformers", "sae-lens", "sentence-transformers")
@@ -107,6 +109,8 @@ class Manifest:
         if name not in self.stages:
             raise DataFolderError(f"nothing in {folder / FILE_NAME} says how {outputs} was made", remedy)
         made = self.stages[name].settings
+        if IMPORTED in made:
+            raise DataFolderError(f"{outputs} was imported, nothing can be added to it", "choose another folder")
         differing = [key for key in settings if made.get(key) != settings[key]]
         if differing:
             told = ", ".join(

@@ -7,9 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import wandb
 
 from featureinterp.codec import decode_index_record
+from featureinterp.dataset.archive import pack
 from featureinterp.dataset.folder import DataFolder
+from featureinterp.dataset.manifest import Manifest
+from featureinterp.dataset.spec import DataSpec
+from tests.unit.dataset.artifact import Artifact, go_offline
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "generate_records.py"
 
@@ -59,4 +64,29 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     with pytest.raises(SystemExit) as stopped:
         run(monkeypatch, "--dataset-name", "nowhere.txt", "--write-sae-acts", "--out", str(tmp_path))
     assert stopped.value.code == 2
-    assert capsys.readouterr().err.startswith("error: there is no corpus 'nowhere.txt' (give 'python-docs', or")
+    assert capsys.readouterr().err.startswith("error: there is no corpus 'nowhere.txt' (give 'python-docs', a .txt")
+
+
+def test_a_data_folder_is_sent_and_fetched_without_making_anything(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    go_offline(monkeypatch, tmp_path / "wandb")
+    folder = tmp_path / "here" / "python-docs_embedded"
+    Manifest(DataSpec(), {}).save(folder)
+    run(monkeypatch, "--upload-wandb", "--out", str(folder.parent))
+    assert [p.name for p in folder.iterdir()] == ["manifest.json"]
+    (log,) = (tmp_path / "wandb").rglob("*.wandb")
+    assert b"python-docs_embedded" in log.read_bytes()
+    (tmp_path / "served").mkdir()
+    pack(folder, tmp_path / "served" / "data.tar.zst")
+
+    class Api:
+        def artifact(self, name: str, type: str) -> Artifact:
+            assert name == "featureinterp/python-docs_embedded:latest"
+            return Artifact(tmp_path / "served")
+
+    monkeypatch.setattr(wandb, "Api", Api)
+    run(monkeypatch, "--download-wandb", "--out", str(tmp_path / "there"))
+    fetched = tmp_path / "there" / "python-docs_embedded"
+    assert (fetched / "manifest.json").read_bytes() == (folder / "manifest.json").read_bytes()
+    assert capsys.readouterr().out.split() == [str(folder), str(fetched)]

@@ -21,6 +21,26 @@ def test_the_originals_files_survive_a_round_trip(path: Path):
     assert list(json.loads(again)) == list(json.loads(encoded))
 
 
+def kinds(value: object, path: str = "$") -> dict[str, type]:
+    """Map the path of every value in some JSON to its type; the numbers of a list must all be of one."""
+    if isinstance(value, dict):
+        return {k: kind for key, inner in value.items() for k, kind in kinds(inner, f"{path}.{key}").items()}
+    if isinstance(value, list):
+        return {k: kind for n, inner in enumerate(value) for k, kind in kinds(inner, f"{path}[{n}]").items()}
+    return {path: type(value)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_numbers_stay_of_their_kind(path: Path):
+    """The original's reader is strict about types: an index is an int, an activation of 0 is 0.0."""
+    before, after = (
+        json.loads(path.read_bytes()),
+        json.loads(encode_index_record(decode_index_record(path.read_bytes()))),
+    )
+    assert kinds(after) == kinds(before)
+    assert set(kinds(before).values()) == {int, float, str}
+
+
 def test_each_record_knows_its_latents_maxima_and_its_list():
     assert len(FILES) == 2
     raw = json.loads(FILES[0].read_bytes())

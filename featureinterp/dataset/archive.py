@@ -1,0 +1,123 @@
+"""A folder as one file and back: a Zstandard-compressed tar that can put nothing outside of the folder it makes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
+
+from featureinterp.codec import atomic_path
+from featureinterp.errors import SharingError, StorageError
+
+SUFFIX = ".tar.zst"
+_LEVEL = 6
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """Write the files of a folder into an archive; hidden ones, which are half-finished work, are left out.
+
+    The same files give the same bytes.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    from zstandard import ZstdCompressor
+
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
+    with (
+        atomic_path(archive) as temporary,
+        temporary.open("wb") as file,
+        ZstdCompressor(_LEVEL).stream_writer(file) as compressed,
+        tarfile.open(fileobj=compressed, mode="w|") as tar,
+    ):
+        for path in paths:
+            name = path.relative_to(folder)
+            if not any(part.startswith(".") for part in name.parts):
+                _add(tar, path, name.as_posix())
+
+
+def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
+    member = tarfile.TarInfo(name)
+    with path.open("rb") as content:
+        member.size = os.fstat(content.fileno()).st_size
+        tar.addfile(member, content)
+
+
+def unpack(archive: Path, folder: Path, check: Callable[[Path], object]) -> None:
+    """Make a folder from an archive, whole or not at all.
+
+    Args:
+        archive: what `pack` wrote, or what claims to be that.
+        folder: what is made.
+        check: called with the folder before it takes its place; raises where it is not what is wanted.
+
+    Raises:
+        SharingError: if the archive is damaged, or holds anything but files and folders inside of it.
+        StorageError: if the folder cannot be written, or is there already.
+    """
+    if folder.exists():
+        raise StorageError(f"{folder} is there already", "choose another place, or delete it")
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        with _members(archive) as members:
+            for member, content in members:
+                target = temporary / inside(member.name, str(archive))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("xb") as file:
+                    shutil.copyfileobj(content, file)
+        check(temporary)
+        temporary.replace(folder)
+    except OSError as error:
+        raise StorageError(f"{folder} could not be written: {error.strerror or error}", "make room") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def inside(name: str, where: str) -> PurePosixPath:
+    """Return the path that an entry of `where` has below the folder it is put in.
+
+    Raises:
+        SharingError: if it is absolute, leads out of the folder, or is no path.
+    """
+    path = PurePosixPath(name)
+    windows = PureWindowsPath(name)
+    if not path.parts or path.is_absolute() or windows.drive or windows.root or ".." in {*path.parts, *windows.parts}:
+        raise SharingError(
+            f"{where} has an entry with the path {name!r}, which lies outside of its folder",
+            "do not use it: whoever made it may have meant harm",
+        )
+    return path
+
+
+@contextmanager
+def _members(archive: Path) -> Iterator[Iterator[tuple[tarfile.TarInfo, IO[bytes]]]]:
+    """Open an archive and give its files one after the other."""
+    from zstandard import ZstdDecompressor, ZstdError
+
+    try:
+        with (
+            archive.open("rb") as file,
+            ZstdDecompressor().stream_reader(file) as plain,
+            tarfile.open(fileobj=plain, mode="r|") as tar,
+        ):
+            yield _files(tar, archive)
+    except (tarfile.TarError, ZstdError, EOFError) as error:
+        raise SharingError(f"{archive} is no archive, or damaged: {error}", "fetch it again") from error
+
+
+def _files(tar: tarfile.TarFile, archive: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+    for member in tar:
+        inside(member.name, str(archive))
+        content = tar.extractfile(member) if member.isfile() else None
+        if content is not None:
+            yield member, content
+        elif not member.isdir():
+            raise SharingError(
+                f"{archive} has an entry {member.name!r} that is neither a file nor a folder",
+                "do not use it: a link can lead out of its folder",
+            )

@@ -1,0 +1,203 @@
+"""Data made by the original system, turned into a data folder of ours: `tokens.pt`, dense `sae_acts`, and records.
+
+Three things change. Dense activations become sparse. Holistic activations become ours (`own_holistic`). And the lists
+of a latent's records are put in an order in which no window is in two splits, which leaves a few records out; positives
+on which the latent is silent are left out too.
+
+The original keeps no document numbers: here each window counts as a document of its own, so windows of one document can
+still be in two splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featureinterp.codec import atomic_write, decode_index_record, encode, encode_index_record
+from featureinterp.dataset.activations import SparseActivations
+from featureinterp.dataset.build import LatentReport, report_latent
+from featureinterp.dataset.dense import ACTIVATIONS, read_tokens, write_sparse
+from featureinterp.dataset.layout import LatentTable, Layout
+from featureinterp.dataset.local_files import hash_files
+from featureinterp.dataset.manifest import IMPORTED, HookEntry, Manifest, StageEntry, current_versions
+from featureinterp.dataset.selection import N_SPLITS, interleave
+from featureinterp.dataset.spec import DataSpec
+from featureinterp.dataset.windows import Windows
+from featureinterp.errors import DataFolderError
+from featureinterp.record import ActivationRecord, SAEIndexRecord
+from featureinterp.subject.names import layer_of
+
+_LISTS = (
+    "most_act_records",
+    "similar_no_act_records",
+    "similar_records",
+    "random_no_act_records",
+    "random_records",
+    "similar_projected_no_act_records",
+    "similar_projected_records",
+)
+"""Positives, then the others, the most particular first: a window stays where it is found first."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was found in a folder of the original."""
+
+    windows: int
+    """Windows in `tokens.pt`; 0 where there is none."""
+    hooks: int
+    latents: int
+    """Latents with records."""
+    left_out: int
+    """Records left out, because their window is in another split or list of positives, or the latent is silent."""
+
+
+def own_holistic(values: NDArray[np.floating], activations: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the original's holistic activations of windows as ours.
+
+    The original subtracts the mean over the remaining T-1 tokens from the mean over all T; with S the sum of a window's
+    activations its value is h[t] + S/T - (S - a[t])/(T-1).
+
+    Args:
+        values: the original's, [..., T].
+        activations: of the same windows, [..., T], BOS not among them.
+    """
+    length = activations.shape[-1]
+    total = activations.sum(axis=-1, keepdims=True, dtype=np.float64)
+    return values - total / length + (total - activations) / (length - 1)
+
+
+def import_original(source: Path, folder: Path) -> Imported:
+    """Make a data folder from one of the original's; its records can be explained.
+
+    Args:
+        source: folder with `records/{hook}/{latent}.json`, and `tokens.pt` and `sae_acts/{hook}.pt` where they are at
+            hand: without them how often a latent fires is estimated from its random records.
+        folder: the data folder that is made.
+
+    Raises:
+        DataFolderError: if the target is a data folder already, or a file of the original is missing, damaged, of
+            another shape, or does not belong to the others.
+        StorageError: if a file cannot be written.
+    """
+    if Manifest.exists(folder):
+        raise DataFolderError(f"{folder} is a data folder already", "choose another one")
+    files = {path.name: sorted(path.glob("*.json")) for path in sorted(source.glob("records/*")) if path.is_dir()}
+    if not any(files.values()):
+        raise DataFolderError(f"{source} holds no records/{{hook}}/{{latent}}.json", "name a folder of the original")
+    layout = Layout(folder)
+    windows = read_tokens(source / "tokens.pt") if (source / "tokens.pt").exists() else None
+    if windows is not None:
+        windows.save(layout.tokens)
+    hooks, latents, left_out = {}, 0, 0
+    for hook, paths in files.items():
+        activations = _import_activations(source / ACTIVATIONS / f"{hook}.pt", layout.activations_of(hook), windows)
+        reports = []
+        for path in paths:
+            report, n_left = _import_record(path, layout, hook, activations)
+            reports.append(report)
+            left_out += n_left
+        reports.sort(key=lambda report: report.latent)
+        latents += len(reports)
+        atomic_write(layout.latents(hook), encode(LatentTable(tuple(reports))))
+        n_latents = reports[-1].latent + 1 if activations is None else activations.n_latents
+        hooks[hook] = HookEntry(layer_of(hook), n_latents, IMPORTED)
+    _write_manifest(source, folder, windows, hooks, hash_files(tuple(p for paths in files.values() for p in paths)))
+    return Imported(0 if windows is None else len(windows), len(hooks), latents, left_out)
+
+
+def _import_activations(path: Path, target: Path, windows: Windows | None) -> SparseActivations | None:
+    if not path.exists():
+        return None
+    if windows is None:
+        raise DataFolderError(f"{path} comes without tokens.pt", "it tells whether the first column is BOS")
+    write_sparse(path, target, windows)
+    return SparseActivations.open(target)
+
+
+def _import_record(
+    path: Path, layout: Layout, hook: str, activations: SparseActivations | None
+) -> tuple[LatentReport, int]:
+    """Write a latent's records, and return what is known of it and how many records were left out."""
+    found = decode_index_record(path.read_bytes(), str(path))
+    latent = found.id.latent_index
+    if path.stem != str(latent) or found.id.layer_index != layer_of(hook):
+        raise DataFolderError(
+            f"{path} holds latent {latent} of layer {found.id.layer_index}", "it was renamed or moved"
+        )
+    if activations is not None:
+        _check_belonging(path, found, activations)
+    record = place_records(found)
+    sizes = {name: len(getattr(record, name)) for name in _LISTS}
+    report = _report(record, activations)
+    if sizes["most_act_records"] < N_SPLITS:
+        reason = f"its records have {sizes['most_act_records']} windows on which it fires, at least 3 are wanted"
+        report = replace(report, status="rare", reason=reason)
+    else:
+        named = {name.removesuffix("_records").replace("no_act", "negative"): n for name, n in sizes.items() if n}
+        named["positives"] = named.pop("most_act")
+        report = replace(report, status="ok", reason="", list_sizes=named)
+        atomic_write(layout.record(hook, latent), encode_index_record(record))
+    return report, sum(len(getattr(found, name)) for name in _LISTS) - sum(sizes.values())
+
+
+def place_records(record: SAEIndexRecord) -> SAEIndexRecord:
+    """Return a latent's records with our holistic activations, in lists whose `i::3` slices share no window."""
+    lists: dict[str, dict[int, ActivationRecord]] = {}
+    for name in _LISTS:
+        kept = (r for r in getattr(record, name) if name != "most_act_records" or r.is_active)
+        lists[name] = {r.dataset_index: _with_own_holistic(r) for r in kept}
+    last = max((index for records in lists.values() for index in records), default=0)
+    sizes = [len(records) for records in lists.values()]
+    placed = interleave([list(records) for records in lists.values()], sizes, np.arange(last + 1))
+    ordered = {
+        name: tuple(records[index] for index in indices)
+        for (name, records), indices in zip(lists.items(), placed, strict=True)
+    }
+    every = [r.holistic_expressions for records in ordered.values() for r in records]
+    return replace(record, max_holistic_expression=max((v for values in every for v in values), default=0.0), **ordered)
+
+
+def _with_own_holistic(record: ActivationRecord) -> ActivationRecord:
+    if not record.holistic_expressions:
+        return record
+    values = own_holistic(np.array(record.holistic_expressions), np.array(record.expressions))
+    return replace(record, holistic_expressions=tuple(values.tolist()))
+
+
+def _check_belonging(path: Path, record: SAEIndexRecord, activations: SparseActivations) -> None:
+    """Refuse records whose activations are not those that were imported."""
+    wrong = DataFolderError(f"{path} does not belong to the activations beside it", "they are of another corpus or SAE")
+    for one in record.most_act_records:
+        if one.dataset_index >= activations.n_sequences or len(one.tokens) != activations.length:
+            raise wrong
+        truth = activations.dense(record.id.latent_index, [one.dataset_index])[0]
+        if not np.allclose(one.expressions, truth, rtol=1e-2, atol=1e-3 * record.max_expression):  # may be float16
+            raise wrong
+
+
+def _report(record: SAEIndexRecord, activations: SparseActivations | None) -> LatentReport:
+    latent = record.id.latent_index
+    if activations is not None:
+        active, maxima = activations.latent(latent).sequence_maxima()
+        return report_latent(latent, active, maxima, np.arange(activations.n_sequences), N_SPLITS)
+    fires = [r.is_active for r in record.random_records]
+    n = len(record.most_act_records)
+    density = sum(fires) / len(fires) if fires else 0.0
+    return LatentReport(latent, "ok", "", density, record.max_expression, n, n)
+
+
+def _write_manifest(
+    source: Path, folder: Path, windows: Windows | None, hooks: Mapping[str, HookEntry], digest: str
+) -> None:
+    dataset, _, model = source.resolve().name.partition("_")
+    spec = DataSpec(model_name=model or "unknown", sae_name="unknown", dataset_name=dataset)
+    if windows is not None:
+        spec = replace(spec, max_dataset_size=len(windows), max_seq_length=windows.text_tokens.shape[1])
+    entry = StageEntry({IMPORTED: digest, "holistic": True}, {})
+    made = {"records": entry} if windows is None else {"tokens": entry, "sae_acts": entry, "records": entry}
+    Manifest(spec, current_versions(), hooks, made).save(folder)

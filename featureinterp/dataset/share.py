@@ -1,0 +1,128 @@
+"""Data folders on Weights & Biases: each is one artifact of type `dataset` that holds one archive.
+
+Project and account are W&B's own settings (`WANDB_PROJECT`, `WANDB_ENTITY`, `WANDB_API_KEY`, `WANDB_MODE=offline`).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from featureinterp.dataset.archive import SUFFIX, inside, pack, unpack
+from featureinterp.dataset.manifest import Manifest
+from featureinterp.errors import SharingError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+PROJECT = "featureinterp"
+"""Where nothing else is said."""
+
+_ARCHIVE = f"data{SUFFIX}"
+
+
+class _ArtifactManifest(Protocol):
+    @property
+    def entries(self) -> Mapping[str, object]: ...
+
+
+class Artifact(Protocol):
+    """What is needed of an artifact that is fetched."""
+
+    @property
+    def manifest(self) -> _ArtifactManifest:
+        """Its files."""
+        ...
+
+    def download(self, root: str) -> str:
+        """Fetch its files into a folder."""
+        ...
+
+    def verify(self, root: str) -> None:
+        """Raise ValueError unless the files in a folder are the artifact's."""
+        ...
+
+
+def upload(folder: Path) -> str:
+    """Log a data folder as an artifact, and return its name; offline, it waits for `wandb sync`.
+
+    Raises:
+        DataFolderError: if it is no data folder.
+        SharingError: if W&B is not installed, cannot be reached, or refuses.
+        StorageError: if the archive cannot be written.
+    """
+    manifest = Manifest.load(folder)
+    wandb = _wandb()
+    with tempfile.TemporaryDirectory() as place, _told():
+        archive = Path(place) / _ARCHIVE
+        pack(folder, archive)
+        described = {"versions": dict(manifest.versions), "hooks": sorted(manifest.hooks)}
+        with wandb.init(project=os.environ.get("WANDB_PROJECT", PROJECT), job_type="upload-data") as run:
+            artifact = wandb.Artifact(folder.resolve().name, type="dataset", metadata=described)
+            artifact.add_file(str(archive), name=_ARCHIVE)
+            run.log_artifact(artifact)
+    return artifact.name
+
+
+def download(folder: Path) -> None:
+    """Fetch the newest artifact of a data folder's name, and make the folder from it.
+
+    Raises:
+        SharingError: if W&B is not installed or cannot be reached, has no such artifact, or it is damaged or not safe.
+        StorageError: if the folder is there already, or cannot be written.
+    """
+    wandb = _wandb()
+    project = os.environ.get("WANDB_PROJECT", PROJECT)
+    with _told():
+        found = wandb.Api().artifact(f"{project}/{folder.name}:latest", type="dataset")
+        fetch(found, folder)
+
+
+def fetch(artifact: Artifact, folder: Path) -> None:
+    """Make a data folder from its artifact: entries are looked at before anything is fetched, then checksums.
+
+    Raises:
+        SharingError: if it is no data folder's, damaged, or an entry lies outside of its folder.
+        StorageError: if the folder is there already, or cannot be written.
+        DataFolderError: if what it holds is no data folder; nothing is left of it.
+    """
+    entries = artifact.manifest.entries
+    for name in entries:
+        inside(name, "the artifact")
+    if set(entries) != {_ARCHIVE}:
+        told = ", ".join(sorted(entries)) or "nothing"
+        raise SharingError("the artifact is no data folder", f"{_ARCHIVE} is wanted, it holds {told[:200]}")
+    with tempfile.TemporaryDirectory() as place:
+        artifact.download(place)
+        try:
+            artifact.verify(place)
+        except ValueError as error:
+            raise SharingError(f"what was fetched is not the artifact: {error}", "fetch it again") from error
+        unpack(Path(place) / _ARCHIVE, folder, Manifest.load)
+
+
+def _wandb() -> ModuleType:
+    try:
+        import wandb
+    except ImportError as error:
+        raise SharingError("W&B is not installed", "pip install featureinterp[wandb]") from error
+    return wandb
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what W&B raises into a sentence."""
+    errors: Any = _wandb().errors
+    try:
+        yield
+    except errors.AuthenticationError as error:
+        raise SharingError(f"W&B does not know who you are: {error}", "set WANDB_API_KEY, or `wandb login`") from error
+    except errors.UsageError as error:
+        raise SharingError(f"W&B refuses: {error}", "`wandb login`, or WANDB_MODE=offline to sync later") from error
+    except (errors.Error, ConnectionError, TimeoutError) as error:
+        hint = "check WANDB_PROJECT, WANDB_ENTITY and the network; WANDB_MODE=offline logs to sync later"
+        raise SharingError(f"W&B: {str(error).strip().partition(chr(10))[0]}", hint) from error
