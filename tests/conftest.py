@@ -5,6 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None)  # how long a call takes depends on what else the machine does
+settings.load_profile("suite")
 
 GOLDEN_DATA = Path(__file__).parent / "golden" / "data"
 

@@ -42,7 +42,7 @@ class LexicalProposer:
     def __init__(self, params: LexicalProposerParams | None = None, embeddings: EmbeddingMemory | None = None) -> None:
         self.params = params or LexicalProposerParams()
         self._embeddings = embeddings or EmbeddingMemory()
-        self._mined: tuple[Sequence[ActivationRecord], Miner] | None = None
+        self._mined: tuple[tuple[ActivationRecord, ...], Miner] | None = None
 
     async def propose(self, train_records: Sequence[ActivationRecord], n: int) -> list[Proposal]:
         """Return `n` proposals: the best at the set prices, then at other prices, then without contexts."""
@@ -105,8 +105,9 @@ class LexicalProposer:
 
     def _miner(self, train_records: Sequence[ActivationRecord]) -> Miner:
         """Return the miner of these records, kept while the same ones are asked about."""
-        if self._mined is None or self._mined[0] is not train_records:
-            self._mined = train_records, Miner(Evidence(train_records, self._embeddings.likeness), self.params.mining)
+        records = tuple(train_records)
+        if self._mined is None or self._mined[0] != records:
+            self._mined = records, Miner(Evidence(records, self._embeddings.likeness), self.params.mining)
         return self._mined[1]
 
 

@@ -60,7 +60,7 @@ class MiningParams:
 
     def price(self, phrase: Phrase, strength: int) -> float:
         """Return the squared error that the phrase at this strength must save."""
-        open_strings = max(1, len(phrase.target.strings))
+        open_strings = max(1, *(len(part.strings) for part in (phrase.target, phrase.after) if part is not None))
         return self.rule_cost + self.string_cost * phrase.n_quoted + self.prior_count * strength**2 * open_strings
 
 
@@ -163,15 +163,14 @@ class Miner:
         return self._sturdy_places[phrase]
 
     def _find_sturdy(self, phrase: Phrase) -> NDArray[np.bool_]:
-        names_target = bool(phrase.target.strings)
-        target = phrase.target if names_target else phrase.after
-        axis = next((axis for axis in self._axes if target is not None and axis.kind is target.kind), None)
         sturdy = np.ones(self.evidence.ids.size, dtype=np.bool_)
-        if axis is not None:
-            places = self._places(phrase)
-            names = axis.number[(self.evidence.ids if names_target else self.evidence.before).ravel()[places]]
-            places, names = places[names != NO_TOKEN], names[names != NO_TOKEN]
-            sturdy[places] = _repeated(names, places // self.evidence.ids.shape[1])
+        for part, tokens in ((phrase.target, self.evidence.ids), (phrase.after, self.evidence.before)):
+            axis = next((axis for axis in self._axes if part is not None and axis.kind is part.kind), None)
+            if axis is not None:
+                places = self._places(phrase)
+                names = axis.number[tokens.ravel()[places]]
+                places, names = places[names != NO_TOKEN], names[names != NO_TOKEN]
+                sturdy[places] &= _repeated(names, places // self.evidence.ids.shape[1])
         return sturdy.reshape(self.evidence.ids.shape)
 
     @cached_property
@@ -206,7 +205,7 @@ class Miner:
         sturdy, chance = (1 - share) * whole + share * without, (1 - share) * whole
         found = []
         for phrase, places in phrases:
-            prices = np.array([self.params.price(phrase, strength) for strength in _STRENGTHS])
+            prices = np.array([self.params.price(phrase, strength) for strength in _STRENGTHS.tolist()])
             savings = sturdy[:, places].sum(axis=1) - prices
             best = int(savings.argmax())
             found.append((float(savings[best]), MinedRule(phrase, best + 1)))

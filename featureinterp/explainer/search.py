@@ -11,10 +11,13 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
 from featureinterp.core import Attempt, Proposal, SequenceSimulation
-from featureinterp.errors import OF_ONE_FEATURE
+from featureinterp.errors import OF_ONE_FEATURE, ChatError, ExplanationError, SimulationError
 from featureinterp.protocols import SimulatorFactory
 from featureinterp.record import ActivationRecord
 from featureinterp.scoring.simulation import quick_score
+
+OF_ONE_ATTEMPT = (ChatError, ExplanationError, SimulationError)
+"""Errors of a simulator that spoil one attempt; where the records are at fault, all attempts would fail."""
 
 
 async def proposed(proposals: Awaitable[list[Proposal]], n: int) -> list[Proposal]:
@@ -41,16 +44,20 @@ async def scored(
     train_records: Sequence[ActivationRecord],
     valid_records: Sequence[ActivationRecord],
 ) -> Attempt:
-    """Return the attempt with its train and valid scores, or as a failure with the reason why it has none."""
+    """Return the attempt with its train and valid scores, or as a failure with the reason why it has none.
+
+    Raises:
+        FeatureInterpError: if what went wrong is not the attempt's fault: wrong records, a spent budget.
+    """
     if attempt.explanation is None:
         return attempt
+    n_train = len(train_records)
     try:
         simulations = await simulate(attempt, simulator_factory, [*train_records, *valid_records])
-    except OF_ONE_FEATURE as error:
+        train_score = quick_score(train_records, simulations[:n_train])
+        valid_score = quick_score(valid_records, simulations[n_train:])
+    except OF_ONE_ATTEMPT as error:
         return replace(attempt, proposal=Proposal(None, attempt.proposal.improvement, failure=str(error)))
-    n_train = len(train_records)
-    train_score = quick_score(train_records, simulations[:n_train])
-    valid_score = quick_score(valid_records, simulations[n_train:])
     return replace(attempt, train_score=_defined(train_score), valid_score=_defined(valid_score))
 
 

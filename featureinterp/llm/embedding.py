@@ -56,20 +56,21 @@ class SentenceEmbedder:
         Texts of like length share a batch, so that little is computed on padding.
 
         Args:
-            texts: what to embed; a text longer than the model takes is cut.
+            texts: what to embed; a text longer than the model takes is cut, half a character becomes a question mark.
             on_progress: told how many texts are done, of how many.
         """
         dimensions = self._model.get_embedding_dimension() or 0
         embeddings = np.zeros((len(texts), dimensions), dtype=np.float32)
         if not texts:
             return embeddings
-        lengths = [len(ids) for ids in self._model.tokenizer(list(texts), truncation=True)["input_ids"]]
+        whole = [text.encode(errors="replace").decode() for text in texts]
+        lengths = [len(ids) for ids in self._model.tokenizer(whole, truncation=True)["input_ids"]]
         order = np.argsort(lengths, kind="stable")[::-1]
         size = _BATCH_SIZE.get(self._model.device.type, _ACCELERATOR_BATCH_SIZE)
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             embeddings[rows] = self._model.encode(
-                [texts[row] for row in rows], batch_size=size, normalize_embeddings=True, show_progress_bar=False
+                [whole[row] for row in rows], batch_size=size, normalize_embeddings=True, show_progress_bar=False
             )
             if on_progress:
                 on_progress(min(start + size, len(order)), len(order))

@@ -9,6 +9,7 @@ before it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ class EmbeddingMemory:
 
     def text_degrees(self, text: str, tokens: tuple[str, ...]) -> NDArray[np.float64]:
         """Degree 0..1 to which each token, in its context, is what the text speaks of, float64 [tokens]."""
-        contexts = [(before + token).strip() for before, token in zip(("", *tokens[:-1]), tokens, strict=True)]
+        contexts = [(before + token).strip() for before, token in pairwise(("", *tokens))]
         vectors = self.vectors([text, *contexts])
         return ramp(vectors[1:] @ vectors[0], TEXT_FROM, TEXT_TO)
 

@@ -101,6 +101,50 @@ def test_a_good_enough_root_ends_the_search(train, valid):
     assert proposer.told == []
 
 
+FAIR, GOOD = one_rule("the token ' error'"), one_rule("the token ' error' right after ' raise'")
+BETTER = StructuredExplanation((*GOOD.rules, Rule("the token ' value'", 2)))
+
+
+def test_a_revision_that_is_good_enough_ends_the_search(train, valid):
+    """Of three rounds the second reaches the score, so there is no third."""
+    proposer = ScriptedProposer([Proposal(FAIR)], [Proposal(GOOD), Proposal(BETTER), Proposal(FAIR)])
+    result = search(proposer, train, valid, root_nodes=1, width=1, branching_factor=1, stop_score=0.8)
+    assert [attempt.explanation for attempt in result.trace] == [FAIR, GOOD, BETTER]
+    first, second = (attempt.train_score or 0 for attempt in result.trace[1:])
+    assert first < 0.8 <= second
+
+
+def test_each_round_goes_on_from_the_best_revisions_of_the_last(train, valid):
+    value, numbers = one_rule("the token ' value'", 2), one_rule("numbers")
+    proposer = ScriptedProposer(
+        [Proposal(FAIR), Proposal(value)], [Proposal(e) for e in (numbers, value, numbers, BETTER)]
+    )
+    result = search(proposer, train, valid, root_nodes=2, width=2, depth=2, branching_factor=2)
+    first, second = result.trace[:2]
+    best_first = sorted((first, second), key=lambda attempt: -attempt.train_score)
+    assert [(a.parent, a.explanation) for a in result.trace[2:6]] == [
+        (best_first[0].number, numbers),
+        (best_first[0].number, value),
+        (best_first[1].number, numbers),
+        (best_first[1].number, BETTER),
+    ]
+    assert [attempt.explanation for attempt, _ in proposer.told[2:]] == [BETTER, value]
+    assert [attempt.parent for attempt in result.trace[6:]] == [5, 5, 3, 3]
+
+
+def test_equal_revisions_are_revised_once(train, valid):
+    proposer = ScriptedProposer([Proposal(FAIR)], [Proposal(GOOD), Proposal(GOOD), Proposal(BETTER)])
+    search(proposer, train, valid, root_nodes=1, width=2, depth=2, branching_factor=3)
+    assert [attempt.explanation for attempt, _ in proposer.told] == [FAIR, BETTER, GOOD]
+
+
+def test_revisions_that_all_fail_end_the_search_with_what_there_is(train, valid):
+    proposer = ScriptedProposer([Proposal(FAIR)])
+    result = search(proposer, train, valid, root_nodes=1, depth=3, branching_factor=2)
+    assert result.explanations == (FAIR,)
+    assert [attempt.depth for attempt in result.trace] == [0, 1, 1]
+
+
 def test_an_explanation_without_a_score_is_never_chosen(train, valid):
     silent = one_rule("the token 'nowhere'")
     result = search(ScriptedProposer([Proposal(silent)]), train, valid)
