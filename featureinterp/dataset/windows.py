@@ -153,7 +153,7 @@ def cut_windows(
         InputError: if a BOS is wanted and the model has none.
     """
     counts: Counter[str] = Counter()
-    # One row after the other, and a digest for each to know it again: a third of the memory of a dictionary of rows.
+    # One row after the other, and a digest for each to know it again: less than a dictionary whose keys are the rows.
     rows, numbers, seen = bytearray(), array("i"), set[bytes]()
     for number, window in _raw_windows(documents, tokenizer, params, counts):
         row = window.tobytes()
