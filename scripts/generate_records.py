@@ -30,6 +30,8 @@ OPTIONS = {
     "quantile_n": "positives come from the first of so many equal chunks of the ranked corpus",
     "complementary_sample_n": "sequences of each complementary source",
     "special_n": "top active sequences that the similar ones are similar to",
+    "holistic_scope": "records or corpus: the sequences whose holistic activations are measured",
+    "max_memory": "bytes that encoding, merging and ranking may each take beside the model",
     "seed": "decides every random choice",
 }
 

@@ -5,9 +5,10 @@ Each goes on where an earlier call stopped.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from featureinterp.dataset.folder import DataFolder
+    from featureinterp.dataset.spec import DataSpec
     from featureinterp.experiment.explain import FeatureChoice, RunSpec
     from featureinterp.experiment.result import FeatureResult
 
@@ -97,6 +99,10 @@ def records(
     quantile_n: Annotated[int, typer.Option(help="They are of the first of so many chunks of the ranking.")] = 1000,
     complementary_sample_n: Annotated[int, typer.Option(help="Sentences of each other source, over all splits.")] = 90,
     special_n: Annotated[int, typer.Option(help="Top active sentences that similar ones are similar to.")] = 400,
+    projected: options.Projected = False,
+    faiss: options.Faiss = False,
+    holistic_scope: options.Scope = options.HolisticScope.RECORDS,
+    max_memory: options.MaxMemory = 1.0,
     write_sae_acts: Annotated[bool, typer.Option("--write-sae-acts", help="Make the activations.")] = False,
     write_holistic_acts: Annotated[bool, typer.Option("--write-holistic-acts", help="And what causes them.")] = False,
     write_records: Annotated[bool, typer.Option("--write-records", help="Make the records.")] = False,
@@ -109,21 +115,35 @@ def records(
     from rich.console import Console
 
     from featureinterp.cli.progress import Stages, quiet_libraries
-    from featureinterp.dataset.folder import STAGES, prepare
-    from featureinterp.dataset.spec import DataSpec
+    from featureinterp.dataset.folder import prepare
 
-    names = (model_name, sae_name, sae_id_layer_format_string, dataset_name)
-    spec = DataSpec(*names, max_dataset_size, max_seq_length, layers=layers, seed=seed)
-    spec = replace(spec, max_features=max_features or None, latents=options.numbers(latents, "latents"))
-    spec = replace(spec, top_sample_n=top_sample_n, complementary_sample_n=complementary_sample_n)
-    spec = replace(spec, quantile_n=quantile_n, special_n=special_n)
-    spec = replace(spec, dataset_split=dataset_split, dataset_config=dataset_config, text_column=text_column)
-    asked = zip(STAGES, (write_sae_acts, write_holistic_acts, write_records), strict=True)
-    named = [stage for stage, wanted in asked if wanted]
+    spec, asked = data_request(locals())
     quiet_libraries()
     with Stages(Console()) as stages:
-        folder = prepare(spec, out, stages=named or ("sae_acts", "records"), on_progress=stages, device=device)
+        folder = prepare(spec, out, stages=asked, on_progress=stages, device=device)
+    _tell_recall(folder)
     typer.echo(f"The data folder: {folder.path}")
+
+
+def _tell_recall(folder: DataFolder) -> None:
+    recall = folder.index_recall()
+    if recall is not None:
+        found = f"{100 * recall.mean:.1f}% of the first {recall.first} similar sentences"
+        typer.echo(f"The approximate index finds {found}, {100 * recall.least:.1f}% at least; {recall.latents} latents")
+
+
+def data_request(given: Mapping[str, Any]) -> tuple[DataSpec, tuple[str, ...]]:
+    """Return what a data folder should hold and the stages to make, from the options of `records` by their names."""
+    from featureinterp.dataset.folder import STAGES
+    from featureinterp.dataset.spec import DataSpec
+
+    fields = {field.name: given[field.name] for field in dataclasses.fields(DataSpec) if field.name in given}
+    fields["latents"] = options.numbers(given["latents"], "latents")
+    fields["max_features"] = given["max_features"] or None
+    fields["holistic_scope"] = given["holistic_scope"].value
+    fields["max_memory"] = int(given["max_memory"] * 2**30)
+    stages = tuple(stage for stage in STAGES if given[f"write_{stage}"])
+    return DataSpec(**fields), stages or ("sae_acts", "records")
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from featureinterp.experiment.run import FeatureRunParams
 
 DATA, HOW, MODELS = "Data", "How to explain", "Language models"
+
+
+class HolisticScope(str, Enum):
+    """Where holistic activations are measured."""
+
+    RECORDS = "records"
+    CORPUS = "corpus"
 
 
 ModelName = Annotated[
@@ -45,6 +53,18 @@ MaxDatasetSize = Annotated[int, typer.Option(help="Windows of the corpus at most
 MaxSeqLength = Annotated[int, typer.Option(help="Tokens per window.", rich_help_panel=DATA)]
 Layers = Annotated[str, typer.Option(help="all, even, odd, or numbers such as 1,2.")]
 Latents = Annotated[str, typer.Option(help="Latents of every layer, such as 3,17; all there are unless given.")]
+Projected = Annotated[
+    bool, typer.Option("--projected", help="Also sentences that are alike under a map trained for each latent.")
+]
+Faiss = Annotated[
+    bool, typer.Option("--faiss", help="Find similar sentences by an approximate index, for corpora beyond memory.")
+]
+Scope = Annotated[
+    HolisticScope, typer.Option(help="Measure what causes activations on the sentences of records, or on all.")
+]
+MaxMemory = Annotated[
+    float, typer.Option(help="GiB that encoding, merging and ranking may each take beside the model.", min=0.001)
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=DATA)]
 Seed = Annotated[int, typer.Option(help="Decides every sample.")]
 ExplainerName = Annotated[

@@ -11,10 +11,14 @@ from rich.text import Text
 
 STAGE_WORDS = {
     "tokens": "cutting the corpus into windows",
-    "sae_acts": "activations of all latents",
+    "sae_acts": "activations",
     "similarity_retriever": "sentence embeddings",
     "holistic_acts": "holistic activations",
 }
+
+
+UNITS = {"sae_acts": "tokens"}
+"""What a stage counts, where it is not windows, sentences or latents."""
 
 
 class _Rate(TextColumn):
@@ -26,7 +30,8 @@ class _Rate(TextColumn):
     def render(self, task: RichTask) -> Text:
         """Show the rate of the last seconds, or of the whole."""
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:.0f}/s" if speed else "", style="dim")
+        unit = f" {task.fields['unit']}" if task.fields.get("unit") else ""
+        return Text(f"{speed:,.0f}{unit}/s" if speed else "", style="dim")
 
 
 class Stages:
@@ -55,7 +60,8 @@ class Stages:
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Say that `done` of `total` of a stage are done."""
         if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(STAGE_WORDS.get(stage, stage), total=total)
+            words = STAGE_WORDS.get(stage, stage)
+            self._tasks[stage] = self._progress.add_task(words, total=total, unit=UNITS.get(stage, ""))
         self._progress.update(self._tasks[stage], completed=done, total=total)
 
 

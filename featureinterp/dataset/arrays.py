@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from featureinterp.errors import DataFolderError
 _DTYPE_NAMES = {"int16": "I16", "int32": "I32", "int64": "I64", "float32": "F32"}
 _DTYPES = {code: np.dtype(name) for name, code in _DTYPE_NAMES.items()}
 _REMAKE = "make the data folder again"
+_BLOCK_BYTES = 2**24
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,15 @@ class ArrayFile:
             raise DataFolderError(f"{path} is cut short: {path.stat().st_size} of {end} bytes", _REMAKE)
         return cls(path, metadata, specs, offsets)
 
+    def is_intact(self) -> bool:
+        """Say whether the arrays are those that `write_arrays` wrote, by its checksum."""
+        found = 0
+        for name, spec in self.specs.items():
+            rows = max(1, _BLOCK_BYTES // max(1, spec.row_bytes))
+            for start in range(0, spec.shape[0], rows):
+                found = checksum(self.rows(name, start, min(start + rows, spec.shape[0])), found)
+        return self.metadata.get("checksum") == str(found)
+
     def mapped(self, name: str) -> NDArray:
         """Return a read-only, memory-mapped view of one array."""
         spec = self.specs[name]
@@ -113,7 +124,7 @@ def array_writer(path: Path, specs: Mapping[str, ArraySpec], metadata: Mapping[s
     Raises:
         StorageError: if it cannot be written; what was at `path` stays.
     """
-    order = sorted(specs, key=lambda name: -np.dtype(specs[name].dtype).itemsize)  # keeps every array aligned
+    order = _file_order(specs)
     header: dict[str, object] = {"__metadata__": dict(metadata)}
     ends = np.cumsum([0, *(specs[name].row_bytes * specs[name].shape[0] for name in order)]).tolist()
     for name, begin, end in zip(order, ends, ends[1:], strict=False):
@@ -128,13 +139,26 @@ def array_writer(path: Path, specs: Mapping[str, ArraySpec], metadata: Mapping[s
         yield ArrayWriter(file, specs, {name: begin + end for name, end in zip(order, ends, strict=False)})
 
 
+def _file_order(specs: Mapping[str, ArraySpec]) -> list[str]:
+    """Return the names, those of wide numbers first, which keeps every array aligned."""
+    return sorted(specs, key=lambda name: -np.dtype(specs[name].dtype).itemsize)
+
+
+def checksum(array: NDArray, before: int = 0) -> int:
+    """Return the CRC-32 of an array's bytes, continuing that of what came before."""
+    return zlib.crc32(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)), before)
+
+
 def write_arrays(path: Path, arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> None:
-    """Write whole arrays as one safetensors file, all or nothing.
+    """Write whole arrays as one safetensors file with a checksum, all or nothing.
 
     Raises:
         StorageError: if it cannot be written; what was at `path` stays.
     """
     specs = {name: ArraySpec(array.shape, array.dtype) for name, array in arrays.items()}
-    with array_writer(path, specs, metadata) as writer:
+    found = 0
+    for name in _file_order(specs):
+        found = checksum(arrays[name], found)
+    with array_writer(path, specs, {**metadata, "checksum": str(found)}) as writer:
         for name, array in arrays.items():
             writer.write(name, 0, array)

@@ -108,7 +108,7 @@ def index_record(identity: SAEIndexId, selection: Selection, evidence: LatentEvi
         )
 
     def complementary(source: ComplementaryRecordSource) -> tuple[ActivationRecord, ...]:
-        return records(selection.complementary[source], source)
+        return records(selection.complementary.get(source, ()), source)
 
     return SAEIndexRecord(
         id=identity,
@@ -119,4 +119,6 @@ def index_record(identity: SAEIndexId, selection: Selection, evidence: LatentEvi
         random_no_act_records=complementary(ComplementaryRecordSource.RANDOM_NEGATIVE),
         similar_records=complementary(ComplementaryRecordSource.SIMILAR),
         similar_no_act_records=complementary(ComplementaryRecordSource.SIMILAR_NEGATIVE),
+        similar_projected_records=complementary(ComplementaryRecordSource.SIMILAR_PROJECTED),
+        similar_projected_no_act_records=complementary(ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED),
     )

@@ -1,8 +1,9 @@
-"""Write the activations of all latents on a whole corpus: one pass over the model for all hooks.
+"""Write the activations of latents on a whole corpus: one pass over the model for all hooks.
 
 The corpus goes through in shards. A finished shard stays when the process is killed, and the next run goes on behind
-it; at the end the shards of each hook are merged into one file grouped by latent (see `activations`). Memory is bounded
-by a shard while capturing and by `merge_entries` while merging, however long the corpus is.
+it, after making damaged ones again; at the end the shards of each hook are merged into one file grouped by latent
+(see `activations` and `merging`). Memory is bounded by a shard while capturing and by `max_memory` while encoding and
+merging, however long the corpus is.
 """
 
 from __future__ import annotations
@@ -17,24 +18,72 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from featureinterp.dataset.arrays import ArrayFile, ArraySpec, ArrayWriter, array_writer, write_arrays
+from featureinterp.dataset.activations import SparseActivations
+from featureinterp.dataset.arrays import ArrayFile, write_arrays
+from featureinterp.dataset.merging import MergeTarget, merge_shards
 from featureinterp.errors import ActivationError, DataFolderError, InputError
+from featureinterp.subject.sae import SparseAutoencoder
 from featureinterp.subject.subject import Subject
 
 Progress = Callable[[int, int], None]
 """Told how many sequences are done, and of how many."""
 
+SMALL_SAE = 4096
+"""An SAE of at most so many latents is captured whole: that costs little, and any latent can be looked at later."""
+
+_COLUMNS_PER_ENCODING = 64
+"""Latents are encoded in multiples of this, because a matrix product of fewer columns may round differently."""
+
 
 @dataclass(frozen=True)
 class CaptureParams:
-    """How much is in memory at a time."""
+    """What is captured, and how much is in memory at a time."""
 
+    latents: Mapping[str, Sequence[int]] | None = None
+    """By hook name, the latents that are wanted; None takes all."""
     batch_size: int = 64
     """Sequences per forward pass."""
     shard_sequences: int = 512
-    """Sequences per shard: what is done again after a kill, and what is in memory while capturing."""
-    merge_entries: int = 1_000_000
-    """Activations in memory while merging."""
+    """Sequences per shard: what is done again after a kill, and whose activations are in memory while capturing."""
+    max_memory: int = 2**30
+    """Bytes that a batch's dense activations may take, and that merging may take."""
+
+    def wanted(self, sae: SparseAutoencoder) -> NDArray[np.int32]:
+        """Return the latents of an SAE that are captured, ascending: those asked for, and all of a small SAE."""
+        asked = None if self.latents is None else self.latents.get(sae.hook_name, ())
+        if asked is None or sae.n_latents <= SMALL_SAE:
+            return np.arange(sae.n_latents, dtype=np.int32)
+        sae.check_latents(list(asked))
+        return np.unique(np.asarray(asked, dtype=np.int32))
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What is to be captured of one hook."""
+
+    sae: SparseAutoencoder
+    latents: NDArray[np.int32]
+    source: str
+    """Hash of the model, the SAE and the corpus."""
+    path: Path
+    shards: Path
+
+    def shard(self, start: int) -> Path:
+        return self.shards / f"{start:09d}.safetensors"
+
+    def is_captured(self, start: int) -> bool:
+        """Say whether a shard is there and whole."""
+        try:
+            return ArrayFile.open(self.shard(start)).is_intact()
+        except DataFolderError:
+            return False
+
+    def encode(self, stream: torch.Tensor) -> torch.Tensor:
+        """Return the activations of the target's latents, [batch, tokens, latents]."""
+        if len(self.latents) == self.sae.n_latents:
+            return self.sae.encode(stream)
+        padding = [self.latents[-1]] * (-len(self.latents) % _COLUMNS_PER_ENCODING)
+        return self.sae.encode(stream, [*self.latents.tolist(), *padding])[..., : len(self.latents)]
 
 
 def activations_path(folder: Path, hook_name: str) -> Path:
@@ -52,41 +101,43 @@ def capture_activations(
 ) -> None:
     """Write `sae_acts/{hook_name}.safetensors` below `folder` for every SAE of the subject.
 
-    Files that already hold these activations of this subject on these tokens are left as they are; a capture that
-    was interrupted goes on.
+    A file that holds the wanted latents of this subject on these tokens undamaged is left as it is. One that lacks
+    some is made again with those it had; a capture that was interrupted goes on.
 
     Args:
         subject: The model and its SAEs.
         tokens: int32 [N, S], with BOS in column 0 where `has_bos`; may be memory-mapped.
         has_bos: Whether column 0 is BOS, whose activations are not kept.
         folder: The data folder.
-        params: How much to hold in memory.
-        progress: Told the number of sequences done after each shard.
+        params: What to capture, and how much to hold in memory.
+        progress: Told the number of sequences done after each batch.
 
     Raises:
         ActivationError: if an activation is NaN or infinite.
         InputError: if the sequences are longer than the model takes.
+        SubjectError: if a wanted latent does not exist.
         StorageError: if a file cannot be written.
     """
     params = params or CaptureParams()
     check_length(subject, tokens)
-    digest = corpus_digest(subject, tokens, has_bos, repr(params))
-    missing = [hook for hook in subject.saes if not is_written(activations_path(folder, hook), digest)]
-    if not missing:
+    corpus = f"{subject.model.fingerprint()} {tokens_digest(tokens)} {has_bos}"
+    asked = (_target(sae, corpus, folder, params) for sae in subject.saes.values())
+    targets = [target for target in asked if target is not None]
+    if not targets:
         return
-    shards = folder / "sae_acts" / f".shards-{digest[:16]}"
     starts = range(0, len(tokens), params.shard_sequences)
+    shards = _Shards(subject, tokens, has_bos, params, progress or (lambda _done, _total: None))
     for start in starts:
-        rows = range(start, min(start + params.shard_sequences, len(tokens)))
-        paths = {hook: _shard_path(shards, hook, start) for hook in missing}
-        if not all(path.exists() for path in paths.values()):
-            _write_shard(subject, tokens, has_bos, rows, paths, params.batch_size)
-        if progress is not None:
-            progress(rows.stop, len(tokens))
-    metadata = {"digest": digest, "n_sequences": str(len(tokens)), "length": str(tokens.shape[1] - has_bos)}
-    for hook in missing:
-        parts = [_shard_path(shards, hook, start) for start in starts]
-        merge_shards(parts, activations_path(folder, hook), metadata, params.merge_entries)
+        shards.write(targets, range(start, min(start + params.shard_sequences, len(tokens))))
+    for target in targets:
+        metadata = {
+            "source": target.source,
+            "n_sequences": str(len(tokens)),
+            "length": str(tokens.shape[1] - has_bos),
+            "n_latents": str(target.sae.n_latents),
+        }
+        parts = [target.shard(start) for start in starts]
+        merge_shards(parts, MergeTarget(target.path, target.latents, metadata), params.max_memory)
     remove_shards(folder / "sae_acts")
 
 
@@ -99,20 +150,12 @@ def check_length(subject: Subject, tokens: NDArray[np.int32]) -> None:
         )
 
 
-def corpus_digest(subject: Subject, tokens: NDArray[np.int32], has_bos: bool, settings: str) -> str:
-    """Return a hash of everything that decides what is captured."""
-    digest = hashlib.sha256(f"{subject.fingerprint()} {tokens.shape} {has_bos} {settings}".encode())
+def tokens_digest(tokens: NDArray[np.int32]) -> str:
+    """Return a hash of the sequences."""
+    digest = hashlib.sha256(str(tokens.shape).encode())
     for start in range(0, len(tokens), 65_536):
         digest.update(np.ascontiguousarray(tokens[start : start + 65_536]).tobytes())
     return digest.hexdigest()
-
-
-def is_written(path: Path, digest: str) -> bool:
-    """Say whether a file is there and was made from what the digest stands for."""
-    try:
-        return ArrayFile.open(path).metadata.get("digest") == digest
-    except DataFolderError:
-        return False
 
 
 def remove_shards(folder: Path) -> None:
@@ -132,92 +175,73 @@ def check_finite(values: torch.Tensor, hook_name: str, sequences: Sequence[int])
     )
 
 
-def _shard_path(shards: Path, hook_name: str, start: int) -> Path:
-    return shards / hook_name / f"{start:09d}.safetensors"
+def _target(sae: SparseAutoencoder, corpus: str, folder: Path, params: CaptureParams) -> _Target | None:
+    """Return what is to be captured of a hook; None if its file holds it all."""
+    path = activations_path(folder, sae.hook_name)
+    source = hashlib.sha256(f"{corpus} {sae.fingerprint()}".encode()).hexdigest()
+    latents = params.wanted(sae)
+    try:
+        there = SparseActivations.open(path)
+    except DataFolderError:
+        there = None
+    if there is not None and there.source == source:
+        if np.isin(latents, there.latents).all() and there.is_intact(latents):
+            return None
+        latents = np.union1d(latents, there.latents)
+    settings = f"{source} {latents.tolist()} {params.batch_size} {params.shard_sequences}"
+    shards = folder / "sae_acts" / f".shards-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+    return _Target(sae, latents, source, path, shards)
 
 
-def _write_shard(
-    subject: Subject, tokens: NDArray[np.int32], has_bos: bool, rows: range, paths: Mapping[str, Path], batch_size: int
-) -> None:
-    """Capture the activations of some rows and write one shard per hook."""
-    parts: dict[str, list[tuple[NDArray, ...]]] = {hook: [] for hook in paths}
-    for start in range(rows.start, rows.stop, batch_size):
-        batch = range(start, min(start + batch_size, rows.stop))
-        streams = subject.model.residual_stream(torch.from_numpy(np.array(tokens[batch.start : batch.stop])), [*paths])
-        for hook in paths:
-            stream = streams.pop(hook)[:, int(has_bos) :]
-            check_finite(stream, hook, batch)
-            activations = subject.saes[hook].encode(stream)
-            check_finite(activations, hook, batch)
-            parts[hook].append(_entries(activations, start))
-    for hook, path in paths.items():
-        latent, *columns = (np.concatenate(column) for column in zip(*parts.pop(hook), strict=True))
-        _write_grouped(path, latent, columns, subject.saes[hook].n_latents)
+@dataclass(frozen=True)
+class _Shards:
+    """Captures the activations of some rows of the corpus at a time."""
+
+    subject: Subject
+    tokens: NDArray[np.int32]
+    has_bos: bool
+    params: CaptureParams
+    told: Progress
+
+    def write(self, targets: Sequence[_Target], rows: range) -> None:
+        """Write the shard of some rows of every target that has none, or a damaged one."""
+        missing = [target for target in targets if not target.is_captured(rows.start)]
+        parts: dict[str, list[tuple[NDArray, ...]]] = {target.sae.hook_name: [] for target in missing}
+        for start in range(rows.start, rows.stop, self.params.batch_size) if missing else ():
+            batch = range(start, min(start + self.params.batch_size, rows.stop))
+            tokens = torch.from_numpy(np.array(self.tokens[batch.start : batch.stop]))
+            streams = self.subject.model.residual_stream(tokens, [*parts])
+            for target in missing:
+                stream = streams.pop(target.sae.hook_name)[:, int(self.has_bos) :]
+                check_finite(stream, target.sae.hook_name, batch)
+                parts[target.sae.hook_name] += self._encoded(target, stream, batch)
+            if batch.stop < rows.stop:
+                self.told(batch.stop, len(self.tokens))
+        for target in missing:
+            column, *columns = (np.concatenate(part) for part in zip(*parts.pop(target.sae.hook_name), strict=True))
+            _write_grouped(target.shard(rows.start), column, columns, len(target.latents))
+        self.told(rows.stop, len(self.tokens))
+
+    def _encoded(self, target: _Target, stream: torch.Tensor, batch: range) -> Iterator[tuple[NDArray, ...]]:
+        """Encode a batch, as many sequences at a time as fit the memory."""
+        dense_bytes = stream.shape[1] * target.sae.n_latents * stream.element_size()
+        size = max(1, self.params.max_memory // (8 * dense_bytes))
+        for first in range(0, len(batch), size):
+            activations = target.encode(stream[first : first + size])
+            check_finite(activations, target.sae.hook_name, batch[first : first + size])
+            yield _entries(activations, batch.start + first)
 
 
 def _entries(activations: torch.Tensor, first_sequence: int) -> tuple[NDArray, ...]:
-    """Return latent, sequence, position and value of everything above 0 in [batch, tokens, latents]."""
-    row, position, latent = (activations > 0).nonzero(as_tuple=True)
-    value = activations[row, position, latent].float().cpu().numpy()
+    """Return column, sequence, position and value of everything above 0 in [batch, tokens, columns]."""
+    row, position, column = (activations > 0).nonzero(as_tuple=True)
+    value = activations[row, position, column].float().cpu().numpy()
     sequence = row.to(torch.int32).cpu().numpy() + np.int32(first_sequence)
-    return latent.to(torch.int32).cpu().numpy(), sequence, position.to(torch.int16).cpu().numpy(), value
+    return column.to(torch.int32).cpu().numpy(), sequence, position.to(torch.int16).cpu().numpy(), value
 
 
-def _write_grouped(path: Path, latent: NDArray, columns: Sequence[NDArray], n_latents: int) -> None:
-    order = np.argsort(latent, kind="stable")
-    sequence, position, value = (column[order] for column in columns)
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(latent, minlength=n_latents))])
+def _write_grouped(path: Path, column: NDArray, entries: Sequence[NDArray], n_columns: int) -> None:
+    order = np.argsort(column, kind="stable")
+    sequence, position, value = (entry[order] for entry in entries)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(column, minlength=n_columns))])
     write_arrays(path, {"indptr": indptr, "sequence": sequence, "position": position, "value": value}, {})
-
-
-_COLUMNS: Mapping[str, type[np.number]] = {"sequence": np.int32, "position": np.int16, "value": np.float32}
-
-
-def merge_shards(parts: Sequence[Path], path: Path, metadata: Mapping[str, str], merge_entries: int) -> None:
-    """Merge shards, given in the order of their sequences, into one file grouped by latent.
-
-    Raises:
-        StorageError: if it cannot be written.
-    """
-    files = [ArrayFile.open(part) for part in parts]
-    n_latents = files[0].specs["indptr"].shape[0] - 1
-    indptr = np.zeros(n_latents + 1, np.int64)
-    for file in files:
-        indptr += file.rows("indptr", 0, n_latents + 1)
-    specs = {name: ArraySpec((int(indptr[-1]),), dtype) for name, dtype in _COLUMNS.items()}
-    with array_writer(path, {"indptr": ArraySpec(indptr.shape, np.int64), **specs}, metadata) as writer:
-        writer.write("indptr", 0, indptr)
-        for first, last in _latent_ranges(indptr, merge_entries):
-            if last - first == 1:
-                _append_latent(files, first, int(indptr[first]), writer)
-            else:
-                _merge_latents(files, first, last, int(indptr[first]), writer)
-
-
-def _latent_ranges(indptr: NDArray[np.int64], merge_entries: int) -> Iterator[tuple[int, int]]:
-    """Cut the latents into ranges of at most `merge_entries` activations, or of one latent that has more."""
-    first, n_latents = 0, len(indptr) - 1
-    while first < n_latents:
-        last = int(np.searchsorted(indptr, indptr[first] + merge_entries, side="right")) - 1
-        last = min(max(last, first + 1), n_latents)
-        yield first, last
-        first = last
-
-
-def _append_latent(files: Sequence[ArrayFile], latent: int, start: int, writer: ArrayWriter) -> None:
-    """Copy one latent shard by shard: shards are in the order of their sequences."""
-    for file in files:
-        begin, end = file.rows("indptr", latent, latent + 2).tolist()
-        for name in _COLUMNS:
-            writer.write(name, start, file.rows(name, begin, end))
-        start += end - begin
-
-
-def _merge_latents(files: Sequence[ArrayFile], first: int, last: int, start: int, writer: ArrayWriter) -> None:
-    """Bring the shards' entries of a range of latents together; within a latent the shards keep their order."""
-    pointers = [file.rows("indptr", first, last + 1) for file in files]
-    latents = np.concatenate([np.repeat(np.arange(last - first, dtype=np.int32), np.diff(p)) for p in pointers])
-    order = np.argsort(latents, kind="stable")
-    for name in _COLUMNS:
-        columns = [file.rows(name, int(p[0]), int(p[-1])) for file, p in zip(files, pointers, strict=True)]
-        writer.write(name, start, np.concatenate(columns)[order])

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featureinterp.codec import decode_index_record
+from featureinterp.codec import decode, decode_index_record
+from featureinterp.dataset.approximate import IndexRecall
 from featureinterp.dataset.build import LatentReport
 from featureinterp.dataset.corpus import open_corpus
 from featureinterp.dataset.layout import Layout
@@ -131,6 +132,15 @@ class DataFolder:
         """Whether the records say what causes the activations."""
         made = self.manifest.stages.get("records")
         return made is not None and made.settings.get("holistic") is True
+
+    def index_recall(self) -> IndexRecall | None:
+        """Return how much of the exact ranking the approximate index found; None where none was used.
+
+        Raises:
+            DataFolderError: if the file is damaged.
+        """
+        path = Layout(self.path).recall
+        return decode(path.read_bytes(), IndexRecall, str(path)) if path.exists() else None
 
     def corpus_counts(self) -> Mapping[str, int]:
         """Return how many documents were read, and how much was dropped for which reason (see `WindowCounts`)."""

@@ -54,6 +54,16 @@ class Layout:
         return self.folder / "similarity_retriever" / "embeddings.safetensors"
 
     @property
+    def index(self) -> Path:
+        """The approximate index of the embeddings."""
+        return self.folder / "similarity_retriever" / "index.faiss"
+
+    @property
+    def recall(self) -> Path:
+        """How much of the exact ranking the approximate index finds."""
+        return self.folder / "similarity_retriever" / "recall.json"
+
+    @property
     def records(self) -> Path:
         """Folder of the records."""
         return self.folder / "records"

@@ -8,7 +8,8 @@ window and to one position modulo 3.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import tee
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,12 @@ PLACING_ORDER = (
 )
 """The complementary lists, the most particular first: later ones take what is left."""
 
+PROJECTED = (
+    ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED,
+    ComplementaryRecordSource.SIMILAR_PROJECTED,
+)
+"""Two more lists, where asked for, in the order in which they are filled after the others."""
+
 
 @dataclass(frozen=True)
 class SampleParams:
@@ -41,6 +48,8 @@ class SampleParams:
     """Top active windows that the similar ones are similar to."""
     min_documents: int = 9
     """A latent that fires in fewer documents is rare: each split should have at least 3."""
+    projected: bool = False
+    """Whether there are lists of windows that are alike under a map trained for the latent, too."""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -128,7 +137,7 @@ def _fill(
 def select_windows(
     active: NDArray[np.integer],
     maxima: NDArray[np.floating],
-    similar: NDArray[np.integer],
+    similar: Iterable[int],
     documents: NDArray[np.integer],
     params: SampleParams,
     random: Callable[[str], np.random.Generator],
@@ -138,7 +147,7 @@ def select_windows(
     Args:
         active: int [m], the windows on which the latent fires, distinct.
         maxima: float [m], its largest activation on each.
-        similar: int [windows], all windows from the most to the least similar.
+        similar: all windows from the most to the least similar; read only as far as needed.
         documents: int [windows], the document of each window.
         params: how many of each.
         random: gives the generator of a purpose.
@@ -151,15 +160,51 @@ def select_windows(
     ranked = top_sequences(active, maxima, len(active))
     pool = max(-(-n_windows // params.quantile_n), 2 * params.top_sample_n)
     positives = np.concatenate([random("positives").permutation(ranked[:pool]), ranked[pool:]])
-    silent = np.ones(n_windows, dtype=bool)
-    silent[active] = False
+    silent = silent_windows(active, n_windows)
+    nearest, to_negative = tee(similar)
     candidates = {
-        ComplementaryRecordSource.SIMILAR_NEGATIVE: similar[silent[similar]],
-        ComplementaryRecordSource.SIMILAR: similar,
+        ComplementaryRecordSource.SIMILAR_NEGATIVE: (window for window in to_negative if silent[window]),
+        ComplementaryRecordSource.SIMILAR: nearest,
         ComplementaryRecordSource.RANDOM_NEGATIVE: random("random_negative").permutation(np.flatnonzero(silent)),
         ComplementaryRecordSource.RANDOM: random("random").permutation(n_windows),
     }
     sizes = [params.top_sample_n, *[params.complementary_sample_n] * len(PLACING_ORDER)]
     ordered = [positives, *(candidates[source] for source in PLACING_ORDER)]
-    chosen, *others = interleave([windows.tolist() for windows in ordered], sizes, documents)
+    chosen, *others = interleave(ordered, sizes, documents)
     return Selection(chosen, dict(zip(PLACING_ORDER, others, strict=True)))
+
+
+def silent_windows(active: NDArray[np.integer], n_windows: int) -> NDArray[np.bool_]:
+    """Return which windows a latent is silent on, bool [windows]."""
+    silent = np.ones(n_windows, dtype=bool)
+    silent[active] = False
+    return silent
+
+
+def add_projected(
+    selection: Selection,
+    similar: NDArray[np.integer],
+    silent: NDArray[np.bool_],
+    documents: NDArray[np.integer],
+    size: int,
+) -> Selection:
+    """Add the two lists of windows that are alike under the latent's map, by the same rules as the others.
+
+    Args:
+        selection: the lists that are there.
+        similar: int [windows], all windows from the most to the least similar under the map.
+        silent: bool [windows], whether the latent is silent.
+        documents: int [windows], the document of each window.
+        size: how long each list may become.
+    """
+    lists = (selection.positives, *selection.complementary.values())
+    bound = {int(documents[w]): (w, place % N_SPLITS) for chosen in lists for place, w in enumerate(chosen)}
+    closed = frozenset(int(documents[window]) for window in selection.positives)
+    made = [_fill(windows, size, documents, bound, closed) for windows in (similar[silent[similar]], similar)]
+    return replace(selection, complementary={**selection.complementary, **dict(zip(PROJECTED, made, strict=True))})
+
+
+def held_out_documents(selection: Selection, documents: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the documents that give a valid or a test record."""
+    lists = (selection.positives, *selection.complementary.values())
+    return documents[[window for chosen in lists for place, window in enumerate(chosen) if place % N_SPLITS]]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from featureinterp.dataset.documents import SUFFIXES, TEXT_COLUMN, CorpusSpec
 from featureinterp.dataset.selection import SampleParams
@@ -52,6 +53,12 @@ class DataSpec:
     """Top active windows that the similar ones are similar to."""
     min_documents: int = 9
     """A latent that fires in fewer documents is reported as rare and has no records."""
+    projected: bool = False
+    """Whether records also hold windows that are alike under a linear map trained for each latent."""
+    faiss: bool = False
+    """Whether similar windows are found by an approximate index, for corpora beyond memory."""
+    holistic_scope: Literal["records", "corpus"] = "records"
+    """Whether holistic activations are measured on the windows of records, or on all."""
     embedder: str = "all-MiniLM-L6-v2"
     """Sentence embedder that says what is similar."""
     seed: int = 0
@@ -61,10 +68,16 @@ class DataSpec:
     """Of a dataset on the hub that has several."""
     text_column: str = TEXT_COLUMN
     """Column of the texts, or of token ids; without a column `text`, `input_ids` and `tokens` are tried."""
+    max_memory: int = 2**30
+    """Bytes that encoding, merging and ranking may each take beside the model; changes nothing in what comes out."""
 
     def __post_init__(self) -> None:
+        if self.max_memory < 1:
+            raise InputError(f"max_memory is {self.max_memory} bytes, at least 1 is wanted")
         if self.max_features is not None and self.max_features < 1:
             raise InputError(f"max_features is {self.max_features}, at least 1 is wanted", "leave it out to take all")
+        if self.holistic_scope not in ("records", "corpus"):
+            raise InputError(f"holistic_scope is {self.holistic_scope!r}", "it is 'records' or 'corpus'")
         self.window_params(prepend_bos=False)
         self.sample_params()
 
@@ -79,7 +92,7 @@ class DataSpec:
 
     def sample_params(self) -> SampleParams:
         """Return how a latent's windows are chosen."""
-        names = ("top_sample_n", "quantile_n", "complementary_sample_n", "special_n", "min_documents")
+        names = ("top_sample_n", "quantile_n", "complementary_sample_n", "special_n", "min_documents", "projected")
         return SampleParams(**{name: getattr(self, name) for name in names})
 
     @property

@@ -6,9 +6,10 @@ tokens ──▶ sae_acts ─────────────┐
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +17,23 @@ from numpy.typing import NDArray
 
 from featureinterp.codec import atomic_write, encode, encode_index_record
 from featureinterp.dataset.activations import HolisticActivations, SparseActivations
+from featureinterp.dataset.approximate import ApproximateRanker
 from featureinterp.dataset.attribution import capture_holistic
-from featureinterp.dataset.capture import capture_activations, check_length
+from featureinterp.dataset.capture import CaptureParams, capture_activations, check_length
 from featureinterp.dataset.corpus import read_documents
 from featureinterp.dataset.documents import Corpus
+from featureinterp.dataset.embeddings import Embed, embed_corpus
 from featureinterp.dataset.layout import LatentTable, Layout
 from featureinterp.dataset.manifest import HookEntry, Manifest, Setting, StageEntry, current_versions
 from featureinterp.dataset.records import HookData, Plan, texts_of
-from featureinterp.dataset.retrieval import load_embeddings, save_embeddings
+from featureinterp.dataset.retrieval import ExactRanker, Ranker
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.windows import Windows, cut_windows
 from featureinterp.errors import DataFolderError
 from featureinterp.subject.subject import Subject
+
+_RECALL_SAMPLE = 32
+"""Latents on which an approximate index is compared with the exact ranking, at most."""
 
 Progress = Callable[[str, int, int], None]
 """Told the stage, how much of it is done, and of how much."""
@@ -83,30 +89,46 @@ class Preparation:
         return windows
 
     def capture(self, windows: Windows) -> None:
-        """Write the activations of every hook that has none yet."""
-        if not all(self._layout.activations_of(hook).exists() for hook in self._subject.saes):
-            told = partial(self._progress, "sae_acts")
-            capture_activations(self._subject, windows.tokens, windows.has_bos, self._layout.folder, progress=told)
+        """Write the activations that are missing or damaged, of the latents asked for now or earlier."""
+        length = windows.text_tokens.shape[1]
+
+        def told(done: int, total: int) -> None:
+            self._progress("sae_acts", done * length, total * length)
+
+        latents = {hook: self._known_latents(hook) for hook in self._subject.saes}
+        params = CaptureParams(latents, max_memory=self._spec.max_memory)
+        capture_activations(self._subject, windows.tokens, windows.has_bos, self._layout.folder, params, told)
 
     def embed(self, windows: Windows) -> NDArray[np.float32]:
-        """Embed the text of every window, float32 [windows, d], or read the embeddings that are there."""
-        path = self._layout.embeddings
-        if not path.exists():
+        """Embed the text of every window, float32 [windows, d], or find the embeddings that are there."""
+
+        def texts(rows: range) -> list[str]:
+            tokens = windows.text_tokens[rows.start : rows.stop]
+            return ["".join(strings) for strings in texts_of(tokens, self._subject.model.token_strings)]
+
+        def open_embed() -> Embed:
             from featureinterp.llm.embedding import open_embedder
 
-            embedder = open_embedder(self._spec.embedder)
-            texts = ["".join(tokens) for tokens in texts_of(windows.text_tokens, self._subject.model.token_strings)]
-            save_embeddings(path, embedder.embed(texts, partial(self._progress, "similarity_retriever")))
-        return load_embeddings(path)
+            return open_embedder(self._spec.embedder).embed
+
+        told = partial(self._progress, "similarity_retriever")
+        return embed_corpus(self._layout.embeddings, len(windows), texts, self._spec.embedder, open_embed, told)
 
     def holistic(self, windows: Windows, embeddings: NDArray[np.float32]) -> None:
-        """Measure what causes the activations, on the windows of all latents asked for now or earlier."""
-        wanted: dict[str, dict[int, tuple[int, ...]]] = {}
+        """Measure what causes the activations of all latents asked for now or earlier.
+
+        Measured are the windows of their records, or of the whole corpus where that is asked for.
+        """
+        wanted: dict[str, dict[int, NDArray[np.integer]]] = {}
+        everything = np.arange(len(windows), dtype=np.int32)
         for hook in self._subject.saes:
-            data = self._hook_data(hook, windows, embeddings)
-            latents = sorted({*self.latents[hook], *self._layout.latent_reports(hook)})
-            plans = {latent: data.plan(latent, self._spec) for latent in latents}
-            wanted[hook] = {n: plan.selection.sequences for n, plan in plans.items() if plan.selection is not None}
+            plans = self._hook_data(hook, windows, embeddings).plans(self._known_latents(hook), self._spec)
+            whole = self._spec.holistic_scope == "corpus"
+            wanted[hook] = {
+                latent: everything if whole else np.array(plan.selection.sequences, np.int32)
+                for latent, plan in plans
+                if plan.selection is not None
+            }
         told = partial(self._progress, "holistic_acts")
         capture_holistic(self._subject, windows.tokens, windows.has_bos, wanted, self._layout.folder, told)
 
@@ -117,8 +139,8 @@ class Preparation:
             missing = [latent for latent in self.latents[hook] if latent not in reports]
             if missing:
                 data = self._hook_data(hook, windows, embeddings)
-                for done, latent in enumerate(missing, start=1):
-                    plan = data.plan(latent, self._spec)
+                self._measure_recall(data, missing)
+                for done, (latent, plan) in enumerate(data.plans(missing, self._spec), start=1):
                     self._write_record(data, latent, plan)
                     reports[latent] = plan.report
                     self._progress(f"records of {hook}", done, len(missing))
@@ -132,6 +154,10 @@ class Preparation:
         measured = "holistic_acts" not in self.stages or all(self._layout.holistic_of(h).exists() for h in hooks)
         return looked_at and measured
 
+    def _known_latents(self, hook_name: str) -> list[int]:
+        """Return the latents of a hook that are asked for now or were earlier, ascending."""
+        return sorted({*self.latents[hook_name], *self._layout.latent_reports(hook_name)})
+
     def _write_record(self, data: HookData, latent: int, plan: Plan) -> None:
         if plan.selection is None:
             return
@@ -143,7 +169,22 @@ class Preparation:
     def _hook_data(self, hook_name: str, windows: Windows, embeddings: NDArray[np.float32]) -> HookData:
         activations = SparseActivations.open(self._layout.activations_of(hook_name))
         layer, strings = self._subject.saes[hook_name].layer, self._subject.model.token_strings
-        return HookData(hook_name, layer, windows, embeddings, activations, strings)
+        return HookData(hook_name, layer, windows, embeddings, self._ranker(embeddings), activations, strings)
+
+    def _ranker(self, embeddings: NDArray[np.float32]) -> Ranker:
+        if not self._spec.faiss:
+            return ExactRanker(embeddings, self._spec.max_memory)
+        path = self._layout.index
+        if path.exists() and path.stat().st_mtime_ns < self._layout.embeddings.stat().st_mtime_ns:
+            path.unlink()
+        return ApproximateRanker.open(path, embeddings)
+
+    def _measure_recall(self, data: HookData, latents: Sequence[int]) -> None:
+        """Keep how much of the exact ranking the index finds, on the first latents that fire."""
+        if isinstance(data.ranker, ApproximateRanker) and not self._layout.recall.exists():
+            tops = list(islice(data.tops(latents, self._spec), _RECALL_SAMPLE))
+            if tops:
+                atomic_write(self._layout.recall, encode(data.ranker.recall(tops)))
 
     def _needed(self, manifest: Manifest, stages: Collection[str]) -> frozenset[str]:
         """Return the stages that are made: those needed for what is asked, and what records there already say."""
@@ -168,13 +209,15 @@ class Preparation:
             "prepend_bos": subject.prepend_bos,
         }
         similarity = {**tokens, "embedder": spec.embedder}
-        chosen = {**similarity, "seed": spec.seed, **asdict(spec.sample_params())}
+        measured = "holistic_acts" in self.stages
+        similar = {**similarity, "faiss": spec.faiss}
+        chosen = {**similar, "seed": spec.seed, **asdict(spec.sample_params())}
         return {
             "tokens": tokens,
             "sae_acts": tokens,
             "similarity_retriever": similarity,
-            "holistic_acts": chosen,
-            "records": {**chosen, "holistic": "holistic_acts" in self.stages},
+            "holistic_acts": {**chosen, "scope": spec.holistic_scope},
+            "records": {**chosen, "holistic": measured, "scope": spec.holistic_scope if measured else None},
         }
 
     def _begin(self, manifest: Manifest) -> Manifest:

@@ -8,8 +8,18 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featureinterp.dataset.retrieval import rank_corpus, top_sequences
-from featureinterp.dataset.selection import PLACING_ORDER, SampleParams, Selection, interleave, select_windows
+from featureinterp.dataset.retrieval import ExactRanker, top_sequences
+from featureinterp.dataset.selection import (
+    PLACING_ORDER,
+    PROJECTED,
+    SampleParams,
+    Selection,
+    add_projected,
+    held_out_documents,
+    interleave,
+    select_windows,
+    silent_windows,
+)
 from featureinterp.record import ComplementaryRecordSource as Source
 from featureinterp.stats import generator
 
@@ -112,11 +122,59 @@ def test_ranking_equals_mean_cosines_one_by_one(n: int, dimensions: int, seed: i
     embeddings = rng.normal(size=(n, dimensions)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     top = rng.permutation(n)[: data.draw(st.integers(1, n))]
-    ranking = rank_corpus(embeddings, top)
-    assert sorted(ranking.tolist()) == list(range(n))
+    (ranking,) = ExactRanker(embeddings).rankings([top])
+    ordered = list(ranking)
+    assert sorted(ordered) == list(range(n))
     wide = embeddings.astype(np.float64)
     similarity = np.array([np.mean([wide[row] @ wide[other] for other in top]) for row in range(n)])
-    assert (np.diff(similarity[ranking]) <= 1e-6).all()
+    assert (np.diff(similarity[ordered]) <= 1e-13).all()
+
+
+@given(st.integers(3, 90), st.integers(1, 40), st.integers(0, 2**32), st.data())
+def test_a_ranking_depends_on_no_companion_nor_on_how_far_it_is_read(
+    n: int, dimensions: int, seed: int, data: st.DataObject
+):
+    rng = np.random.default_rng(seed)
+    embeddings = rng.normal(size=(n, dimensions)).astype(np.float32)
+    embeddings[n // 2] = embeddings[0]  # equals are ordered by number
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    tops = [rng.permutation(n)[: data.draw(st.integers(1, n))] for _ in range(data.draw(st.integers(1, 9)))]
+    together = ExactRanker(embeddings, max_memory=data.draw(st.sampled_from([1, 12 * n, 2**30]))).rankings(tops)
+    for top, ranking in zip(tops, together, strict=True):
+        (alone,) = ExactRanker(embeddings).rankings([top])
+        whole = alone.first(n).tolist()
+        assert list(ranking) == whole
+        looked = data.draw(st.integers(1, n))
+        part = ranking.first(looked).tolist()
+        assert part == whole[: len(part)]
+        similarity = embeddings.astype(np.float64) @ embeddings[top].mean(axis=0, dtype=np.float64)
+        assert (np.diff(similarity[whole]) <= 1e-13).all()
+        assert whole.index(0) < whole.index(n // 2) or n // 2 == 0
+
+
+@given(latents(), st.integers(0, 2**32))
+def test_projected_lists_follow_the_same_rules(
+    case: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, SampleParams], seed: int
+):
+    active, _, similar, documents, params = case
+    before = select(case)
+    mapped = np.random.default_rng(seed).permutation(similar)
+    silent = silent_windows(active, len(documents))
+    chosen = add_projected(before, mapped, silent, documents, params.complementary_sample_n)
+    assert {source: chosen.complementary[source] for source in before.complementary} == dict(before.complementary)
+    assert all(silent[window] for window in chosen.complementary[Source.SIMILAR_NEGATIVE_PROJECTED])
+    window_of: dict[int, int] = {}
+    residue_of: dict[int, int] = {}
+    for windows in (chosen.positives, *chosen.complementary.values()):
+        for place, window in enumerate(windows):
+            assert window_of.setdefault(int(documents[window]), window) == window
+            assert residue_of.setdefault(int(documents[window]), place % 3) == place % 3
+    positive_documents = {int(documents[window]) for window in chosen.positives}
+    added = [window for source in PROJECTED for window in chosen.complementary[source]]
+    assert not positive_documents & {int(documents[window]) for window in added}
+    held_out = set(held_out_documents(before, documents).tolist())
+    lists = (before.positives, *before.complementary.values())
+    assert held_out == {int(documents[w]) for windows in lists for i, w in enumerate(windows) if i % 3}
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 4)), unique_by=lambda pair: pair[0]), st.integers(0, 60))

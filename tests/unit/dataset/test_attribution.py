@@ -4,7 +4,7 @@ import torch
 
 from featureinterp.dataset.activations import HolisticActivations
 from featureinterp.dataset.attribution import capture_holistic, holistic_activations, holistic_path
-from featureinterp.errors import InputError
+from featureinterp.errors import DataFolderError, InputError
 
 HOOK = "blocks.1.hook_resid_post"
 LATENTS = [0, 7, 19, 1000]
@@ -103,3 +103,35 @@ def test_a_killed_capture_goes_on_and_equals_an_undisturbed_one(
     killed, whole = (holistic_path(tmp_path / name, HOOK).read_bytes() for name in ("killed", "whole"))
     assert killed == whole
     assert not list(tmp_path.rglob(".shards-*"))
+
+
+def test_the_whole_corpus_keeps_what_is_caused_and_reads_zero_elsewhere(tiny_subject, golden_activations, tmp_path):
+    tokens = golden_activations["tokens"][:70, :8]
+    capture_holistic(tiny_subject, tokens, True, {HOOK: {7: range(70), 1000: np.arange(70)}}, tmp_path)
+    captured = HolisticActivations.open(holistic_path(tmp_path, HOOK))
+    direct = holistic_activations(tiny_subject, tokens, True, {HOOK: [7, 1000]})[HOOK]
+    for column, latent in enumerate((7, 1000)):
+        np.testing.assert_allclose(captured.dense(latent, range(70)), direct[..., column], atol=1e-5)
+        kept = captured.latent(latent)[0].tolist()
+        assert kept == np.flatnonzero(direct[..., column].any(axis=1)).tolist()
+        assert len(kept) < 70
+    with pytest.raises(InputError, match="latent 8 was not measured on sequence 0"):
+        captured.dense(8, [0])
+
+
+def test_damaged_holistic_activations_are_made_again(tiny_subject, golden_activations, wanted, tmp_path):
+    tokens, path = golden_activations["tokens"][:80, :8], holistic_path(tmp_path, HOOK)
+    capture_holistic(tiny_subject, tokens, True, wanted, tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(DataFolderError, match="the checksum of latent 1000 is wrong"):
+        HolisticActivations.open(path).dense(1000, [71])
+    capture_holistic(tiny_subject, tokens, True, wanted, tmp_path)
+    assert path.read_bytes() == whole
+
+
+def test_a_hook_without_live_latents_gets_an_empty_file(tiny_subject, golden_activations, tmp_path):
+    tokens = golden_activations["tokens"][:10, :8]
+    capture_holistic(tiny_subject, tokens, True, {HOOK: {}}, tmp_path)
+    captured = HolisticActivations.open(holistic_path(tmp_path, HOOK))
+    assert captured.latents.size == 0 and not captured.whole_corpus and captured.is_intact()

@@ -8,7 +8,7 @@ from featureinterp.errors import ActivationError, DataFolderError, InputError
 from featureinterp.subject.subject import Subject
 
 HOOK = "blocks.1.hook_resid_post"
-SMALL = CaptureParams(batch_size=4, shard_sequences=10, merge_entries=500)
+SMALL = CaptureParams(batch_size=4, shard_sequences=10, max_memory=500 * 48)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,9 @@ def test_shards_and_merging_do_not_change_the_file(tiny_subject, tokens, tmp_pat
 
 
 def test_one_latent_with_more_than_the_merge_bound(tiny_subject, tokens, tmp_path, captured):
-    capture_activations(tiny_subject, tokens, True, tmp_path, CaptureParams(4, 10, merge_entries=1))
+    capture_activations(
+        tiny_subject, tokens, True, tmp_path, CaptureParams(batch_size=4, shard_sequences=10, max_memory=1)
+    )
     bounded = SparseActivations.open(activations_path(tmp_path, HOOK))
     for name in ("indptr", "sequence", "position", "value"):
         np.testing.assert_array_equal(getattr(bounded, name), getattr(captured, name))
@@ -85,11 +87,12 @@ def test_a_killed_capture_goes_on_and_equals_an_undisturbed_one(tiny_subject, to
         pass
 
     def kill_after_first(done, _total):
-        raise Killed(done)
+        if done == 10:
+            raise Killed(done)
 
     with pytest.raises(Killed):
         capture_activations(tiny_subject, tokens, True, tmp_path, SMALL, kill_after_first)
-    shards = sorted(tmp_path.rglob(".shards-*/*/*.safetensors"))
+    shards = sorted(tmp_path.rglob(".shards-*/*.safetensors"))
     assert len(shards) == 1
     assert not activations_path(tmp_path, HOOK).exists()
     written = shards[0].stat().st_mtime_ns
@@ -101,9 +104,97 @@ def test_a_killed_capture_goes_on_and_equals_an_undisturbed_one(tiny_subject, to
         assert shards[0].stat().st_mtime_ns == written
 
     capture_activations(tiny_subject, tokens, True, tmp_path, SMALL, note)
-    assert seen == [(10, 26), (20, 26), (26, 26)]
+    assert seen == [(10, 26), (14, 26), (18, 26), (20, 26), (24, 26), (26, 26)]
     assert activations_path(tmp_path, HOOK).read_bytes() == captured_file.read_bytes()
     assert not list(tmp_path.rglob(".shards-*"))
+
+
+def damage(path):
+    """Turn over the last byte of a file."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 0xFF
+    path.write_bytes(content)
+
+
+def test_a_damaged_shard_is_made_again_and_the_others_are_kept(tiny_subject, tokens, tmp_path, captured_file):
+    class Killed(BaseException):
+        pass
+
+    def kill_late(done, _total):
+        if done == 20:
+            raise Killed(done)
+
+    with pytest.raises(Killed):
+        capture_activations(tiny_subject, tokens, True, tmp_path, SMALL, kill_late)
+    first, second = sorted(tmp_path.rglob(".shards-*/*.safetensors"))
+    damage(first)
+    damaged, written = first.read_bytes(), second.stat().st_mtime_ns
+
+    def look(done, _total):
+        if done == 20:
+            assert first.read_bytes() != damaged
+            assert second.stat().st_mtime_ns == written
+
+    capture_activations(tiny_subject, tokens, True, tmp_path, SMALL, look)
+    assert activations_path(tmp_path, HOOK).read_bytes() == captured_file.read_bytes()
+
+
+def test_damaged_activations_are_told_when_read_and_made_again_when_asked_for(
+    tiny_subject, tokens, tmp_path, captured_file
+):
+    path = activations_path(tmp_path, HOOK)
+    path.parent.mkdir()
+    path.write_bytes(captured_file.read_bytes())
+    opened = SparseActivations.open(path)
+    last = int(np.flatnonzero(np.diff(opened.indptr))[-1])
+    with path.open("r+b") as file:  # the last of the int16 positions, which are the last array
+        file.seek(-1, 2)
+        file.write(b"\x7f")
+    with pytest.raises(DataFolderError, match=f"the checksum of latent {last} is wrong"):
+        SparseActivations.open(path).latent(last)
+    SparseActivations.open(path).latent(last - 1)
+    capture_activations(tiny_subject, tokens, True, tmp_path, SMALL)
+    assert path.read_bytes() == captured_file.read_bytes()
+
+
+def test_of_a_large_sae_only_the_asked_latents_are_captured_and_more_can_be_asked_for(
+    tiny_subject, tokens, tmp_path, captured, monkeypatch
+):
+    monkeypatch.setattr("featureinterp.dataset.capture.SMALL_SAE", 2047)
+    encoded = []
+    encode = type(tiny_subject.saes[HOOK]).encode
+
+    def counting(sae, residual, latents=None):
+        encoded.append(latents)
+        return encode(sae, residual, latents)
+
+    monkeypatch.setattr(type(tiny_subject.saes[HOOK]), "encode", counting)
+    few, more = [3, 9, 1999], list(range(0, 2048, 31))
+
+    def capture(folder, latents):
+        params = CaptureParams({HOOK: latents}, batch_size=4, shard_sequences=10)
+        capture_activations(tiny_subject, tokens, True, folder, params)
+        return activations_path(folder, HOOK)
+
+    path = capture(tmp_path, few)
+    assert all(set(latents) == set(few) for latents in encoded)
+    made = SparseActivations.open(path)
+    assert made.latents.tolist() == few and made.n_latents == 2048
+    for latent in few:
+        np.testing.assert_allclose(
+            made.dense(latent, range(26)), captured.dense(latent, range(26)), rtol=1e-5, atol=1e-5
+        )
+    with pytest.raises(InputError, match="latent 4 was not captured"):
+        made.latent(4)
+    capture(tmp_path, more)
+    at_once = capture(tmp_path / "once", sorted({*few, *more}))
+    assert path.read_bytes() == at_once.read_bytes(), "what was asked for first must not show"
+    again = SparseActivations.open(path)
+    for latent in few:
+        np.testing.assert_array_equal(again.latent(latent).value, made.latent(latent).value)
+    encoded.clear()
+    capture(tmp_path, few)
+    assert encoded == []
 
 
 def test_a_finished_capture_is_left_and_another_corpus_replaces_it(tiny_subject, tokens, tmp_path):

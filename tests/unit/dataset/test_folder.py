@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from featureinterp.dataset.embeddings import load_embeddings
 from featureinterp.dataset.folder import DataFolder, prepare
 from featureinterp.dataset.selection import PLACING_ORDER
 from featureinterp.dataset.spec import DataSpec
@@ -315,3 +316,83 @@ def test_holistic_activations_are_in_the_records(spec: DataSpec, two_layers: Sub
 def test_records_with_and_without_holistic_activations_are_not_mixed(copied: Path, spec: DataSpec, two_layers: Subject):
     with pytest.raises(DataFolderError, match="holistic is False there and True here"):
         prepare(spec, copied, stages=["holistic_acts", "records"], subject=two_layers)
+
+
+def test_the_whole_corpus_can_be_measured(spec: DataSpec, two_layers: Subject, tmp_path: Path):
+    few = replace(spec, max_dataset_size=40, max_features=2, top_sample_n=3, complementary_sample_n=3, min_documents=2)
+    stages = ["holistic_acts", "records"]
+    part = prepare(few, tmp_path / "part", stages=stages, subject=two_layers)
+    whole = prepare(replace(few, holistic_scope="corpus"), tmp_path / "whole", stages=stages, subject=two_layers)
+    hook, latent = next((h, n) for h in part.hook_names for n, r in part.latent_report(h).items() if not r.reason)
+    of_part, of_whole = (folder.index_record(hook, latent) for folder in (part, whole))
+    for one, other in zip(of_part.most_act_records, of_whole.most_act_records, strict=True):
+        np.testing.assert_allclose(one.holistic_expressions, other.holistic_expressions, atol=1e-5)
+    assert of_whole.max_holistic_expression >= of_part.max_holistic_expression - 1e-5
+    with pytest.raises(DataFolderError, match="scope is 'corpus' there and 'records' here"):
+        prepare(few, tmp_path / "whole", stages=stages, subject=two_layers)
+
+
+def test_projected_lists_are_in_the_records_and_leave_the_others_as_they_are(
+    folder: DataFolder, spec: DataSpec, two_layers: Subject, tmp_path: Path
+):
+    made = prepare(replace(spec, projected=True), tmp_path, stages=QUICK, subject=two_layers)
+    documents = made.windows().documents
+    found = 0
+    for hook, latent in live(made):
+        record, plain = made.index_record(hook, latent), folder.index_record(hook, latent)
+        assert lists_of(record) == lists_of(plain)
+        assert not any(one.is_active for one in record.similar_projected_no_act_records)
+        split_of: dict[int, int] = {}
+        lists = [*lists_of(record).values()]
+        for records in (record.similar_projected_records, record.similar_projected_no_act_records):
+            lists.append([one.dataset_index for one in records])
+            found += len(records)
+        for sequences in lists:
+            for place, sequence in enumerate(sequences):
+                assert split_of.setdefault(int(documents[sequence]), place % 3) == place % 3
+    assert found > 0
+
+
+def test_what_projected_lists_are_does_not_depend_on_valid_and_test_positives(
+    folder: DataFolder, two_layers: Subject, spec: DataSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """The map is trained on the embeddings of train positives and of silent windows of no held-out document."""
+    from featureinterp.dataset import records
+
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+    train = records.train_projection
+
+    def watching(positives, negatives, random):
+        seen.append((positives, negatives))
+        return train(positives, negatives, random)
+
+    monkeypatch.setattr(records, "train_projection", watching)
+    made = prepare(replace(spec, projected=True), tmp_path, stages=QUICK, subject=two_layers)
+    embeddings = load_embeddings(made.path / "similarity_retriever" / "embeddings.safetensors")
+    documents = made.windows().documents
+    for (hook, latent), (positives, negatives) in zip(live(made), seen, strict=True):
+        lists = lists_of(made.index_record(hook, latent))
+        np.testing.assert_array_equal(positives, embeddings[lists["positives"][::3]])
+        held_out = {int(documents[s]) for chosen in lists.values() for i, s in enumerate(chosen) if i % 3}
+        allowed = {row.tobytes() for row, number in zip(embeddings, documents, strict=True) if number not in held_out}
+        assert {row.tobytes() for row in negatives} <= allowed
+
+
+@pytest.mark.parametrize("name", ["sae_acts/blocks.1.hook_resid_post", "similarity_retriever/embeddings"])
+def test_damaged_files_are_made_again(copied: Path, folder: DataFolder, spec: DataSpec, two_layers: Subject, name: str):
+    path = copied / spec.folder_name / f"{name}.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    more = replace(spec, latents=tuple(range(1024)) if "sae" in name else (5, 6, 7))
+    prepare(more, copied, stages=QUICK, subject=two_layers)
+    assert path.read_bytes() == whole
+
+
+def test_an_approximate_index_says_how_much_it_finds(
+    folder: DataFolder, spec: DataSpec, two_layers: Subject, tmp_path: Path
+):
+    made = prepare(replace(spec, faiss=True), tmp_path, stages=QUICK, subject=two_layers)
+    recall = made.index_recall()
+    assert recall.latents > 3 and recall.first == 100 and 0.9 <= recall.least <= recall.mean <= 1
+    assert folder.index_recall() is None
+    assert live(made) == live(folder)

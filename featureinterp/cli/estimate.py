@@ -1,0 +1,67 @@
+"""The command `estimate`: the options of `records`, and what they would cost instead of what they make."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from featureinterp.cli.build import data_request, records
+from featureinterp.cli.group import app
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from featureinterp.dataset.estimate import Estimate
+
+_HELP = """Say what `records` with the same options would cost: passes, operations, bytes, hours on the device found.
+
+The model is loaded and a few windows are measured; nothing is written."""
+
+
+@app.command("estimate", help=_HELP)
+@wraps(records)
+def estimate(**given: Any) -> None:
+    """Say what `records` with the same options would cost."""
+    from rich.console import Console
+
+    from featureinterp.cli.progress import quiet_libraries
+    from featureinterp.dataset.estimate import estimate as measure
+    from featureinterp.subject.subject import open_subject
+
+    spec, stages = data_request(given)
+    quiet_libraries()
+    names = (spec.model_name, spec.sae_name, spec.sae_id_layer_format_string, spec.layers)
+    found = measure(spec, stages, open_subject(*names, given["device"]))
+    console = Console()
+    console.print(cost_table(found))
+    most = "at most " if found.is_bound else ""
+    console.print(f"{most}{found.sequences:,} sequences, {found.latents:,} latents; on {found.device}")
+    console.print(f"memory: about {size(found.memory_bytes)}; measured in {found.probe_seconds:.1f} s")
+
+
+def cost_table(found: Estimate) -> Table:
+    """Return a table of the stages and their sum."""
+    from rich.table import Table
+
+    from featureinterp.cli.progress import STAGE_WORDS
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("stage")
+    for name in ("passes", "tokens", "FLOPs", "disk", "hours"):
+        table.add_column(name, justify="right")
+    for cost in (*found.stages, found.total):
+        numbers = (f"{cost.passes:,}", f"{cost.tokens:,}", f"{cost.flops:.2e}", size(cost.disk_bytes))
+        table.add_row(STAGE_WORDS.get(cost.stage, cost.stage), *numbers, f"{cost.seconds / 3600:.3f}")
+    return table
+
+
+def size(n_bytes: float) -> str:
+    """Return a number of bytes in the largest unit that it fills.
+
+    >>> size(5), size(2_500_000)
+    ('5 B', '2.5 MB')
+    """
+    for unit, many in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= many:
+            return f"{n_bytes / many:.1f} {unit}"
+    return f"{n_bytes:.0f} B"
