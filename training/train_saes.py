@@ -41,12 +41,12 @@ class SaeTrainingSpec:
     """Everything, beside the model, that decides the trained SAEs."""
 
     n_latents: int = 1024
-    k: int = 16
+    k: int = 36
     window: int = 32
     """Tokens per window, without BOS."""
     windows_per_step: int = 128
     """Half from the whole mixture, half from its documents that are in the default corpus."""
-    steps: int = 600
+    steps: int = 440
     lr: float = 1e-3
     warmup_steps: int = 20
     decay_fraction: float = 0.3
