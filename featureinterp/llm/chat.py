@@ -120,14 +120,20 @@ class ChatClient:
                 "/chat/completions", body, lambda text: wire.read_chat(text, self.endpoint, self._params.price)
             )
 
-        samples = range(first, first + n)
-        found = await asyncio.gather(
-            *(self._once(asked, sample, ChatAnswer, ask) for sample in samples), return_exceptions=True
-        )
-        for each in found:  # all have ended: no answer is still on its way when an error goes up
+        found: dict[int, ChatAnswer] = {}
+        missing = []
+        for sample in range(first, first + n):
+            stored = self._stored(asked, sample, ChatAnswer)
+            if stored is None:
+                missing.append(sample)
+            else:
+                found[sample] = stored
+        made = await asyncio.gather(*(self._once(asked, sample, ask) for sample in missing), return_exceptions=True)
+        for sample, each in zip(missing, made, strict=True):  # all have ended: none is on its way when an error goes up
             if isinstance(each, BaseException):
                 raise each
-        return [each for each in found if isinstance(each, ChatAnswer)]
+            found[sample] = each
+        return [found[sample] for sample in range(first, first + n)]
 
     async def read_prompt(self, request: PromptRequest) -> PromptReading:
         """Return the prompt's tokens with what the model expected; as `PromptModel.read_prompt`."""
@@ -139,21 +145,16 @@ class ChatClient:
                 "/completions", body, lambda text: wire.read_prompt(text, self.endpoint, request, self._params.price)
             )
 
-        return await self._once(asked, 0, PromptReading, ask)
+        return self._stored(asked, 0, PromptReading) or await self._once(asked, 0, ask)
 
-    async def _once(
-        self,
-        asked: bytes,
-        sample: int,
-        answer_type: type[Answer],
-        ask: Callable[[int], Coroutine[Any, Any, Answer]],
-    ) -> Answer:
-        """Return the stored answer, or ask for it once, however many want it."""
+    def _stored(self, asked: bytes, sample: int, answer_type: type[Answer]) -> Answer | None:
         stored = self.ledger.get(asked, sample, answer_type)
-        if stored is not None:
-            return replace(stored, stored=True)
-        if self._params.offline:
+        if stored is None and self._params.offline:
             raise EndpointError(f"no answer of {self.name} to this request is stored", "run it without --offline")
+        return None if stored is None else replace(stored, stored=True)
+
+    async def _once(self, asked: bytes, sample: int, ask: Callable[[int], Coroutine[Any, Any, Answer]]) -> Answer:
+        """Ask for an answer once, however many want it."""
 
         async def ask_and_store() -> Answer:
             return self.ledger.put(asked, sample, await ask(sample))

@@ -6,9 +6,11 @@ Servers differ in what they leave out, so everything but the text itself may be 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +21,10 @@ from featureinterp.llm.spending import Price
 
 KEY_VERSION = 1
 """Raised whenever equal requests would no longer get equal answers, so that stored ones are left alone."""
+
+Request = TypeVar("Request", ChatRequest, PromptRequest)
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 class _Part(msgspec.Struct):
@@ -84,15 +90,21 @@ class _ErrorIn200(msgspec.Struct):
     error: str | dict[str, Any]
 
 
-def canonical(endpoint: Endpoint, request: ChatRequest | PromptRequest) -> bytes:
+def canonical(endpoint: Endpoint, request: Request) -> bytes:
     """Return all that decides an answer, its sample's number apart, as JSON that is equal for equal requests."""
-    whole = {
-        "version": KEY_VERSION,
-        "model": endpoint.name,
-        "kind": type(request).__name__,
-        "request": msgspec.to_builtins(request),
-    }
+    kind = type(request).__name__
+    whole = {"version": KEY_VERSION, "model": endpoint.name, "kind": kind, "request": sendable(request)}
     return msgspec.json.encode(whole, order="deterministic")
+
+
+def sendable(request: Request) -> Request:
+    """Return a request whose texts can be sent: halves of characters, which have no UTF-8, become U+FFFD."""
+    if isinstance(request, PromptRequest):
+        return replace(request, prompt=_HALVES.sub("\ufffd", request.prompt))
+    if not any(_HALVES.search(message.content) for message in request.messages):
+        return request
+    messages = (replace(message, content=_HALVES.sub("\ufffd", message.content)) for message in request.messages)
+    return replace(request, messages=tuple(messages))
 
 
 def chat_body(endpoint: Endpoint, request: ChatRequest, sample: int) -> dict[str, Any]:
@@ -100,7 +112,7 @@ def chat_body(endpoint: Endpoint, request: ChatRequest, sample: int) -> dict[str
     provider = endpoint.provider
     body: dict[str, Any] = {
         "model": endpoint.model,
-        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        "messages": [{"role": message.role, "content": message.content} for message in sendable(request).messages],
         "temperature": request.temperature,
         provider.limit_name: request.max_tokens,
         **provider.extra,
@@ -119,7 +131,7 @@ def prompt_body(endpoint: Endpoint, request: PromptRequest) -> dict[str, Any]:
     """
     return {
         "model": endpoint.model,
-        "prompt": request.prompt,
+        "prompt": sendable(request).prompt,
         "echo": True,
         "logprobs": request.top_logprobs,
         "max_tokens": 1,
@@ -160,7 +172,7 @@ def read_prompt(
     echo = found.choices[0].logprobs if found.choices else None
     if echo is None:
         return Fault(FaultKind.REFUSED, "it does not echo prompts with log probabilities")
-    tokens = _prompt_tokens(echo, request.prompt)
+    tokens = _prompt_tokens(echo, sendable(request).prompt)
     if not tokens:
         return Fault(FaultKind.REFUSED, "the prompt that it echoes is not the one that was sent")
     return PromptReading(tokens, _usage(found.usage, endpoint, price), found.model or "")

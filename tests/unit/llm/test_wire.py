@@ -64,6 +64,13 @@ def test_provider_and_model_identify_it_and_the_address_does_not() -> None:
     assert wire.canonical(LOCAL, REQUEST) != wire.canonical(LOCAL, PromptRequest("hi"))
 
 
+def test_half_a_character_is_sent_as_something_that_can_be_sent() -> None:
+    half = ChatRequest((Message("user", "a\ud83d\tb"),))
+    assert wire.chat_body(LOCAL, half, 0)["messages"][0]["content"] == "a\ufffd\tb"
+    assert b"a\xef\xbf\xbd" in wire.canonical(LOCAL, half)
+    assert wire.prompt_body(LOCAL, PromptRequest("\udc00"))["prompt"] == "\ufffd"
+
+
 def test_an_answer_is_read() -> None:
     answer = wire.read_chat(completion(), LOCAL)
     assert (answer.text, answer.finish_reason, answer.model) == ("hello", "stop", "m")
