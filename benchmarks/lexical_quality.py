@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--caps", action="store_true", help="also measure rule caps 1 to 4")
     args = parser.parse_args()
     spec = DataSpec(layers=args.layers, top_sample_n=3 * PER_SPLIT, complementary_sample_n=3 * PER_SPLIT,
-                    max_features=1024)  # fmt: skip
+                    max_features=3 * args.features)  # fmt: skip
     data = prepare(spec, args.data)
     caps = RULE_CAPS if args.caps else RULE_CAPS[-1:]
     print(report(measure(data, args.features, caps), caps))
