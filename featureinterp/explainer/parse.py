@@ -148,7 +148,7 @@ def _is_meant_as_rules(value: object, *, whole: bool = True) -> bool:
         return any(isinstance(named.get(key), list) for key in _RULES_KEYS) or "activateson" in named
     if not isinstance(value, list) or not (whole or all(isinstance(item, Mapping) for item in value)):
         return False
-    return not value or any(map(_is_meant_as_rules, value))
+    return not value or any(isinstance(item, Mapping) and _is_meant_as_rules(item) for item in value)
 
 
 def _rules_of(value: Any) -> list[Rule]:
@@ -223,7 +223,8 @@ def _sentence_in_json(text: str) -> str:
     told = _named(value).get("explanation") if isinstance(value, Mapping) else None
     if isinstance(told, str):
         return told
-    if isinstance(value, (Mapping, list)) or any(True for _ in _rule_lists(text)):
+    has_rules = "strength" in text.lower() and any(rules for _, rules in _rule_lists(text))
+    if has_rules or isinstance(value, (Mapping, list)):
         raise ExplanationError(f"one sentence is wanted, the answer is {_excerpt(text)}")
     return text
 

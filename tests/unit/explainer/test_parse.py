@@ -174,6 +174,7 @@ def test_sentences_that_are_none_are_refused(text, why):
 
 def test_sentences_may_be_about_brackets_quotes_and_apologies():
     assert sentence("[ and { after a name") == "[ and { after a name"
+    assert sentence("an empty list, [] or [[]], after a name") == "an empty list, [] or [[]], after a name"
     assert sentence('"a" or "b"') == '"a" or "b"'
     assert sentence("phrases of apology such as 'I am sorry'") == "phrases of apology such as 'I am sorry'"
     assert sentence("la négation « ne … pas »") == "la négation « ne … pas »"
