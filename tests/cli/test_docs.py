@@ -64,11 +64,11 @@ def test_the_example_prints_what_a_run_holds(
 
 def test_the_originals_snippet_runs_on_the_originals_record() -> None:
     record = decode_index_record(RECORD.read_bytes())
-    params = RecordSliceParams(3, 3, ComplementaryRecordSource.SIMILAR_NEGATIVE)
+    params = RecordSliceParams(complementary_record_source=ComplementaryRecordSource.SIMILAR_NEGATIVE)
     factory = LexicalSimulatorFactory()
     names = run_block(
         python_blocks(README)[1],
-        explainer=TreeExplainer("lexical", factory, TreeExplainerParams(depth=1, root_nodes=1)),
+        explainer=TreeExplainer("lexical", factory, TreeExplainerParams(depth=1)),
         simulator_factory=factory,
         train_records=record.train_records(params),
         valid_records=record.valid_records(params),

@@ -68,15 +68,15 @@ def test_killed_at_several_moments_and_started_again_it_ends_as_if_undisturbed(c
     assert len(printed_rows(cli, out)) == 6
 
 
-def n_rows(run: Path) -> int:
-    """Finished features, counted by another process than the one that writes."""
+def n_rows(run: Path, table: str = "feature") -> int:
+    """Finished features (or those of `asked`), counted by another process than the one that writes."""
     import sqlite3
 
     if not (run / "run.sqlite").exists():
         return 0
     connection = sqlite3.connect(f"file:{run / 'run.sqlite'}?mode=ro", uri=True, timeout=5)
     try:
-        return connection.execute("SELECT count(*) FROM feature").fetchone()[0]
+        return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
     except sqlite3.OperationalError:
         return 0
     finally:
@@ -86,7 +86,7 @@ def n_rows(run: Path) -> int:
 def test_ctrl_c_says_in_one_line_how_to_go_on(data, tmp_path):
     process = start("explain", data, "--out", tmp_path, "--depth", 5, "--width", 5)
     deadline = time.monotonic() + PATIENCE
-    while n_rows(tmp_path) == 0 and time.monotonic() < deadline:
+    while n_rows(tmp_path, "asked") == 0 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE)
