@@ -39,6 +39,15 @@ def escape(token: str) -> str:
     return token.translate(_ESCAPES)
 
 
+def one_line(words: str) -> str:
+    r"""Write a rule's words on one line that can be sent anywhere: without line breaks and halves of characters.
+
+    >>> one_line("'a'\nor \ud83d")
+    "'a' or \\ud83d"
+    """
+    return " ".join(words.splitlines()).encode("utf-8", "backslashreplace").decode()
+
+
 def format_record(tokens: Sequence[str], levels: Sequence[int]) -> str:
     """Lay tokens out one per line as `token<TAB>level`; what would break the line inside a token is escaped."""
     return "\n".join(f"{escape(token)}\t{level}" for token, level in zip(tokens, levels, strict=True))

@@ -168,4 +168,4 @@ class Methods:
     def _open_simulators(self) -> RuleSimulatorFactory:
         if self.spec.simulator == "lexical":
             return LexicalSimulatorFactory(self._embeddings)
-        return make_simulator_factory(self.spec.simulator, device=self.access.device)
+        return make_simulator_factory(self.spec.simulator, device=self.access.device, open_model=self.open_model)

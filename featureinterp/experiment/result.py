@@ -35,6 +35,8 @@ class FeatureResult:
     explainer: str = ""
     """Registered name of the explainer, such as `tree`, with its proposer: `tree/lexical`."""
     explanation: StructuredExplanation | None = None
+    complexity: float | None = None
+    """Of the explanation: mean over its rules, 0 (names a token) to 5 (an abstract idea); None without one."""
     scores: Mapping[str, Scores] = field(default_factory=dict)
     """Test scores by complementary source (its enum value): positives plus that source's records."""
     floors: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)

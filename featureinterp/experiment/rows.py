@@ -26,6 +26,7 @@ _PLAIN_COLUMNS = (
     "reason",
     "explainer",
     "explanation",
+    "complexity",
     "max_activation",
     "density",
 )
@@ -45,6 +46,7 @@ def result_row(result: FeatureResult) -> dict[str, object]:
         "reason": result.reason,
         "explainer": result.explainer,
         "explanation": None if result.explanation is None else result.explanation.to_json(),
+        "complexity": result.complexity,
         "max_activation": result.max_activation,
         "density": result.density,
         "scores": {source: _scores_row(scores) for source, scores in sorted(result.scores.items())},

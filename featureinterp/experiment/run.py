@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from featureinterp.chat import Usage
+from featureinterp.complexity import ComplexityAnalyzer
 from featureinterp.core import Attempt, Score, ScoredSequence, StructuredExplanation
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.protocols import Explainer, Simulator, SimulatorFactory
@@ -73,6 +74,8 @@ class Method:
     simulator_factory: SimulatorFactory
     meter: Meter | None = None
     """Adds up what a language model's answers took."""
+    complexity: ComplexityAnalyzer = field(default_factory=ComplexityAnalyzer)
+    """Says how complex the explanation is."""
 
 
 async def explain_feature(
@@ -115,6 +118,7 @@ async def explain_feature(
     return replace(
         result,
         explanation=found.explanations[0],
+        complexity=await method.complexity.complexity(found.explanations[0]),
         chosen=found.chosen[0] if found.chosen else None,
         test_sequences=sequences,
         scores=score_by_source(sequences, seed=derived_seed(seed, *_names(key), "scores")),

@@ -68,6 +68,8 @@ def feature_view(result: FeatureResult, n_worst: int = 5) -> Group:
     key = result.key
     title = Text.assemble((f"Layer {key.layer}, latent {key.latent}", "bold"), ("  " + visible(key.hook_name), "dim"))
     facts = f"active on {share(result.density)} of windows, largest activation {number(result.max_activation)}"
+    if result.complexity is not None:
+        facts += f", complexity {number(result.complexity, 1)} of 5"
     parts: list[RenderableType] = [title, Text(facts, style="dim"), Text()]
     if result.explanation is None:
         return Group(*parts, Text.assemble((result.status, "bold"), ": ", visible(result.reason)))

@@ -4,7 +4,8 @@
 """
 
 from featureinterp.simulator.lexical import LexicalSimulatorFactory
+from featureinterp.simulator.llm import LLMSimulatorFactory
 from featureinterp.simulator.registry import SIMULATORS, make_simulator_factory
 from featureinterp.simulator.rules import RuleSimulator
 
-__all__ = ["SIMULATORS", "LexicalSimulatorFactory", "RuleSimulator", "make_simulator_factory"]
+__all__ = ["SIMULATORS", "LLMSimulatorFactory", "LexicalSimulatorFactory", "RuleSimulator", "make_simulator_factory"]

@@ -107,7 +107,7 @@ class LexicalSimulatorFactory(RuleSimulatorFactory):
         return LexicalSimulatorFactory(self.embeddings)
 
 
-def make_lexical_simulator_factory(what: str, device: str) -> LexicalSimulatorFactory:
+def make_lexical_simulator_factory(what: str, device: str, _open_model: object = None) -> LexicalSimulatorFactory:
     """Make the factory registered as `lexical`; its embedder loads on `device` when it is first needed.
 
     Raises:

@@ -1,6 +1,11 @@
 """Names of simulators, and how a name becomes a factory.
 
-A name is a kind, or `kind:what` where the kind needs a model: `lexical`, `hf:google/gemma-2-9b-it`.
+A name is a kind, or `kind:model` where the kind needs a model:
+
+    lexical                            no language model
+    hf:google/gemma-2-9b-it@4bit       a Hugging Face model, by name or folder; @4bit and @8bit quantize it
+    echo:local:google/gemma-2-9b       a server that rates the tokens of a prompt (vLLM)
+    chat:openrouter:openai/gpt-4.1     an endpoint that writes the levels
 """
 
 from __future__ import annotations
@@ -12,8 +17,13 @@ from typing import Any
 from featureinterp.errors import InputError
 from featureinterp.simulator.rules import RuleSimulatorFactory
 
-SIMULATORS = {"lexical": "featureinterp.simulator.lexical:make_lexical_simulator_factory"}
-"""Kind to the place of a function from what stands behind the colon, and a device, to a factory."""
+SIMULATORS = {
+    "lexical": "featureinterp.simulator.lexical:make_lexical_simulator_factory",
+    "hf": "featureinterp.simulator.llm:make_local_simulator_factory",
+    "echo": "featureinterp.simulator.server:make_echo_simulator_factory",
+    "chat": "featureinterp.simulator.server:make_chat_simulator_factory",
+}
+"""Kind to the place of a function from what stands behind the colon, a device, and what opens chat models."""
 
 
 def load(place: str) -> Callable[..., Any]:
@@ -32,16 +42,24 @@ def check_simulator_name(name: str) -> None:
         raise InputError(f"there is no simulator {name!r}", f"use one of: {', '.join(sorted(SIMULATORS))}")
 
 
-def make_simulator_factory(name: str, *, device: str = "auto") -> RuleSimulatorFactory:
+def make_simulator_factory(
+    name: str, *, device: str = "auto", open_model: Callable[[str], Any] | None = None
+) -> RuleSimulatorFactory:
     """Make the simulator factory of that name; its `fresh()` shares the model and remembers nothing.
 
     Args:
         name: a registered kind, with what it needs behind a colon.
         device: where a local model computes: a torch device, or `auto` for the GPU where there is one.
+        open_model: opens the model of a name at an endpoint, and sees to its end; `open_chat_model` by default.
 
     Raises:
         InputError: if no simulator of that kind is registered, or it does not know what stands behind the colon.
+        SubjectError: if a local model cannot be loaded, or does not fit the task.
     """
     check_simulator_name(name)
     kind, _, what = name.partition(":")
-    return load(SIMULATORS[kind])(what, device)
+    return load(SIMULATORS[kind])(what, device, open_model or _open_model)
+
+
+def _open_model(name: str) -> Any:  # noqa: ANN401 - a ChatModel and a PromptModel
+    return load("featureinterp.llm.chat:open_chat_model")(name)

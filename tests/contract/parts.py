@@ -15,10 +15,12 @@ from featureinterp.llm.embedding import MiniLMEmbedder
 from featureinterp.protocols import ChatModel, Explainer, Proposer, SimulatorFactory, TextEmbedder
 from featureinterp.record import ActivationRecord
 from featureinterp.scoring import TokenLookupSimulator
-from featureinterp.simulator import LexicalSimulatorFactory, make_simulator_factory
+from featureinterp.simulator import LexicalSimulatorFactory, LLMSimulatorFactory, make_simulator_factory
 from featureinterp.simulator.registry import load
+from tests.contract.rating import RatingModel
 from tests.contract.reader import reading_model
 from tests.invented import invented_record
+from tests.models.tiny_llms import local_model
 
 TRAIN: tuple[ActivationRecord, ...] = tuple(invented_record(i) for i in range(30))
 VALID: tuple[ActivationRecord, ...] = tuple(invented_record(i) for i in range(30, 60))
@@ -33,6 +35,9 @@ PROPOSERS: Mapping[str, MakeProposer] = {
 
 SIMULATORS: Mapping[str, Callable[[], SimulatorFactory]] = {
     "lexical": lambda: make_simulator_factory("lexical", device="cpu"),
+    "hf": lambda: LLMSimulatorFactory(model=local_model("llama3", length=65_536)),
+    "echo": lambda: make_simulator_factory("echo:local:rating", open_model=lambda name: RatingModel()),
+    "chat": lambda: make_simulator_factory("chat:local:rating", open_model=lambda name: RatingModel()),
 }
 """Registered kind to a function that makes a fresh factory of simulators, which read an explanation's words."""
 

@@ -1,0 +1,234 @@
+"""How complex an explanation is: 0 for the name of a token, 5 for an abstract idea.
+
+With a language model, a rule's complexity is the expected digit: the mean of 0..5 under the probabilities that the
+model gives them after worked examples. Without one it is an estimate from the rule's form:
+
+    complexity = min(5, kind(target) + Σ over its contexts of (1.5 + 0.2·kind(context)))
+
+    kind   tokens and words   spelling or class   words like   free text
+           0.5·(1 − 1/n)      1                   3.5          4
+
+with n the number of quoted strings. So tokens come before classes, these before tokens and classes in a context, and
+meanings last. An explanation's complexity is the mean over its rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from featureinterp import llm
+from featureinterp.chat import ChatRequest, Message
+from featureinterp.core import StructuredExplanation
+from featureinterp.errors import ChatError, ExplanationError, InputError
+from featureinterp.formatting import one_line
+from featureinterp.llm.encoding import Turn
+from featureinterp.phrases import Phrase, Target, TargetKind, parse, read_words
+from featureinterp.protocols import ChatModel
+from featureinterp.record import MAX_LEVEL
+from featureinterp.stats import expectation_over_levels
+
+if TYPE_CHECKING:
+    from featureinterp.llm.local import LocalModel
+
+FREE_TEXT = 4.0
+"""Kind of a text that nothing can be read out of."""
+
+_KINDS = {
+    TargetKind.TOKENS: 0.0,
+    TargetKind.WORDS: 0.0,
+    TargetKind.ANY: 0.0,
+    TargetKind.ENDING: 1.0,
+    TargetKind.STARTING: 1.0,
+    TargetKind.CLASS: 1.0,
+    TargetKind.LIKE: 3.5,
+}
+_CONTEXT, _CONTEXT_KIND, _LIST = 1.5, 0.2, 0.5
+
+_PROMPT = Path(llm.__file__).parent / "prompts" / "complexity.json"
+
+
+class ComplexityJudge(Protocol):
+    """Says how complex a rule's words are."""
+
+    async def judge(self, words: str) -> float:
+        """Return a number from 0 to 5."""
+        ...
+
+
+class ComplexityAnalyzer:
+    """Says how complex explanations are; what was judged once is remembered.
+
+    `model_name` is `lexical`, `hf:` and a folder or a name on the Hugging Face hub, or `provider:model`; `judge`
+    takes its place when given.
+    """
+
+    def __init__(
+        self, model_name: str = "lexical", *, device: str = "auto", judge: ComplexityJudge | None = None
+    ) -> None:
+        """Make it, and load a local model.
+
+        Raises:
+            InputError: if the name names no model.
+            SubjectError: if a local model cannot be loaded, or does not fit the task.
+        """
+        self.model_name = model_name
+        self._judge = judge or _judge_of(model_name, device)
+        self._known: dict[str, float] = {}
+
+    async def rule_complexity(self, words: str) -> float:
+        """Return the complexity of a rule's words, 0..5.
+
+        Raises:
+            ChatError: if an endpoint does not answer, or tells no probabilities.
+        """
+        if words not in self._known:
+            self._known[words] = await self._judge.judge(words)
+        return self._known[words]
+
+    async def complexity(self, explanation: StructuredExplanation) -> float:
+        """Return the mean complexity of the explanation's rules, 0..5.
+
+        Raises:
+            ChatError: if an endpoint does not answer, or tells no probabilities.
+        """
+        words = dict.fromkeys(rule.activates_on for rule in explanation.rules)
+        judged = dict(zip(words, await asyncio.gather(*map(self.rule_complexity, words)), strict=True))
+        return sum(judged[rule.activates_on] for rule in explanation.rules) / len(explanation.rules)
+
+
+class LexicalJudge:
+    """The estimate from a rule's form, without a language model."""
+
+    async def judge(self, words: str) -> float:
+        """Return `lexical_complexity`."""
+        return lexical_complexity(words)
+
+
+def lexical_complexity(words: str) -> float:
+    """Estimate the complexity of a rule's words from their form, 0..5; the formula is the module's.
+
+    Free text counts as what it quotes and names, one above it, and at most as free text that does neither.
+
+    >>> [lexical_complexity(words) for words in ("the token ' a'", "numbers", "numbers right after ' a'", "doubt")]
+    [0.0, 1.0, 2.5, 4.0]
+    """
+    try:
+        return _phrase_complexity(parse(words))
+    except ExplanationError:
+        found = [_phrase_complexity(phrase) for phrase in read_words(words)]
+        return min(FREE_TEXT, 1.0 + max(found)) if found else FREE_TEXT
+
+
+def _phrase_complexity(phrase: Phrase) -> float:
+    contexts = [part for part in (phrase.after, phrase.not_after, phrase.earlier) if part is not None]
+    added = sum(_CONTEXT + _CONTEXT_KIND * _kind(part) for part in contexts)
+    return min(float(MAX_LEVEL), _kind(phrase.target) + added)
+
+
+def _kind(target: Target) -> float:
+    kind = _KINDS[target.kind]
+    return kind if kind or not target.strings else _LIST * (1 - 1 / len(target.strings))
+
+
+class LocalJudge:
+    """The expected digit on a local model."""
+
+    def __init__(self, model: LocalModel) -> None:
+        self._model = model
+        self._digits = model.encoder.digits(MAX_LEVEL + 1, "\n")
+
+    async def judge(self, words: str) -> float:
+        """Return the mean of the digits under the softmax over their six logits."""
+        return await asyncio.to_thread(self._compute, words)
+
+    def prompt(self, words: str) -> list[int]:
+        """Return the ids of the whole prompt, behind which the digit is expected."""
+        turns = [Turn(message.role, (message.content,)) for message in _messages(words)]
+        parts = self._model.encoder.conversation([*turns, Turn("assistant", ())])
+        return [number for part in parts for number in part]
+
+    def _compute(self, words: str) -> float:
+        ids = self.prompt(words)
+        if self._model.max_length is not None and len(ids) > self._model.max_length:
+            raise InputError(
+                f"a rule of {len(words)} characters needs {len(ids)} tokens with its prompt, "
+                f"{self._model.name!r} takes {self._model.max_length}"
+            )
+        [logits] = self._model.logits([ids], [[len(ids) - 1]], self._digits)
+        return float(expectation_over_levels(logits[0]))
+
+
+class ChatJudge:
+    """The expected digit from the log probabilities of an endpoint's answer."""
+
+    def __init__(self, model: ChatModel, top_logprobs: int = 20) -> None:
+        self._model = model
+        self._top_logprobs = top_logprobs
+        self._purpose = f"complexity/{_prompt()['version']}"
+
+    async def judge(self, words: str) -> float:
+        """Return the mean of the digits under their probabilities as the answer's first token.
+
+        Raises:
+            ChatError: if the endpoint does not answer, tells no probabilities, or none of a digit.
+        """
+        request = ChatRequest(_messages(words), 0.0, 4, self._top_logprobs, self._purpose)
+        [answer] = await self._model.answer(request)
+        if not answer.logprobs:
+            raise ChatError(
+                f"{self._model.name} tells no log probabilities",
+                "complexity needs them: name another model, or lexical",
+            )
+        logits = digit_logits(answer.logprobs[0])
+        if max(logits) == -math.inf:
+            raise ChatError(f"{self._model.name} answers {answer.text[:40]!r}, a digit from 0 to {MAX_LEVEL} is wanted")
+        return float(expectation_over_levels(logits))
+
+
+def digit_logits(logprobs: Mapping[str, float]) -> list[float]:
+    """Return the log probabilities of the digits 0..5; tokens that differ by spaces around are added up."""
+    digits = [-math.inf] * (MAX_LEVEL + 1)
+    for token, logprob in logprobs.items():
+        if token.strip() in map(str, range(MAX_LEVEL + 1)):
+            level = int(token)
+            digits[level] = float(np.logaddexp(digits[level], logprob))
+    return digits
+
+
+def _judge_of(name: str, device: str) -> ComplexityJudge:
+    kind, _, what = name.partition(":")
+    if name == "lexical":
+        return LexicalJudge()
+    if kind != "hf":
+        from featureinterp.llm.chat import open_chat_model
+
+        return ChatJudge(open_chat_model(name))
+    if not what:
+        raise InputError("'hf' names no model", "write hf:MODEL, a folder or a name on the hub")
+    from featureinterp.llm.local import LocalModel, LocalModelParams
+
+    return LocalJudge(LocalModel.load(what, LocalModelParams(device=device)))
+
+
+@cache
+def _prompt() -> Mapping[str, Any]:
+    return json.loads(_PROMPT.read_text(encoding="utf-8"))
+
+
+def _messages(words: str) -> tuple[Message, ...]:
+    prompt = _prompt()
+    messages: list[Message] = []
+    opening = prompt["instruction"] + "\n\n"
+    for example in prompt["examples"]:
+        messages.append(Message("user", opening + prompt["question"] + example["words"]))
+        messages.append(Message("assistant", str(example["level"])))
+        opening = ""
+    return (*messages, Message("user", opening + prompt["question"] + one_line(words)))

@@ -1,0 +1,129 @@
+"""Prompts as token ids with boundaries of our own: what stands where is known by construction.
+
+A tokenizer may join a tab with the word behind it, or put a space before a text's first word. So the pieces of a
+prompt are encoded one by one, each as it stands in the middle of a text, and their ids are put one after the other.
+Only the chat template's own text may hold special tokens; in the pieces `<eos>` is five characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import TemplateError
+
+from featureinterp.chat import Role
+from featureinterp.errors import SubjectError
+
+_LEFT_CONTEXTS = ("\n", "a", ".")
+"""Characters that a piece may be encoded behind where those that do stand before it merge with it."""
+
+_TEMPLATE_OPTIONS = {"date_string": "26 Jul 2024", "enable_thinking": False}
+"""Llama 3 would write today's date, Qwen 3 would think aloud; templates that know neither ignore them."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a conversation, as the pieces it is encoded in."""
+
+    role: Role
+    pieces: tuple[str, ...]
+
+
+class PromptEncoder:
+    """Encodes conversations and pieces of text with a model's tokenizer.
+
+    A tokenizer without a chat template gets the plain layout: the turns' texts with an empty line between, and the
+    token that begins a sequence in front where the tokenizer wants one.
+    """
+
+    def __init__(self, name: str, tokenizer: Any) -> None:
+        self.name = name
+        self._tokenizer = tokenizer
+        self._known: dict[tuple[str, str], tuple[int, ...]] = {}
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the tokenizer says how a conversation is laid out."""
+        return bool(getattr(self._tokenizer, "chat_template", None))
+
+    def conversation(self, turns: Sequence[Turn]) -> list[tuple[int, ...]]:
+        """Return the ids of a conversation up to the end of the last turn's pieces; that turn stays open.
+
+        Returns:
+            For each turn, the ids of what the layout puts before it, and those of each of its pieces.
+
+        Raises:
+            SubjectError: if the chat template cannot lay the turns out.
+        """
+        frame = self._template_frame(turns) if self.has_chat_template else self._plain_frame(turns)
+        parts: list[tuple[int, ...]] = []
+        for before, turn in zip(frame, turns, strict=True):
+            parts += [tuple(before), *self.pieces(turn.pieces)]
+        return parts
+
+    def pieces(self, texts: Sequence[str], before: str = "\n") -> list[tuple[int, ...]]:
+        """Return the ids of each of several pieces that follow each other, the first one behind `before`."""
+        encoded = []
+        for text in texts:
+            encoded.append(self._piece(text, before[-1:]))
+            before = text or before
+        return encoded
+
+    def digits(self, n: int, before: str) -> list[int]:
+        """Return the ids of the digits 0 to n-1 behind a text.
+
+        Raises:
+            SubjectError: if a digit is not one token of its own.
+        """
+        found = [self.pieces([str(digit)], before)[0] for digit in range(n)]
+        for digit, ids in enumerate(found):
+            if len(ids) != 1 or found.count(ids) > 1 or ids[0] == self._tokenizer.unk_token_id:
+                raise SubjectError(
+                    f"the tokenizer of {self.name!r} has no token of its own for the digit {digit}: it has {list(ids)}",
+                    "a level's probability is read off one token: take a model of another family",
+                )
+        return [ids[0] for ids in found]
+
+    def _piece(self, text: str, left: str) -> tuple[int, ...]:
+        key = (left, text)
+        if key not in self._known:
+            self._known[key] = tuple(self._behind(text, left, plain=True))
+        return self._known[key]
+
+    def _behind(self, text: str, left: str, *, plain: bool) -> list[int]:
+        """Encode a text behind a character, and take the character's own ids away again."""
+        for context in (left, *_LEFT_CONTEXTS) if text else ():
+            alone, together = self._ids(context, plain=plain), self._ids(context + text, plain=plain)
+            if together[: len(alone)] == alone and len(together) > len(alone):
+                return together[len(alone) :]
+        return self._ids(text, plain=plain) if text else []
+
+    def _ids(self, text: str, *, plain: bool) -> list[int]:
+        encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=plain, verbose=False)
+        return list(encoded["input_ids"])
+
+    def _template_frame(self, turns: Sequence[Turn]) -> list[list[int]]:
+        """Return the ids that the template puts before each turn's text."""
+        marks = [f"featureinterp-turn-{i}-" for i in range(len(turns))]
+        messages = [{"role": turn.role, "content": mark} for turn, mark in zip(turns, marks, strict=True)]
+        try:
+            text = self._tokenizer.apply_chat_template(messages, tokenize=False, **_TEMPLATE_OPTIONS)
+        except TemplateError as error:
+            raise SubjectError(
+                f"the chat template of {self.name!r} refuses turns of user and assistant: {error}"
+            ) from None
+        frame = []
+        for mark in marks:
+            before, found, text = text.partition(mark)
+            if not found or mark in text:
+                raise SubjectError(f"the chat template of {self.name!r} does not hand on every turn's text once")
+            frame.append(self._behind(before, "\n", plain=False) if frame else self._ids(before, plain=False))
+        return frame
+
+    def _plain_frame(self, turns: Sequence[Turn]) -> list[list[int]]:
+        first = list(self._tokenizer("a", verbose=False)["input_ids"])[:1]
+        begin = first if first == [self._tokenizer.bos_token_id] else []
+        between = list(self.pieces(["\n\n"], ".")[0])
+        return [begin, *([between] * (len(turns) - 1))]

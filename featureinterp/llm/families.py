@@ -1,0 +1,34 @@
+"""What model families do to their logits after the output matrix, in one table.
+
+`LocalModel` multiplies hidden states with a few rows of that matrix only, so it has to do the rest itself. It checks
+itself against the model's own forward pass when it loads, so a quirk that is missing here is an error and no number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+
+def soft_cap(logits: Tensor, cap: float) -> Tensor:
+    """Return cap·tanh(logits / cap): nothing exceeds the cap (Gemma 2 and 3)."""
+    return (logits / cap).tanh() * cap
+
+
+LOGIT_QUIRKS: Mapping[str, Callable[[Tensor, float], Tensor]] = {
+    "final_logit_softcapping": soft_cap,
+    "logit_scale": lambda logits, scale: logits * scale,  # Cohere
+    "logits_scaling": lambda logits, scale: logits / scale,  # Granite
+}
+"""Name of a number in the model's configuration to what it does to the logits."""
+
+
+def finish_logits(logits: Tensor, config: Any) -> Tensor:
+    """Return logits as the model's own head would: capped or scaled as its configuration says."""
+    for name, quirk in LOGIT_QUIRKS.items():
+        number = getattr(config, name, None)
+        if isinstance(number, int | float):
+            logits = quirk(logits, float(number))
+    return logits

@@ -1,0 +1,160 @@
+"""The simulator on a local language model: one forward pass per rule and window gives the levels of all its tokens.
+
+    [instruction, worked examples] [a rule's words] [token<TAB>unknown, line by line]
+     once per model                 once per rule    batched by length
+
+Keys and values of what comes before are shared, not copied. EV is the mean of the digits 0..5 under the softmax over
+their six logits, in float32.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featureinterp.errors import InputError, SimulationError, SubjectError
+from featureinterp.formatting import one_line
+from featureinterp.record import MAX_LEVEL
+from featureinterp.simulator.alignment import Slots, simulation_prompt, window_slots
+from featureinterp.simulator.rules import Outcome, RuleOnWindow, RuleSimulatorFactory
+from featureinterp.stats import expectation_over_levels
+
+if TYPE_CHECKING:
+    from featureinterp.llm.attention import Prefix
+    from featureinterp.llm.local import LocalModel, LocalModelParams
+
+
+class LocalRuleLevels:
+    """EV of rules on a local model; computes in a thread of its own, one batch of requests at a time."""
+
+    def __init__(self, model: LocalModel) -> None:
+        """Take a model, and compute what all prompts share.
+
+        Raises:
+            SubjectError: if the model's tokenizer or context does not fit the prompt.
+        """
+        self._model = model
+        self._lock = threading.Lock()
+        *shared, words, line_end, opening = model.encoder.conversation(simulation_prompt().turns("x"))
+        del words
+        self._shared = [number for part in shared for number in part]
+        self._behind_words = [*line_end, *opening]
+        if not model.encoder.pieces(["\t"], "a")[0]:
+            raise SubjectError(f"the tokenizer of {model.name!r} drops tabs", "take a model of another family")
+        self._digits = model.encoder.digits(MAX_LEVEL + 1, "\t")
+        if model.max_length is not None and len(self._shared) >= model.max_length:
+            raise SubjectError(
+                f"{model.name!r} takes {model.max_length} tokens, the simulator's instruction alone has "
+                f"{len(self._shared)}",
+                "take a model with a longer context",
+            )
+
+    async def expected_levels(self, wanted: Sequence[RuleOnWindow]) -> list[Outcome]:
+        """Return EV of each, float64 [tokens]; a `SimulationError` for one that is too long for the model."""
+        return await asyncio.to_thread(self._compute, wanted)
+
+    def prompt(self, words: str, tokens: Sequence[str]) -> Slots:
+        """Return the whole prompt for one rule and window, and where in it the levels are predicted."""
+        before = [*self._shared, *self._rule(words)]
+        slots = window_slots(self._model.encoder, tokens)
+        return Slots((*before, *slots.ids), tuple(len(before) + position for position in slots.positions))
+
+    def _compute(self, wanted: Sequence[RuleOnWindow]) -> list[Outcome]:
+        outcomes: dict[RuleOnWindow, Outcome] = {}
+        with self._lock:
+            for words in dict.fromkeys(words for words, _ in wanted):
+                windows = list(dict.fromkeys(tokens for each, tokens in wanted if each == words))
+                of_rule = self._of_rule(words, windows)
+                outcomes.update((RuleOnWindow(words, tokens), of_rule[i]) for i, tokens in enumerate(windows))
+        return [outcomes[each] for each in wanted]
+
+    def _of_rule(self, words: str, windows: Sequence[tuple[str, ...]]) -> list[Outcome]:
+        slots = [window_slots(self._model.encoder, tokens) for tokens in windows]
+        rule = self._rule(words)
+        n_before = len(self._shared) + len(rule)
+        errors = {i: self._too_long(windows[i], n_before + len(each.ids)) for i, each in enumerate(slots)}
+        fitting = [i for i, error in errors.items() if error is None and slots[i].ids]
+        outcomes: list[Outcome] = [errors[i] or np.empty(0) for i in range(len(windows))]
+        for i, levels in zip(fitting, self._expect(rule, [slots[i] for i in fitting]), strict=True):
+            outcomes[i] = levels
+        return outcomes
+
+    def _expect(self, rule: Sequence[int], slots: Sequence[Slots]) -> list[NDArray[np.float64]]:
+        if not slots:
+            return []
+        if self._model.params.reuse_prefix:
+            prefix = self._model.prefix(rule, self._shared_prefix)
+            rows, positions = [each.ids for each in slots], [each.positions for each in slots]
+        else:
+            prefix, before = None, (*self._shared, *rule)
+            rows = [(*before, *each.ids) for each in slots]
+            positions = [[len(before) + position for position in each.positions] for each in slots]
+        return [expectation_over_levels(logits) for logits in self._model.logits(rows, positions, self._digits, prefix)]
+
+    @cached_property
+    def _shared_prefix(self) -> Prefix:
+        return self._model.prefix(self._shared)
+
+    def _rule(self, words: str) -> list[int]:
+        [ids] = self._model.encoder.pieces([one_line(words)], "\n")
+        return [*ids, *self._behind_words]
+
+    def _too_long(self, tokens: Sequence[str], length: int) -> SimulationError | None:
+        if self._model.max_length is None or length <= self._model.max_length:
+            return None
+        return SimulationError(
+            f"the record that begins {''.join(tokens[:8])!r} needs {length} tokens with its prompt, "
+            f"{self._model.name!r} takes {self._model.max_length}",
+            "take shorter windows or rules, or a model with a longer context",
+        )
+
+
+class LLMSimulatorFactory(RuleSimulatorFactory):
+    """Makes simulators of explanations on a local Hugging Face model, which all of them share.
+
+    `model_name` is a folder, or a name on the Hugging Face hub; `model` takes its place when given.
+    """
+
+    def __init__(
+        self,
+        model_name: str = "google/gemma-2-27b-it",
+        params: LocalModelParams | None = None,
+        *,
+        model: LocalModel | None = None,
+    ) -> None:
+        """Load the model.
+
+        Raises:
+            SubjectError: if it cannot be loaded, or does not fit the task.
+            InputError: if quantized weights are asked for and bitsandbytes is not installed.
+        """
+        if model is None:
+            from featureinterp.llm.local import LocalModel
+
+            model = LocalModel.load(model_name, params)
+        super().__init__(LocalRuleLevels(model))
+
+
+def make_local_simulator_factory(what: str, device: str, _open_model: object = None) -> LLMSimulatorFactory:
+    """Make the factory registered as `hf`; `what` is a folder or a name on the Hugging Face hub.
+
+    `@4bit` or `@8bit` behind the name quantizes the weights.
+
+    Raises:
+        InputError: if no model is named.
+        SubjectError: if it cannot be loaded, or does not fit the task.
+    """
+    from featureinterp.llm.local import QUANTIZATIONS, LocalModelParams
+
+    name, at, bits = what.rpartition("@")
+    if not at or bits not in QUANTIZATIONS:
+        name, bits = what, ""
+    if not name:
+        raise InputError("the simulator 'hf' names no model", "write hf:MODEL, a folder or a name on the hub")
+    return LLMSimulatorFactory(name, LocalModelParams(device=device, quantization=bits))

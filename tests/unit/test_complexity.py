@@ -1,0 +1,101 @@
+"""Complexity: the estimate rises from tokens to meanings, and a model's is the expected digit."""
+
+import asyncio
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featureinterp.chat import ChatAnswer
+from featureinterp.complexity import ChatJudge, ComplexityAnalyzer, digit_logits, lexical_complexity
+from featureinterp.core import Rule, StructuredExplanation
+from featureinterp.errors import ChatError, InputError
+from tests.property.test_phrases import phrases
+
+RISING = [
+    "the token ' a'",
+    "the tokens ' a', ' b'",
+    "the words 'a', 'b', 'c'",
+    "words ending in 'ing'",
+    "the token ' a' right after ' b'",
+    "numbers right after ' b'",
+    "numbers right after ' b', ' c'",
+    "words like 'boat'",
+    "things that go wrong",
+    "words like 'boat' right after ' b'",
+]
+
+
+def test_tokens_then_classes_then_contexts_then_meanings():
+    levels = [lexical_complexity(words) for words in RISING]
+    assert levels == sorted(levels)
+    assert len(set(levels)) == len(levels)
+    assert levels[0] == 0.0
+    assert lexical_complexity("numbers") == lexical_complexity("words ending in 'ing'") == 1.0
+    assert lexical_complexity("numbers right after ' b' with ' c' before") == 1.0 + 2 * 1.5
+
+
+def test_free_text_is_a_little_above_what_it_quotes():
+    assert lexical_complexity('mentions of "error"') == 1.0
+    assert lexical_complexity('"error" or digits') == 2.0
+    assert lexical_complexity("a sense of doubt") == 4.0
+
+
+@given(phrases)
+def test_a_context_more_is_never_simpler(phrase):
+    from dataclasses import replace
+
+    from featureinterp.phrases import render
+
+    whole = lexical_complexity(render(phrase))
+    assert 0.0 <= whole <= 5.0
+    for part in ("after", "not_after", "earlier"):
+        assert lexical_complexity(render(replace(phrase, **{part: None}))) <= whole
+
+
+@given(st.text(min_size=1))
+def test_any_text_has_a_complexity(text):
+    assert 0.0 <= lexical_complexity(text) <= 5.0
+
+
+def test_an_explanations_is_the_mean_over_its_rules():
+    explanation = StructuredExplanation((Rule("numbers", 5), Rule("numbers", 1), Rule("a sense of doubt", 3)))
+    assert asyncio.run(ComplexityAnalyzer().complexity(explanation)) == pytest.approx((1 + 1 + 4) / 3)
+
+
+class Model:
+    name = "local:m"
+
+    def __init__(self, logprobs):
+        self.logprobs, self.asked = logprobs, []
+
+    async def answer(self, request, n=1, first=0):
+        self.asked.append(request)
+        return [ChatAnswer("3", logprobs=self.logprobs)]
+
+
+def test_a_models_is_the_expected_digit_and_each_rule_is_asked_for_once():
+    model = Model(({"1": math.log(0.1), " 1": math.log(0.1), "3": math.log(0.2), "x": math.log(0.6), "7": -0.1},))
+    analyzer = ComplexityAnalyzer(judge=ChatJudge(model))
+    explanation = StructuredExplanation((Rule("numbers", 5), Rule("numbers", 1)))
+    assert asyncio.run(analyzer.complexity(explanation)) == pytest.approx(2.0)
+    assert asyncio.run(analyzer.complexity(explanation)) == pytest.approx(2.0)
+    [request] = model.asked
+    assert request.messages[-1].content == "What switches the feature on: numbers"
+    assert (request.temperature, request.top_logprobs, request.purpose) == (0.0, 20, "complexity/1")
+
+
+def test_a_model_that_tells_no_probabilities_or_no_digit_is_told():
+    for logprobs, problem in (((), "tells no log probabilities"), (({"x": -0.1},), "answers '3', a digit")):
+        with pytest.raises(ChatError, match=problem):
+            asyncio.run(ChatJudge(Model(logprobs)).judge("numbers"))
+
+
+def test_digits_with_spaces_add_up():
+    assert digit_logits({"2": math.log(0.25), "\n2": math.log(0.25), "12": -1.0})[2] == pytest.approx(math.log(0.5))
+
+
+def test_a_name_without_a_model_is_told():
+    with pytest.raises(InputError, match="'hf' names no model"):
+        ComplexityAnalyzer("hf:")
