@@ -47,9 +47,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(all_kinds(), SUMMARY, tmp_path_factory.mktemp("report")).parent
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
-    """A headless Chromium."""
+    """A headless Chromium; while it is there no other test of the process can run an event loop of its own."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
