@@ -3,7 +3,7 @@
 All SAEs learn in one pass over the model, each by SAELens's own trainer, from windows cut like the corpus the
 model will be studied on: BOS and 32 tokens, never across documents. BOS is neither learnt nor counted, its
 residual stream is unlike any other. Half of every batch is of the default corpus, which is a small part of the
-mixture: latents learnt from the mixture alone would to a third be dead on it. A run is decided by its seed.
+mixture: many latents learnt from the mixture alone never fire on it. A run is decided by its seed.
 
 Writes SAELens folders `layer_{layer}/` and `figures.json` (held-out documents of the mixture) to `--out`;
 `python -m training.export` puts them into the package.
