@@ -55,7 +55,7 @@ def bare(subject: Subject, tokens: NDArray[np.int32]) -> None:
     """Run the model to the last layer that is read, and do nothing with it."""
     last = [*subject.saes][-1]
     for start in range(0, len(tokens), BATCH):
-        subject.model.residual_stream(torch.from_numpy(tokens[start : start + BATCH]), [last])
+        subject.model.streams(torch.from_numpy(tokens[start : start + BATCH]), [last])
 
 
 def seconds(action: Callable[[], object]) -> float:

@@ -34,7 +34,7 @@ def random_subject(blocks: int, width: int, vocabulary: int, layers: Sequence[in
     config._attn_implementation = "eager"
     model = SubjectModel(f"random GPT-2 of {blocks} x {width}", GPT2LMHeadModel(config), NoText())
     hooks = [f"blocks.{layer}.hook_resid_post" for layer in layers]
-    streams = model.residual_stream(torch.from_numpy(random_tokens(8, 32, vocabulary)), hooks)
+    streams = model.streams(torch.from_numpy(random_tokens(8, 32, vocabulary)), hooks)
     return Subject(model, {hook: random_sae(hook, streams[hook], n_latents) for hook in hooks})
 
 

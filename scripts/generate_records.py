@@ -13,6 +13,7 @@ from featureinterp.dataset.folder import STAGES, prepare
 from featureinterp.dataset.share import download, upload
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import FeatureInterpError
+from featureinterp.experiment.presets import PRESETS, with_preset
 
 OPTIONS = {
     "model_name": "embedded, a folder, or a name on the Hugging Face hub",
@@ -33,33 +34,42 @@ OPTIONS = {
     "holistic_scope": "records or corpus: the sequences whose holistic activations are measured",
     "max_memory": "bytes that encoding, merging and ranking may each take beside the model",
     "seed": "decides every random choice",
+    "dtype": "numbers the model computes in: float32, bfloat16, float16, or auto for what the SAEs ask for",
+    "quantization": "8bit or 4bit weights",
 }
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
     for name, told in OPTIONS.items():
         default = getattr(DataSpec(), name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=told)
+        told = f"{told} (default: {default!r})"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=str if default is None else type(default), help=told)
     for stage in STAGES:
         flag = f"--write-{stage.replace('_', '-')}"
-        parser.add_argument(flag, dest="stages", action="append_const", const=stage, default=argparse.SUPPRESS)
-    parser.add_argument("--download-wandb", action="store_true", help="first fetch the data folder from W&B")
-    parser.add_argument("--upload-wandb", action="store_true", help="at the end send the data folder to W&B")
+        parser.add_argument(flag, dest="stages", action="append_const", const=stage)
+    for flag, told in (
+        ("--download-wandb", "first fetch the data folder from"),
+        ("--upload-wandb", "at the end send it to"),
+    ):
+        parser.add_argument(flag, action="store_true", default=False, help=f"{told} W&B")
     parser.add_argument("--out", type=Path, default=Path("data"), help="where the data folder is made")
+    parser.add_argument("--preset", choices=PRESETS, default=None, help="a setup of the paper; other options win")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     return parser.parse_args()
 
 
 def main() -> None:
     options = vars(parse())
-    stages, out = options.pop("stages", []), options.pop("out")
+    stages, out, preset, device = (options.pop(name, []) for name in ("stages", "out", "preset", "device"))
     fetch, send = options.pop("download_wandb"), options.pop("upload_wandb")
     try:
-        folder = out / DataSpec(**options).folder_name
+        spec = with_preset(DataSpec(**options), preset, options)
+        folder = out / spec.folder_name
         if fetch:
             download(folder)
         if stages or not (fetch or send):
-            prepare(DataSpec(**options), out, stages=stages or ["records"])
+            prepare(spec, out, stages=stages or ["records"], device=device)
         if send:
             upload(folder)
     except FeatureInterpError as error:

@@ -77,7 +77,7 @@ def training_batch(step: int, pools: Sequence[np.ndarray], spec: SaeTrainingSpec
 
 def residuals(model: SubjectModel, tokens: torch.Tensor, hooks: list[str]) -> dict[str, torch.Tensor]:
     """Residual streams [tokens, width] of a batch at every hook, without BOS."""
-    streams = model.residual_stream(tokens, hooks)
+    streams = model.streams(tokens, hooks)
     return {hook: stream[:, 1:].flatten(0, 1).clone() for hook, stream in streams.items()}
 
 

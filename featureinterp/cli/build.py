@@ -14,6 +14,7 @@ import typer
 
 from featureinterp.cli import options
 from featureinterp.cli.group import app
+from featureinterp.cli.options import Dtype
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
 
 @app.command()
 def demo(
+    ctx: typer.Context,
     features: Annotated[int, typer.Option(min=1, help="Features in all, sampled evenly over the layers.")] = 24,
     out: options.RunOut = Path("runs/demo"),
     layers: options.Layers = "all",
     seed: options.Seed = 0,
+    preset: options.PresetName = None,
     data: Annotated[Path | None, typer.Option(help="Where data folders are made; OUT/data unless given.")] = None,
     model_name: options.ModelName = "embedded",
     sae_name: options.SaeName = "embedded",
@@ -38,6 +41,8 @@ def demo(
     max_dataset_size: options.MaxDatasetSize = 2000,
     max_seq_length: options.MaxSeqLength = 32,
     device: options.Device = "auto",
+    dtype: options.DtypeName = Dtype.AUTO,
+    quantization: options.QuantizationName = None,
     explainer: options.ExplainerName = "tree",
     proposer: options.ProposerName = "lexical",
     simulator: options.SimulatorName = "lexical",
@@ -54,38 +59,34 @@ def demo(
     from rich.console import Console
 
     from featureinterp.cli.look import write_pages
-    from featureinterp.cli.progress import Stages, quiet_libraries
+    from featureinterp.cli.progress import quiet_libraries
     from featureinterp.dataset.spec import DataSpec
     from featureinterp.experiment.explain import FeatureChoice, RunSpec
     from featureinterp.experiment.methods import MethodSpec
-    from featureinterp.experiment.presets import demo_folder
-    from featureinterp.subject.subject import open_subject
 
     search, proposer = options.search_and_proposer(explainer, proposer)
     method = MethodSpec(search, proposer, rule_cap, depth, width, simulator, structured)
     access = options.model_access(max_cost, max_tokens, offline, concurrency, device)
     spec = RunSpec(method, seed=seed, access=access)
     choice = FeatureChoice(layers, features=features)
-    console = Console()
     quiet_libraries()
-    subject = open_subject(model_name, sae_name, sae_id_layer_format_string, layers, device)
     names = (model_name, sae_name, sae_id_layer_format_string, dataset_name)
     base = DataSpec(*names, max_dataset_size, max_seq_length, layers=layers, seed=seed)
-    with Stages(console) as stages:
-        folder = demo_folder(base, data or out / "data", features, subject, stages)
-    _explain(console, folder, out, choice, spec)
+    base = options.with_preset(ctx, base, preset, dtype, quantization)
+    folder = _demo_folder(base, data or out / "data", features, device)
+    _explain(Console(), folder, out, choice, spec)
     typer.echo(f"The page: {write_pages(out, out / 'report')}")
 
 
 @app.command()
 def records(
+    ctx: typer.Context,
     out: Annotated[Path, typer.Option(help="Where the data folder {dataset}_{model} is made.")] = Path("data"),
     layers: options.Layers = "all",
-    max_features: Annotated[
-        int, typer.Option(min=0, help="Latents of every layer, sampled by the seed, dead ones too; 0 takes all.")
-    ] = 50,
+    max_features: options.MaxFeatures = 50,
     latents: options.Latents = "",
     seed: options.Seed = 0,
+    preset: options.PresetName = None,
     model_name: options.ModelName = "embedded",
     sae_name: options.SaeName = "embedded",
     sae_id_layer_format_string: options.SaeId = "",
@@ -107,6 +108,8 @@ def records(
     write_holistic_acts: Annotated[bool, typer.Option("--write-holistic-acts", help="And what causes them.")] = False,
     write_records: Annotated[bool, typer.Option("--write-records", help="Make the records.")] = False,
     device: options.Device = "auto",
+    dtype: options.DtypeName = Dtype.AUTO,
+    quantization: options.QuantizationName = None,
 ) -> None:
     """Make a data folder: windows, activations, records of each latent.
 
@@ -143,7 +146,9 @@ def data_request(given: Mapping[str, Any]) -> tuple[DataSpec, tuple[str, ...]]:
     fields["holistic_scope"] = given["holistic_scope"].value
     fields["max_memory"] = int(given["max_memory"] * 2**30)
     stages = tuple(stage for stage in STAGES if given[f"write_{stage}"])
-    return DataSpec(**fields), stages or ("sae_acts", "records")
+    numbers = (given["preset"], fields.pop("dtype"), fields.pop("quantization"))
+    spec = options.with_preset(given["ctx"], DataSpec(**fields), *numbers)
+    return spec, stages or ("sae_acts", "records")
 
 
 @app.command()
@@ -188,6 +193,19 @@ def explain(
     choice = FeatureChoice(layers, options.numbers(latents, "latents"), features or None)
     _explain(Console(), DataFolder.open(data), out, choice, spec)
     typer.echo(f"The run: {out}; look at it with `featureinterp results {out}` or `featureinterp report {out}`")
+
+
+def _demo_folder(base: DataSpec, root: Path, features: int, device: str) -> DataFolder:
+    """Make a data folder with so many latents that can be explained, under bars that show how far it is."""
+    from rich.console import Console
+
+    from featureinterp.cli.progress import Stages
+    from featureinterp.dataset.folder import subject_of
+    from featureinterp.experiment.presets import demo_folder
+
+    subject = subject_of(base, device)
+    with Stages(Console()) as stages:
+        return demo_folder(base, root, features, subject, stages)
 
 
 def _explain(console: Console, folder: DataFolder, out: Path, choice: FeatureChoice, spec: RunSpec) -> None:

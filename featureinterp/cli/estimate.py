@@ -26,12 +26,11 @@ def estimate(**given: Any) -> None:
 
     from featureinterp.cli.progress import quiet_libraries
     from featureinterp.dataset.estimate import estimate as measure
-    from featureinterp.subject.subject import open_subject
+    from featureinterp.dataset.folder import subject_of
 
     spec, stages = data_request(given)
     quiet_libraries()
-    names = (spec.model_name, spec.sae_name, spec.sae_id_layer_format_string, spec.layers)
-    found = measure(spec, stages, open_subject(*names, given["device"]))
+    found = measure(spec, stages, subject_of(spec, given["device"]))
     console = Console()
     console.print(cost_table(found))
     most = "at most " if found.is_bound else ""

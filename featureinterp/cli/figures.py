@@ -9,7 +9,7 @@ from rich.text import Text
 
 from featureinterp.dataset.manifest import current_versions
 from featureinterp.experiment.doctor import Figure
-from featureinterp.subject.model import resolve_device
+from featureinterp.subject.precision import resolve_device
 
 
 def where_it_runs(device: str) -> Table:

@@ -14,6 +14,7 @@ import typer
 from featureinterp.errors import InputError
 
 if TYPE_CHECKING:
+    from featureinterp.dataset.spec import DataSpec
     from featureinterp.experiment.methods import ModelAccess
     from featureinterp.experiment.run import FeatureRunParams
 
@@ -27,6 +28,48 @@ class HolisticScope(str, Enum):
     CORPUS = "corpus"
 
 
+class Preset(str, Enum):
+    """A setup of the paper."""
+
+    GPT2 = "gpt2"
+    GEMMA = "gemma"
+    LLAMA = "llama"
+
+
+class Dtype(str, Enum):
+    """In which numbers a model computes."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class Quantization(str, Enum):
+    """In how many bits a model's weights are held."""
+
+    EIGHT = "8bit"
+    FOUR = "4bit"
+
+
+PresetName = Annotated[
+    Preset | None,
+    typer.Option(
+        "--preset",
+        help="Model, SAEs, corpus and sizes of the paper; what is given beside it wins.",
+        rich_help_panel=DATA,
+    ),
+]
+DtypeName = Annotated[
+    Dtype,
+    typer.Option(
+        "--dtype", help="Numbers the model computes in; auto: as the SAEs say, or float32.", rich_help_panel=DATA
+    ),
+]
+QuantizationName = Annotated[
+    Quantization | None,
+    typer.Option("--quantization", help="Weights in fewer bits (extra [quantization]).", rich_help_panel=DATA),
+]
 ModelName = Annotated[
     str, typer.Option(help="embedded, a local folder, or a name on the Hugging Face hub.", rich_help_panel=DATA)
 ]
@@ -65,7 +108,10 @@ Scope = Annotated[
 MaxMemory = Annotated[
     float, typer.Option(help="GiB that encoding, merging and ranking may each take beside the model.", min=0.001)
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=DATA)]
+MaxFeatures = Annotated[
+    int, typer.Option(min=0, help="Latents of every layer, sampled by the seed, dead ones too; 0 takes all.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=DATA)]
 Seed = Annotated[int, typer.Option(help="Decides every sample.")]
 ExplainerName = Annotated[
     str,
@@ -159,6 +205,18 @@ def numbers(text: str, what: str) -> tuple[int, ...] | None:
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise InputError(f"{what} {text!r} cannot be read", "give numbers such as 3,17")
     return tuple(map(int, parts)) or None
+
+
+def with_preset(
+    ctx: typer.Context, spec: DataSpec, preset: Preset | None, dtype: Dtype, quantization: Quantization | None
+) -> DataSpec:
+    """Return a specification with a preset in what was not typed, and the numbers that the model computes in."""
+    from featureinterp.experiment.presets import with_preset as filled_in
+
+    sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    typed = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    spec = replace(spec, dtype=dtype.value, quantization=quantization.value if quantization else None)
+    return filled_in(spec, preset.value if preset else None, typed)
 
 
 def command_line() -> str:

@@ -56,7 +56,7 @@ def holistic_activations(
     first = int(has_bos)
     n, length = len(tokens), tokens.shape[1] - first
     batch = torch.from_numpy(np.array(tokens))
-    streams = subject.model.residual_stream(batch, [*latents])
+    streams = subject.model.streams(batch, [*latents])
     clean = {hook: subject.saes[hook].encode(streams.pop(hook)[:, first:], chosen) for hook, chosen in latents.items()}
     made = {hook: np.zeros((n, length, len(chosen)), np.float32) for hook, chosen in latents.items()}
     for column, behind in subject.model.deletion_streams(batch, [*latents], first):

@@ -210,7 +210,7 @@ class _Shards:
         for start in range(rows.start, rows.stop, self.params.batch_size) if missing else ():
             batch = range(start, min(start + self.params.batch_size, rows.stop))
             tokens = torch.from_numpy(np.array(self.tokens[batch.start : batch.stop]))
-            streams = self.subject.model.residual_stream(tokens, [*parts])
+            streams = self.subject.model.streams(tokens, [*parts])
             for target in missing:
                 stream = streams.pop(target.sae.hook_name)[:, int(self.has_bos) :]
                 check_finite(stream, target.sae.hook_name, batch)

@@ -170,7 +170,7 @@ def _capture_cost(probe: _Probe) -> StageCost:
 
     def run() -> None:
         nonlocal active
-        streams = probe.subject.model.residual_stream(batch, [*wanted])
+        streams = probe.subject.model.streams(batch, [*wanted])
         active = sum(int((probe.subject.saes[hook].encode(streams[hook], wanted[hook]) > 0).sum()) for hook in wanted)
 
     seconds, flops = _measure(run, probe.subject.model.device)

@@ -181,9 +181,7 @@ def prepare(
     folder = root / spec.folder_name
     corpus = open_corpus(spec.corpus, _corpus_of(folder))  # before a large model is loaded, it may be missing
     if subject is None:
-        from featureinterp.subject.subject import open_subject
-
-        subject = open_subject(spec.model_name, spec.sae_name, spec.sae_id_layer_format_string, spec.layers, device)
+        subject = subject_of(spec, device)
     preparation = Preparation(spec, folder, corpus, subject, stages, on_progress or _quiet)
     windows = preparation.windows()
     preparation.capture(windows)
@@ -200,6 +198,20 @@ def _corpus_of(folder: Path) -> str:
     """Return the fingerprint of the corpus that a folder was begun with, empty where it was not."""
     tokens = Manifest.load(folder).stages.get("tokens") if Manifest.exists(folder) else None
     return "" if tokens is None else str(tokens.settings.get("corpus", ""))
+
+
+def subject_of(spec: DataSpec, device: str = "auto") -> Subject:
+    """Open the model and the SAEs that a specification names.
+
+    Raises:
+        InputError: for an unknown layer, device, dtype or quantization.
+        SubjectError: if the model or an SAE cannot be loaded, or they do not belong together.
+    """
+    from featureinterp.subject.precision import Precision
+    from featureinterp.subject.subject import open_subject
+
+    names = (spec.model_name, spec.sae_name, spec.sae_id_layer_format_string)
+    return open_subject(*names, spec.layers, device, Precision(spec.dtype, spec.quantization))
 
 
 def _quiet(stage: str, done: int, total: int) -> None:

@@ -66,6 +66,10 @@ class DataSpec:
     """Of a dataset on the hub, or of a saved one that has several."""
     dataset_config: str = ""
     """Of a dataset on the hub that has several."""
+    dtype: str = "auto"
+    """In which numbers the model computes: `float32`, `bfloat16`, `float16`, or `auto` for what the SAEs ask for."""
+    quantization: str | None = None
+    """`8bit` or `4bit` weights; None for weights as they are."""
     text_column: str = TEXT_COLUMN
     """Column of the texts, or of token ids; without a column `text`, `input_ids` and `tokens` are tried."""
     max_memory: int = 2**30

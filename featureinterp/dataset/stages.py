@@ -55,9 +55,10 @@ class Preparation:
 
         Raises:
             DataFolderError: if a stage that is needed was made with other settings or another SAE.
-            InputError: if a latent or layer is asked for that does not exist.
+            InputError: if a latent or layer is asked for that does not exist, or windows longer than the model takes.
             CorpusError: if a file of the corpus cannot be read.
         """
+        subject.check_length(spec.max_seq_length)
         self._spec = spec
         self._corpus = corpus
         self._subject = subject
@@ -201,6 +202,8 @@ class Preparation:
         """Return, for each stage, all that decides its output, the stages before it included."""
         spec, subject = self._spec, self._subject
         tokens: dict[str, Setting] = {
+            "dtype": subject.model.dtype,  # the model's fingerprint changes with it, so it comes first
+            "quantization": subject.model.quantization,
             "model": subject.model.fingerprint(),
             "corpus": self._corpus.fingerprint(),
             "max_dataset_size": spec.max_dataset_size,

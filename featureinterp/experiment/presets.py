@@ -1,15 +1,57 @@
-"""Settings that are good to begin with."""
+"""Settings that are good to begin with: the paper's three setups, and the demo's records."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from featureinterp.dataset.folder import DataFolder, prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.stages import Progress
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.subject.subject import Subject
+
+_PAPER = {
+    "dataset_name": "monology/pile-uncopyrighted",
+    "max_dataset_size": 100_000,
+    "max_seq_length": 32,
+    "embedder": "all-mpnet-base-v2",
+}
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "gpt2": {
+        **_PAPER,
+        "model_name": "gpt2",
+        "sae_name": "gpt2-small-resid-post-v5-32k",
+        "sae_id_layer_format_string": "blocks.{layer}.hook_resid_post",
+    },
+    "gemma": {
+        **_PAPER,
+        "model_name": "google/gemma-2-9b",
+        "sae_name": "gemma-scope-9b-pt-res-canonical",
+        "sae_id_layer_format_string": "layer_{layer}/width_16k/canonical",
+    },
+    "llama": {
+        **_PAPER,
+        "model_name": "meta-llama/Llama-3.1-8B",
+        "sae_name": "llama_scope_lxr_8x",
+        "sae_id_layer_format_string": "l{layer}r_8x",
+    },
+}
+"""The setups of the paper by name, as fields of `DataSpec`."""
+
+
+def with_preset(spec: DataSpec, preset: str | None, given: Collection[str] = ()) -> DataSpec:
+    """Return a specification with what a preset says in every field that was not given explicitly.
+
+    >>> with_preset(DataSpec(max_seq_length=16), "llama", ["max_seq_length"]).folder_name
+    'pile-uncopyrighted_Llama-3.1-8B'
+    """
+    if preset is None:
+        return spec
+    return replace(spec, **{field: value for field, value in PRESETS[preset].items() if field not in given})
 
 
 def demo_folder(base: DataSpec, root: Path, features: int, subject: Subject, on_progress: Progress) -> DataFolder:

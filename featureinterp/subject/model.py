@@ -1,8 +1,7 @@
-"""The language model under study: tokens in, residual stream out.
+"""The language model under study: tokens in, what it computes at named points out.
 
-Any Hugging Face causal model of a family in `_BLOCK_LISTS` goes through the same code, the shipped one too.
-Activations are taken by plain forward hooks on the decoder blocks, and the forward pass ends at the last
-block that is needed.
+Any Hugging Face causal model goes through the same code, the shipped one too; `families` knows where each family has
+its points. They are read by plain forward hooks, and the forward pass ends at the last point that is needed.
 
 Trap: SAELens's loading path (`HookedTransformer.from_pretrained_no_processing`) leaves TransformerLens's
 weight processing off, so the residual stream is Hugging Face's. Releases that were trained with processing
@@ -13,7 +12,6 @@ TransformerLens skips the centring in models with RMSNorm, and so is it skipped 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,72 +21,72 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from featureinterp.errors import InputError, SubjectError
-from featureinterp.subject.embedded import EMBEDDED, model_folder
-from featureinterp.subject.names import ResidualPoint, residual_point
+from featureinterp.errors import InputError
+from featureinterp.subject.families import Tap, decoder_blocks, tap, width_at
+from featureinterp.subject.fingerprint import hash_weights
+from featureinterp.subject.loading import open_model
+from featureinterp.subject.names import hook_point
 from featureinterp.subject.pieces import piece_text
-
-_BLOCK_LISTS = ("transformer.h", "model.layers", "gpt_neox.layers")
-"""Where a family keeps its decoder blocks: GPT-2; Llama, Mistral, Qwen, Gemma; GPT-NeoX (Pythia)."""
-
-_SAMPLED_WEIGHTS = 65_536
-"""How many evenly spaced numbers of each tensor a fingerprint reads."""
+from featureinterp.subject.precision import Precision, resolve_device
 
 
-class _LastBlockReached(Exception):
+class _LastPointReached(Exception):
     """Ends a forward pass once everything asked for has been seen."""
 
 
 class SubjectModel:
-    """A causal language model that gives its residual stream at named points."""
+    """A causal language model that gives what it computes at named points."""
 
     def __init__(self, name: str, model: Any, tokenizer: Any, centre_residual: bool = False) -> None:
         self.name = name
         self._model = model.eval()
         self._tokenizer = tokenizer
-        self._blocks = _decoder_blocks(name, model)
+        self._config = model.config.get_text_config()
+        self._blocks = decoder_blocks(name, model)
         self._centre = centre_residual and any(isinstance(module, nn.LayerNorm) for module in model.modules())
 
     @classmethod
     def load(
-        cls, model_name: str, *, device: str = "auto", dtype: str = "float32", centre_residual: bool = False
+        cls,
+        model_name: str,
+        *,
+        device: str = "auto",
+        precision: Precision | None = None,
+        centre_residual: bool = False,
+        revision: str | None = None,
     ) -> SubjectModel:
         """Load a model and its tokenizer.
 
         Args:
             model_name: `embedded` for the shipped model, a local folder, or a name on the Hugging Face hub.
             device: A torch device, or `auto` for the GPU where there is one.
-            dtype: Torch's name of the number type to compute in.
+            precision: In which numbers to compute; float32 unless given.
             centre_residual: Whether the SAEs expect the centred residual stream (see the module's trap).
+            revision: Of the model on the hub.
 
         Raises:
-            SubjectError: if there is no such model or its family is unknown.
+            InputError: if there is no such device, or bitsandbytes is needed and not installed.
+            SubjectError: if there is no such model, its family is unknown, or it does not fit into memory.
         """
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        source = str(model_folder()) if model_name == EMBEDDED else model_name
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(source)
-            # Only eager attention computes Gemma 2's soft-capping, and it is what TransformerLens computes.
-            model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=getattr(torch, dtype), attn_implementation="eager"
-            )
-        except (OSError, ValueError) as error:
-            raise SubjectError(
-                f"model {model_name!r} cannot be loaded: {_first_line(error)}",
-                "give 'embedded', a folder with a Hugging Face model and tokenizer, or a name on the hub",
-            ) from error
-        model = nn.Module.to(model, torch.device(resolve_device(device)))
+        numbers = (precision or Precision()).resolved(None)
+        model, tokenizer = open_model(model_name, resolve_device(device), numbers, revision)
         return cls(model_name, model, tokenizer, centre_residual)
-
-    def centred(self) -> SubjectModel:
-        """Return the same model with the centred residual stream, sharing the weights."""
-        return SubjectModel(self.name, self._model, self._tokenizer, centre_residual=True)
 
     @property
     def device(self) -> torch.device:
         """The device that the model computes on."""
         return next(self._model.parameters()).device
+
+    @property
+    def dtype(self) -> str:
+        """Name of the number type that the model computes in."""
+        return str(self._model.dtype).removeprefix("torch.")
+
+    @property
+    def quantization(self) -> str | None:
+        """`8bit` or `4bit` where the weights are quantized so."""
+        bits = {"8bit": "is_loaded_in_8bit", "4bit": "is_loaded_in_4bit"}
+        return next((name for name, flag in bits.items() if getattr(self._model, flag, False)), None)
 
     @property
     def n_layers(self) -> int:
@@ -98,12 +96,12 @@ class SubjectModel:
     @property
     def width(self) -> int:
         """Width of the residual stream."""
-        return self._model.config.hidden_size
+        return self._config.hidden_size
 
     @property
     def max_length(self) -> int:
         """Longest sequence that the model takes, in tokens, BOS included."""
-        return self._model.config.max_position_embeddings
+        return self._config.max_position_embeddings
 
     @property
     def bos_token_id(self) -> int | None:
@@ -145,57 +143,63 @@ class SubjectModel:
             for number, piece in zip(numbers, pieces, strict=True)
         ]
 
-    @torch.inference_mode()
-    def residual_stream(
-        self, tokens: Int[Tensor, "batch pos"], hook_names: Sequence[str]
-    ) -> dict[str, Float[Tensor, "batch pos width"]]:
-        """Return the residual stream of whole sequences (no padding) at each named point.
-
-        A sequence's values do not depend on the others in its batch. Blocks after the last point are not run.
+    def width_at(self, hook_name: str) -> int:
+        """Return the width of what the model computes at a named point.
 
         Raises:
-            InputError: if a name is not a point of the residual stream of this model.
+            InputError: if the model has no such point.
         """
-        return self._run(tokens.to(self.device, torch.long), self._points(hook_names))
+        return width_at(self._tap(hook_name), hook_point(hook_name).kind, self.width)
+
+    @torch.inference_mode()
+    def streams(
+        self, tokens: Int[Tensor, "batch pos"], hook_names: Sequence[str]
+    ) -> dict[str, Float[Tensor, "batch pos width"]]:
+        """Return what the model computes on whole sequences (no padding) at each named point, on its device.
+
+        A sequence's values do not depend on the others in its batch. Nothing after the last point is run.
+
+        Raises:
+            InputError: if the model has no point of such a name.
+        """
+        return self._run(tokens.to(self.device, torch.long), self._taps(hook_names))
 
     @torch.inference_mode()
     def deletion_streams(
         self, tokens: Int[Tensor, "batch pos"], hook_names: Sequence[str], first: int
     ) -> Iterator[tuple[int, dict[str, Float[Tensor, "batch rest width"]]]]:
-        """Delete one column of tokens after the other and give what becomes of the residual stream behind it.
+        """Delete one column of tokens after the other and give what becomes of the named points behind it.
 
         In a causal model nothing before the column changes, so only what follows is computed again, on the keys and
         values that the whole sequences left behind: the same numbers as a plain pass over the shortened sequences.
 
         Args:
             tokens: Whole sequences, without padding.
-            hook_names: Points of the residual stream.
+            hook_names: Points of the model.
             first: Column of the first token to delete.
 
         Yields:
             A column, from `first` to the last but one, and the streams at the columns after it.
 
         Raises:
-            InputError: if a name is not a point of the residual stream of this model.
+            InputError: if the model has no point of such a name.
         """
         from transformers import DynamicCache
 
-        points = self._points(hook_names)
+        taps = self._taps(hook_names)
         tokens = tokens.to(self.device, torch.long)
         whole = DynamicCache()
-        self._run(tokens, points, whole)
-        blocks = [(keys, values) for keys, values, *_ in whole]
+        self._run(tokens, taps, whole)
+        blocks = [(keys, values) for keys, values, *_ in whole if keys is not None and values is not None]
         for column in range(first, tokens.shape[1] - 1):
             before = DynamicCache()
             for block, (keys, values) in enumerate(blocks if column > 0 else []):
                 before.update(keys[:, :, :column], values[:, :, :column], block)
-            yield column, self._run(tokens[:, column + 1 :], points, before)
+            yield column, self._run(tokens[:, column + 1 :], taps, before)
 
-    def _run(self, tokens: Tensor, points: Mapping[str, ResidualPoint], cache: Any = None) -> dict[str, Tensor]:
-        with self._captured(points) as captured, suppress(_LastBlockReached):
+    def _run(self, tokens: Tensor, taps: Mapping[str, Tap], cache: Any = None) -> dict[str, Tensor]:
+        with self._captured(taps) as captured, suppress(_LastPointReached):
             self._model(input_ids=tokens, past_key_values=cache, use_cache=cache is not None)
-        if self._centre:
-            return {name: stream - stream.mean(dim=-1, keepdim=True) for name, stream in captured.items()}
         return captured
 
     def fingerprint(self) -> str:
@@ -205,24 +209,35 @@ class SubjectModel:
         described = json.dumps([config, vocabulary, self._centre], default=str, sort_keys=True)
         return hash_weights(self._model.state_dict(), described)
 
-    def _points(self, hook_names: Sequence[str]) -> dict[str, ResidualPoint]:
-        points = {name: residual_point(name) for name in hook_names}
-        for name, point in points.items():
-            if point.layer >= self.n_layers:
-                raise InputError(
-                    f"hook {name!r} is on layer {point.layer}, model {self.name!r} has layers 0 to {self.n_layers - 1}"
-                )
-        return points
+    def _taps(self, hook_names: Sequence[str]) -> dict[str, Tap]:
+        return {name: self._tap(name) for name in hook_names}
+
+    def _tap(self, hook_name: str) -> Tap:
+        point = hook_point(hook_name)
+        if point.layer >= self.n_layers:
+            raise InputError(
+                f"hook {hook_name!r} is on layer {point.layer}, model {self.name!r} has layers 0 to {self.n_layers - 1}"
+            )
+        if point.kind is not None:
+            return tap(self._blocks[point.layer], self._config.model_type, point.kind, self._centre)
+        try:
+            return Tap(self._model.get_submodule(hook_name), is_input=False)
+        except AttributeError as error:
+            raise InputError(
+                f"hook {hook_name!r} cannot be read: model {self.name!r} has no module of that name",
+                "a name such as 'blocks.3.hook_resid_post', or the path of a module, is wanted",
+            ) from error
 
     @contextmanager
-    def _captured(self, points: Mapping[str, ResidualPoint]) -> Iterator[dict[str, Tensor]]:
-        """Hook the blocks; the dictionary fills while the model runs, which ends with the last point."""
+    def _captured(self, taps: Mapping[str, Tap]) -> Iterator[dict[str, Tensor]]:
+        """Hook the modules; the dictionary fills while the model runs, which ends with the last point."""
         captured: dict[str, Tensor] = {}
 
         def store(name: str, stream: Tensor) -> None:
-            captured[name] = stream
-            if len(captured) == len(points):
-                raise _LastBlockReached
+            finish = taps[name].finish
+            captured[name] = stream if finish is None else finish(stream)
+            if len(captured) == len(taps):
+                raise _LastPointReached
 
         def before(name: str):
             return lambda _, args, kwargs: store(name, args[0] if args else kwargs["hidden_states"])
@@ -232,49 +247,12 @@ class SubjectModel:
 
         handles = []
         try:
-            for name, point in points.items():
-                block = self._blocks[point.layer]
-                if point.is_input:
-                    handles.append(block.register_forward_pre_hook(before(name), with_kwargs=True))
+            for name, place in taps.items():
+                if place.is_input:
+                    handles.append(place.module.register_forward_pre_hook(before(name), with_kwargs=True))
                 else:
-                    handles.append(block.register_forward_hook(after(name)))
+                    handles.append(place.module.register_forward_hook(after(name)))
             yield captured
         finally:
             for handle in handles:
                 handle.remove()
-
-
-def resolve_device(device: str) -> str:
-    """Return the torch device that `auto` stands for on this machine, or the device itself."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def hash_weights(tensors: dict[str, Tensor], described: str) -> str:
-    """Return a SHA-256 over a description and, of each tensor, its name, shape and evenly spaced numbers."""
-    digest = hashlib.sha256(described.encode())
-    for name in sorted(tensors):
-        flat = tensors[name].detach().flatten()
-        sample = flat[:: max(1, len(flat) // _SAMPLED_WEIGHTS)].to("cpu", torch.float32).contiguous()
-        digest.update(f"{name}{tuple(tensors[name].shape)}".encode())
-        digest.update(sample.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _decoder_blocks(name: str, model: nn.Module) -> nn.ModuleList:
-    for path in _BLOCK_LISTS:
-        try:
-            blocks = model.get_submodule(path)
-        except AttributeError:
-            continue
-        if isinstance(blocks, nn.ModuleList):
-            return blocks
-    raise SubjectError(
-        f"model {name!r} is a {type(model).__name__}, whose decoder blocks are not known",
-        f"models that keep them at one of {', '.join(_BLOCK_LISTS)} are supported",
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -1,7 +1,7 @@
 """Hook names and layers: which point of the model an SAE reads, and which layers a user asked for.
 
-Names are TransformerLens's, as SAELens stores them: `blocks.{layer}.hook_resid_post` is the residual stream
-after a decoder block, `blocks.{layer}.hook_resid_pre` the one before it.
+Names are TransformerLens's, as SAELens stores them: `blocks.{layer}.` and one of `KINDS`. An SAE that was trained on a
+bare Hugging Face model names a module of it instead, such as `model.layers.3`, and reads that module's output.
 """
 
 from __future__ import annotations
@@ -13,17 +13,30 @@ from featureinterp.errors import InputError
 
 RESIDUAL_POST = "blocks.{layer}.hook_resid_post"
 
-_LAYER = re.compile(r"\.(\d+)\.")
-_RESIDUAL = re.compile(r"blocks\.(\d+)\.hook_resid_(pre|post)")
+KINDS = (
+    "hook_resid_pre",  # the residual stream before the block
+    "hook_resid_mid",  # between attention and MLP
+    "hook_resid_post",  # after the block
+    "hook_attn_out",  # what attention adds to the residual stream
+    "hook_mlp_out",  # what the MLP adds to it
+    "attn.hook_z",  # the heads' outputs side by side, before W_O
+    "hook_mlp_in",  # what the norm before the MLP reads
+    "ln2.hook_normalized",  # the same, normalised, without the norm's weight and bias
+    "mlp.hook_in",  # what the MLP reads: normalised, with weight and bias
+)
+"""The points of a decoder block that can be read."""
+
+_LAYER = re.compile(r"\.(\d+)(?:\.|$)")
+_BLOCK_POINT = re.compile(r"blocks\.(\d+)\.(.+)")
 
 
 @dataclass(frozen=True)
-class ResidualPoint:
-    """A point of the residual stream: just before or just after one decoder block."""
+class HookPoint:
+    """A point of the model."""
 
     layer: int
-    is_input: bool
-    """Whether it is the block's input (`hook_resid_pre`) and not its output."""
+    kind: str | None
+    """One of `KINDS`; None for the output of the module that the name is the path of."""
 
 
 def hook_name(layer: int, template: str = RESIDUAL_POST) -> str:
@@ -41,8 +54,8 @@ def layer_of(name: str) -> int:
     Raises:
         InputError: if the name holds no layer number.
 
-    >>> layer_of("blocks.11.hook_resid_pre")
-    11
+    >>> layer_of("blocks.11.hook_resid_pre"), layer_of("model.layers.11")
+    (11, 11)
     """
     found = _LAYER.search(name)
     if found is None:
@@ -52,19 +65,24 @@ def layer_of(name: str) -> int:
     return int(found.group(1))
 
 
-def residual_point(name: str) -> ResidualPoint:
-    """Return the point of the residual stream that a hook name stands for.
+def hook_point(name: str) -> HookPoint:
+    """Return the point that a hook name stands for.
 
     Raises:
-        InputError: if the name is of another kind of hook.
+        InputError: if it holds no layer, or names a point of the block that cannot be read.
+
+    >>> hook_point("blocks.4.attn.hook_z")
+    HookPoint(layer=4, kind='attn.hook_z')
     """
-    found = _RESIDUAL.fullmatch(name)
+    layer, found = layer_of(name), _BLOCK_POINT.fullmatch(name)
     if found is None:
+        return HookPoint(layer, None)
+    if found.group(2) not in KINDS:
         raise InputError(
-            f"hook {name!r} is not on the residual stream",
-            "SAEs on 'blocks.{layer}.hook_resid_pre' or '.hook_resid_post' are supported",
+            f"hook {name!r} cannot be read: {found.group(2)!r} is not a known point of a block",
+            f"the points are {', '.join(KINDS)}",
         )
-    return ResidualPoint(int(found.group(1)), found.group(2) == "pre")
+    return HookPoint(layer, found.group(2))
 
 
 def select_layers(text: str, n_layers: int) -> tuple[int, ...]:

@@ -58,7 +58,7 @@ def sae_quality(subject: Subject, tokens: NDArray[np.int32], has_bos: bool) -> d
     sums = {hook: _Sums(sae.n_latents, sae.width) for hook, sae in subject.saes.items()}
     for start in range(0, len(tokens), _BATCH):
         batch = torch.from_numpy(np.array(tokens[start : start + _BATCH]))
-        streams = subject.model.residual_stream(batch, [*subject.saes])
+        streams = subject.model.streams(batch, [*subject.saes])
         for hook, sae in subject.saes.items():
             stream = streams.pop(hook)[:, int(has_bos) :].flatten(0, 1)
             latents = sae.encode(stream)

@@ -1,8 +1,8 @@
-"""Sparse autoencoders through SAELens: where a residual stream becomes activations of latents.
+"""Sparse autoencoders through SAELens: where what a model computes becomes activations of latents.
 
-Loading and encoding are SAELens's own, so the numbers are those of its recommended path for a release. A
-Gated, JumpReLU or standard SAE computes each latent alone, so asking for a few latents encodes with a slice
-of the same SAE; in TopK and BatchTopK latents compete, so all are computed and the asked ones are taken.
+Loading and encoding are SAELens's own, so the numbers are those of its recommended path for a release. In most
+architectures each latent is computed alone, so asking for a few latents encodes with a slice of the same SAE; in TopK
+the latents compete, so all are computed and the asked ones are taken.
 """
 
 from __future__ import annotations
@@ -18,27 +18,48 @@ from jaxtyping import Float
 from torch import Tensor
 
 from featureinterp.errors import SubjectError
+from featureinterp.subject.advice import Advice, read_advice
 from featureinterp.subject.embedded import EMBEDDED, sae_folder
-from featureinterp.subject.model import hash_weights, resolve_device
-from featureinterp.subject.names import layer_of, residual_point
+from featureinterp.subject.fingerprint import hash_weights
+from featureinterp.subject.names import hook_point
+from featureinterp.subject.precision import resolve_device
+from featureinterp.subject.releases import load_from_release, quiet_saelens
 
 if TYPE_CHECKING:
     from sae_lens import SAE
 
-_INDEPENDENT = frozenset({"standard", "jumprelu", "gated"})
+_INDEPENDENT = frozenset({
+    "standard", "gated", "jumprelu", "transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder"
+})  # fmt: skip
 """Architectures in which a latent's activation does not depend on the other latents."""
+
+_COMPETING = frozenset({"topk"})
+"""Architectures in which it does."""
+
+_LATENT_AXIS = {"W_enc": 1, "W_dec": 0, "b_enc": 0, "threshold": 0, "b_gate": 0, "b_mag": 0, "r_mag": 0}
+"""The axis of a tensor that counts the latents; other tensors are shared by all."""
 
 _SAE_HINT = "give 'embedded', a folder with cfg.json and sae_weights.safetensors, or a SAELens release and its SAE id"
 
 
 class SparseAutoencoder:
-    """One SAE and the point of the model that it reads."""
+    """One SAE or transcoder and the point of the model that it reads."""
 
     def __init__(self, sae: SAE[Any], name: str) -> None:
         self.name = name
         self._sae = sae.eval()
+        self._sae.turn_off_forward_pass_hook_z_reshaping()  # the heads' outputs come side by side already
         self._metadata: dict[str, Any] = sae.cfg.metadata.to_dict()
-        residual_point(self.hook_name)  # only the residual stream is captured
+        self._sliced: tuple[tuple[int, ...], SAE[Any]] | None = None
+        architecture = sae.cfg.architecture()
+        if architecture not in _INDEPENDENT | _COMPETING:
+            raise SubjectError(
+                f"SAE {name!r} has the architecture {architecture!r}",
+                f"{', '.join(sorted(_INDEPENDENT | _COMPETING))} are supported",
+            )
+        self.advice: Advice = read_advice(
+            self._metadata.get("model_from_pretrained_kwargs") or {}, hook_point(self.hook_name), name
+        )
 
     @property
     def hook_name(self) -> str:
@@ -46,12 +67,20 @@ class SparseAutoencoder:
         hook = self._metadata.get("hook_name")
         if not hook:
             raise SubjectError(f"SAE {self.name!r} does not say which hook it reads", "its metadata needs hook_name")
+        if hook.endswith("hook_mlp_in") and str(self._metadata.get("hf_hook_name")).endswith("layernorm.output"):
+            # Gemma Scope 2 says by its second name that its transcoders read the norm's output, not its input.
+            return hook.replace("hook_mlp_in", "mlp.hook_in")
         return hook
 
     @property
     def layer(self) -> int:
         """Number of the decoder block that the SAE reads."""
-        return layer_of(self.hook_name)
+        return hook_point(self.hook_name).layer
+
+    @property
+    def model_name(self) -> str | None:
+        """Name of the model that it was trained on; None where it does not say."""
+        return self._metadata.get("model_name")
 
     @property
     def n_latents(self) -> int:
@@ -60,7 +89,7 @@ class SparseAutoencoder:
 
     @property
     def width(self) -> int:
-        """Width of the residual stream that the SAE reads."""
+        """Width of what the SAE reads."""
         return self._sae.cfg.d_in
 
     @property
@@ -68,32 +97,28 @@ class SparseAutoencoder:
         """Whether the SAE expects sequences to begin with BOS; SAELens's default is that it does."""
         return self._metadata.get("prepend_bos") is not False
 
-    @property
-    def centres_residual(self) -> bool:
-        """Whether it was trained on TransformerLens's centred residual stream."""
-        return bool((self._metadata.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights"))
-
     @torch.inference_mode()
     def encode(
-        self, residual: Float[Tensor, "*batch width"], latents: Sequence[int] | None = None
+        self, stream: Float[Tensor, "*batch width"], latents: Sequence[int] | None = None
     ) -> Float[Tensor, "*batch latents"]:
         """Return the activations of the asked latents in their order (None: of all), each at least 0.
+
+        They are on the SAE's device and in its number type, wherever the stream is.
 
         Raises:
             SubjectError: if a latent is not one of the SAE's.
         """
-        residual = residual.to(self._sae.W_enc.device)
+        stream = stream.to(self._sae.W_enc.device)
         if latents is None:
-            return self._sae.encode(residual)
+            return self._sae.encode(stream)
         self.check_latents(latents)
-        index = torch.as_tensor(list(latents), dtype=torch.long, device=residual.device)
         if self._sae.cfg.architecture() in _INDEPENDENT:
-            return _slice_of(self._sae, index).encode(residual)
-        return self._sae.encode(residual)[..., index]
+            return self._slice(tuple(latents)).encode(stream)
+        return self._sae.encode(stream)[..., list(latents)]
 
     @torch.inference_mode()
-    def decode(self, activations: Float[Tensor, "*batch latents"]) -> Float[Tensor, "*batch width"]:
-        """Return the residual stream that the activations of all latents stand for."""
+    def decode(self, activations: Float[Tensor, "*batch latents"]) -> Float[Tensor, "*batch width_out"]:
+        """Return what the activations of all latents stand for: what was read, or what a transcoder predicts."""
         return self._sae.decode(activations)
 
     def check_latents(self, latents: Sequence[int]) -> None:
@@ -109,6 +134,12 @@ class SparseAutoencoder:
         config = {k: v for k, v in self._sae.cfg.to_dict().items() if k != "device"}
         return hash_weights(self._sae.state_dict(), json.dumps(config, default=str, sort_keys=True))
 
+    def _slice(self, latents: tuple[int, ...]) -> SAE[Any]:
+        """Return the SAE with only these latents; the last one asked for is kept, as batch follows batch."""
+        if self._sliced is None or self._sliced[0] != latents:
+            self._sliced = (latents, _slice_of(self._sae, latents))
+        return self._sliced[1]
+
 
 def load_sae(sae_name: str, sae_id_format: str, layer: int, device: str = "auto") -> SparseAutoencoder:
     """Load the SAE of one layer.
@@ -121,17 +152,21 @@ def load_sae(sae_name: str, sae_id_format: str, layer: int, device: str = "auto"
         device: A torch device, or `auto`.
 
     Raises:
-        SubjectError: if there is no such folder or release, or it holds no SAE.
+        InputError: if there is no such device.
+        SubjectError: if there is no such folder or release, it holds no SAE, or one that cannot be used.
     """
     where = resolve_device(device)
-    sae_id = sae_id_format.format(layer=layer)
+    try:
+        sae_id = sae_id_format.format(layer=layer)
+    except (KeyError, IndexError, ValueError) as error:
+        raise SubjectError(f"SAE id {sae_id_format!r} cannot be filled in", "write {layer} for the layer") from error
     if sae_name == EMBEDDED:
         return _from_folder(sae_folder(layer), where)
     if Path(sae_name).is_dir():
         return _from_folder(Path(sae_name) / sae_id, where)
     if sae_name.startswith((".", "/", "~")):
         raise SubjectError(f"SAE folder {sae_name!r} does not exist", _SAE_HINT)
-    return _from_release(sae_name, sae_id, where)
+    return SparseAutoencoder(load_from_release(sae_name, sae_id, where), f"{sae_name}/{sae_id}")
 
 
 def _from_folder(folder: Path, device: str) -> SparseAutoencoder:
@@ -142,39 +177,24 @@ def _from_folder(folder: Path, device: str) -> SparseAutoencoder:
         if not (folder / name).is_file():
             raise SubjectError(f"folder {str(folder)!r} is not a SAELens SAE: it holds no {name}", _SAE_HINT)
     try:
-        sae = SAE.load_from_disk(folder, device=device)
+        with quiet_saelens():
+            sae = SAE.load_from_disk(folder, device=device)
     except (ValueError, KeyError, TypeError, RuntimeError, OSError, SafetensorError) as error:
         raise SubjectError(f"the SAE in {str(folder)!r} cannot be read: {error}", _SAE_HINT) from error
     return SparseAutoencoder(sae, str(folder))
 
 
-def _from_release(release: str, sae_id: str, device: str) -> SparseAutoencoder:
-    from sae_lens import SAE
-
-    try:
-        sae = SAE.from_pretrained(release, sae_id, device=device)
-    except (ValueError, KeyError, OSError) as error:
-        raise SubjectError(f"SAE {sae_id!r} of release {release!r} cannot be loaded: {error}", _SAE_HINT) from error
-    return SparseAutoencoder(sae, f"{release}/{sae_id}")
-
-
-def _slice_of(sae: SAE[Any], latents: Tensor) -> SAE[Any]:
+def _slice_of(sae: SAE[Any], latents: Sequence[int]) -> SAE[Any]:
     """Return an SAE of the same class with only these latents, sharing no computation with the rest."""
+    index = torch.as_tensor(latents, dtype=torch.long, device=sae.W_enc.device)
     config = copy.copy(sae.cfg)
     config.d_sae, config.device = len(latents), "meta"
-    sliced = type(sae)(config)
-    config.device = sae.cfg.device
-    state = {}
-    for name, tensor in sae.state_dict().items():
-        axes = [axis for axis, size in enumerate(tensor.shape) if _is_latent_axis(name, axis, size, sae)]
-        state[name] = tensor.index_select(axes[0], latents) if axes else tensor
+    with quiet_saelens():
+        sliced = type(sae)(config)
+    sliced.turn_off_forward_pass_hook_z_reshaping()
+    state = {
+        name: tensor.index_select(_LATENT_AXIS[name], index) if name in _LATENT_AXIS else tensor
+        for name, tensor in sae.state_dict().items()
+    }
     sliced.load_state_dict(state, assign=True)
     return sliced.eval()
-
-
-def _is_latent_axis(name: str, axis: int, size: int, sae: SAE[Any]) -> bool:
-    if name == "b_dec":
-        return False
-    if name == "W_enc":
-        return axis == 1
-    return axis == 0 and size == sae.cfg.d_sae

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from featureinterp.errors import InputError, SubjectError
+from featureinterp.subject.advice import Advice
+from featureinterp.subject.loading import read_config
 from featureinterp.subject.model import SubjectModel
 from featureinterp.subject.names import select_layers
+from featureinterp.subject.precision import Precision, resolve_device
 from featureinterp.subject.sae import SparseAutoencoder, load_sae
 
 
@@ -22,15 +27,16 @@ class Subject:
 
     def __post_init__(self) -> None:
         for hook, sae in self.saes.items():
-            if sae.width != self.model.width:
-                raise SubjectError(
-                    f"the SAE on {hook} has width {sae.width} and model {self.model.name!r} has {self.model.width}",
-                    "take the SAE that was trained on this model",
-                )
             if sae.layer >= self.model.n_layers:
                 raise SubjectError(
                     f"an SAE reads {hook}, model {self.model.name!r} has layers 0 to {self.model.n_layers - 1}",
                     "take the SAE that was trained on this model",
+                )
+            if sae.width != self.model.width_at(hook):
+                there = f"model {self.model.name!r} has {self.model.width_at(hook)} there"
+                raise SubjectError(
+                    f"the SAE on {hook} has width {sae.width} and {there}",
+                    f"take the SAE that was trained on this model; this one was on {sae.model_name or 'another'}",
                 )
 
     @property
@@ -54,6 +60,15 @@ class Subject:
                 return sae
         raise InputError(f"there is no SAE on layer {layer}", f"layers {', '.join(map(str, self.layers))} have one")
 
+    def check_length(self, n_tokens: int) -> None:
+        """Raise InputError if the model does not take sequences of so many tokens and the BOS that the SAEs want."""
+        longest = self.model.max_length - self.prepend_bos
+        if n_tokens > longest:
+            raise InputError(
+                f"windows of {n_tokens} tokens are asked for, and model {self.model.name!r} takes {longest} at most",
+                "cut the corpus into shorter windows",
+            )
+
     def fingerprint(self) -> str:
         """Return a hash that changes with the model, its tokenizer, or any of the SAEs."""
         parts = [self.model.fingerprint(), *(f"{hook}:{sae.fingerprint()}" for hook, sae in self.saes.items())]
@@ -61,9 +76,16 @@ class Subject:
 
 
 def open_subject(
-    model_name: str, sae_name: str, sae_id_format: str = "", layers: str = "all", device: str = "auto"
+    model_name: str,
+    sae_name: str,
+    sae_id_format: str = "",
+    layers: str = "all",
+    device: str = "auto",
+    precision: Precision | None = None,
 ) -> Subject:
-    """Load a model and its SAEs.
+    """Load a model and its SAEs; the SAEs first, so that most mistakes are found before the large part is read.
+
+    An SAE that names another model than the one given is told by a warning, not refused: the same model has many names.
 
     Args:
         model_name: `embedded`, a folder, or a name on the Hugging Face hub.
@@ -71,24 +93,65 @@ def open_subject(
         sae_id_format: The id of a layer's SAE in it, with `{layer}` for the layer.
         layers: `all`, `even`, `odd`, or numbers such as `1,2`.
         device: A torch device, or `auto`.
+        precision: In which numbers the model computes; those that the SAEs ask for, or float32, unless given.
 
     Raises:
-        InputError: if the layers cannot be selected.
+        InputError: if the layers cannot be selected, or there is no such device.
         SubjectError: if the model or an SAE cannot be loaded, or they do not belong together.
     """
-    model = SubjectModel.load(model_name, device=device)
-    selected = []
-    for layer in select_layers(layers, model.n_layers):
-        sae = load_sae(sae_name, sae_id_format, layer, device)
-        if sae.layer != layer:
-            raise SubjectError(
-                f"the SAE that was loaded for layer {layer} reads layer {sae.layer}",
-                "put {layer} where its number stands in the SAE's id, or select only the layer it reads",
-            )
-        selected.append(sae)
-    centred = {sae.centres_residual for sae in selected}
-    if len(centred) > 1:
-        raise SubjectError("some SAEs expect the centred residual stream and others do not", "open them separately")
-    if centred == {True}:
-        model = model.centred()
+    where = resolve_device(device)
+    n_layers = read_config(model_name).num_hidden_layers
+    selected = [_sae_of(layer, sae_name, sae_id_format, where) for layer in select_layers(layers, n_layers)]
+    _tell_other_model(model_name, selected[0])
+    advice = _common_advice(selected)
+    model = SubjectModel.load(
+        model_name,
+        device=where,
+        precision=(precision or Precision()).resolved(advice.dtype),
+        centre_residual=advice.centred,
+        revision=advice.revision,
+    )
     return Subject(model, {sae.hook_name: sae for sae in selected})
+
+
+def _sae_of(layer: int, sae_name: str, sae_id_format: str, device: str) -> SparseAutoencoder:
+    sae = load_sae(sae_name, sae_id_format, layer, device)
+    if sae.layer != layer:
+        raise SubjectError(
+            f"the SAE that was loaded for layer {layer} reads layer {sae.layer}",
+            "put {layer} where its number stands in the SAE's id, or select only the layer it reads",
+        )
+    return sae
+
+
+def _common_advice(saes: Sequence[SparseAutoencoder]) -> Advice:
+    different = {sae.advice for sae in saes}
+    if len(different) > 1:
+        told = " and ".join(sorted(map(str, different)))
+        raise SubjectError(f"the SAEs need the model loaded in different ways: {told}", "open them separately")
+    return different.pop()
+
+
+def _tell_other_model(model_name: str, sae: SparseAutoencoder) -> None:
+    if sae.model_name is not None and not same_model(model_name, sae.model_name):
+        logging.getLogger(__name__).warning(
+            "SAE %r was trained on model %r, and the model given is %r; if they are not the same model under two "
+            "names, the activations mean nothing",
+            *(sae.name, sae.model_name, model_name),
+        )
+
+
+def same_model(one: str, other: str) -> bool:
+    """Say whether two names are of one model, as far as names can say: owners, case and a few aliases do not count.
+
+    >>> same_model("openai-community/gpt2", "gpt2-small"), same_model("models/gemma-2-9b", "google/gemma-2-9b")
+    (True, True)
+    >>> same_model("google/gemma-2-9b", "gemma-2-9b-it")
+    False
+    """
+    return _plain_name(one) == _plain_name(other)
+
+
+def _plain_name(name: str) -> str:
+    last = PurePath(name).name.lower().removeprefix("meta-")
+    return {"gpt2-small": "gpt2", "mistral-7b": "mistral-7b-v0.1"}.get(last, last)

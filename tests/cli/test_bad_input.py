@@ -150,3 +150,25 @@ def test_a_file_where_the_runs_folder_should_be(cli, data, tmp_path):
     (tmp_path / "run").write_text("notes")
     assert_told(cli("explain", data, "--out", tmp_path / "run"), "cannot be made")
     assert (tmp_path / "run").read_text() == "notes"
+
+
+def test_a_device_that_is_not_there(cli, tiny, tmp_path):
+    assert_told(records(cli, tiny, tmp_path, device="cuda:99"), "device 'cuda:99' is not on this machine")
+
+
+def test_windows_longer_than_the_model_takes(cli, tiny, tmp_path):
+    assert_told(records(cli, tiny, tmp_path, max_seq_length=65), "windows of 65 tokens", "takes 64 at most")
+
+
+def test_other_numbers_than_the_folder_was_made_in(cli, tiny, tmp_path):
+    made = records(cli, tiny, tmp_path, max_features=1, max_dataset_size=60)
+    assert made.code == 0, made.err
+    told = records(cli, tiny, tmp_path, max_features=1, max_dataset_size=60, dtype="bfloat16")
+    assert_told(told, "dtype is 'float32' there and 'bfloat16' here")
+
+
+def test_a_preset_gives_way_to_what_is_typed(cli, tiny, tmp_path):
+    told = cli(
+        "records", "--preset", "gpt2", "--model-name", tiny.model, "--dataset-name", tiny.corpus, "--sae-name", "x"
+    )
+    assert_told(told, "there is no SAELens release 'x'")

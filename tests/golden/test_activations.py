@@ -19,14 +19,12 @@ def residuals(golden_data):
 
 def test_residual_stream_without_centring_is_hugging_faces(golden_data, golden_activations, residuals):
     model = SubjectModel.load(str(golden_data / "gpt2-tiny"), device="cpu")
-    made = model.residual_stream(torch.from_numpy(golden_activations["tokens"][:8]), [TINY_HOOK])[TINY_HOOK]
+    made = model.streams(torch.from_numpy(golden_activations["tokens"][:8]), [TINY_HOOK])[TINY_HOOK]
     np.testing.assert_allclose(made.numpy(), residuals["hf_resid_post_1"], atol=2e-5)
 
 
 def test_centred_residual_stream_is_transformer_lenss(tiny_subject, golden_activations, residuals):
-    made = tiny_subject.model.residual_stream(torch.from_numpy(golden_activations["tokens"][:8]), [TINY_HOOK])[
-        TINY_HOOK
-    ]
+    made = tiny_subject.model.streams(torch.from_numpy(golden_activations["tokens"][:8]), [TINY_HOOK])[TINY_HOOK]
     np.testing.assert_allclose(made.numpy(), residuals["tl_resid_post_1"], atol=2e-5)
     assert np.abs(residuals["tl_resid_post_1"] - residuals["hf_resid_post_1"]).max() > 1e-3
 

@@ -65,7 +65,7 @@ def test_figures_are_within_the_promised_bounds(embedded_subject, windows):
 
 def test_sae_quality_equals_a_direct_computation(embedded_subject, windows):
     tokens, hook = windows.tokens[:70], "blocks.4.hook_resid_post"
-    stream = embedded_subject.model.residual_stream(torch.from_numpy(tokens), [hook])[hook][:, 1:].double()
+    stream = embedded_subject.model.streams(torch.from_numpy(tokens), [hook])[hook][:, 1:].double()
     sae = embedded_subject.saes[hook]
     latents = sae.encode(stream.float())
     error = (stream - sae.decode(latents).double()).square().sum()

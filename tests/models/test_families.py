@@ -47,7 +47,7 @@ def tokens():
 def test_residual_stream_is_hugging_faces(model, tokens):
     with torch.no_grad():
         states = model.language_model(tokens, output_hidden_states=True).hidden_states
-    made = model.residual_stream(tokens, POINTS)
+    made = model.streams(tokens, POINTS)
     for point, wanted in zip(POINTS, states, strict=False):
         torch.testing.assert_close(made[point], wanted)
 
@@ -57,27 +57,28 @@ def test_deleting_equals_a_plain_pass_without_the_token(model, tokens):
     for column, streams in model.deletion_streams(tokens, POINTS, 0):
         columns.append(column)
         rest = torch.cat([tokens[:, :column], tokens[:, column + 1 :]], dim=1)
-        plain = model.residual_stream(rest, POINTS)
+        plain = model.streams(rest, POINTS)
         for point in POINTS:
             torch.testing.assert_close(streams[point], plain[point][:, column:], atol=1e-5, rtol=1e-5)
     assert columns == list(range(9))
 
 
 def test_a_row_does_not_depend_on_its_batch(model, tokens):
-    together = model.residual_stream(tokens, POINTS[-1:])[POINTS[-1]]
-    alone = model.residual_stream(tokens[1:2], POINTS[-1:])[POINTS[-1]]
+    together = model.streams(tokens, POINTS[-1:])[POINTS[-1]]
+    alone = model.streams(tokens[1:2], POINTS[-1:])[POINTS[-1]]
     torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-5)
 
 
 def test_models_with_rms_norm_are_not_centred(model, tokens):
-    plain, centred = (m.residual_stream(tokens, POINTS[-1:])[POINTS[-1]] for m in (model, model.centred()))
-    torch.testing.assert_close(plain, centred)
+    plain = model.streams(tokens, POINTS[-1:])[POINTS[-1]]
+    centred = SubjectModel("centred", model.language_model, None, centre_residual=True).streams(tokens, POINTS[-1:])
+    torch.testing.assert_close(plain, centred[POINTS[-1]])
 
 
 def test_blocks_after_the_last_point_are_not_run(model, tokens):
     ran = []
     handle = model.language_model.model.layers[2].register_forward_pre_hook(lambda *_: ran.append(2))
-    model.residual_stream(tokens, POINTS)
+    model.streams(tokens, POINTS)
     handle.remove()
     assert ran == []
 
@@ -86,7 +87,7 @@ def test_facts_about_the_model(model):
     assert (model.n_layers, model.width, model.max_length, model.bos_token_id) == (3, 32, 64, 0)
     assert model.tokenize([]) == []
     with pytest.raises(InputError, match="layers 0 to 2"):
-        model.residual_stream(torch.tensor([[1]]), ["blocks.3.hook_resid_post"])
+        model.streams(torch.tensor([[1]]), ["blocks.3.hook_resid_post"])
 
 
 def test_an_unknown_family_is_told():

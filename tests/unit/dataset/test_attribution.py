@@ -14,7 +14,7 @@ def brute_force(subject, hook, row, has_bos, latents):
     """h[t] = 1/(T-1) * sum over u != t of (a[u] - a without t [u]), one plain pass per deletion."""
 
     def activations(tokens):
-        stream = subject.model.residual_stream(torch.tensor([tokens]), [hook])[hook]
+        stream = subject.model.streams(torch.tensor([tokens]), [hook])[hook]
         return subject.saes[hook].encode(stream)[0, int(has_bos) :, latents].double().numpy()
 
     tokens, clean = row.tolist(), activations(row.tolist())
@@ -43,7 +43,7 @@ def test_topk_on_several_hooks_equals_brute_force(embedded_subject):
     text = "Return the sum of a list of numbers, or raise a ValueError if it is empty."
     row = np.array([embedded_subject.model.bos_token_id, *embedded_subject.model.tokenize([text])[0][:9]], np.int32)
     hooks = ["blocks.0.hook_resid_post", "blocks.3.hook_resid_post"]
-    streams = embedded_subject.model.residual_stream(torch.from_numpy(row[None]), hooks)
+    streams = embedded_subject.model.streams(torch.from_numpy(row[None]), hooks)
     latents = {}
     for hook in hooks:
         mean = embedded_subject.saes[hook].encode(streams[hook][:, 1:]).mean(dim=(0, 1))

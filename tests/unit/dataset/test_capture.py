@@ -19,7 +19,7 @@ def tokens(golden_activations):
 @pytest.fixture(scope="module")
 def dense(tiny_subject, tokens):
     """All activations without BOS, [26, 11, 2048], one plain pass."""
-    stream = tiny_subject.model.residual_stream(torch.from_numpy(tokens), [HOOK])[HOOK]
+    stream = tiny_subject.model.streams(torch.from_numpy(tokens), [HOOK])[HOOK]
     return tiny_subject.saes[HOOK].encode(stream)[:, 1:].numpy()
 
 
@@ -220,7 +220,7 @@ def test_without_bos_every_column_counts(tiny_subject, tokens, tmp_path):
     rows = tokens[:5, 1:]
     capture_activations(tiny_subject, rows, False, tmp_path, SMALL)
     captured = SparseActivations.open(activations_path(tmp_path, HOOK))
-    stream = tiny_subject.model.residual_stream(torch.from_numpy(rows), [HOOK])[HOOK]
+    stream = tiny_subject.model.streams(torch.from_numpy(rows), [HOOK])[HOOK]
     wanted = tiny_subject.saes[HOOK].encode(stream, [3, 4]).numpy()
     assert captured.length == rows.shape[1]
     for column, latent in enumerate((3, 4)):
@@ -235,8 +235,8 @@ def test_values_that_are_no_numbers_name_hook_and_sequence(tiny_subject, tokens,
         def fingerprint(self):
             return "broken"
 
-        def residual_stream(self, tokens, hook_names):
-            streams = {HOOK: tiny_subject.model.residual_stream(tokens, hook_names)[HOOK].clone()}
+        def streams(self, tokens, hook_names):
+            streams = {HOOK: tiny_subject.model.streams(tokens, hook_names)[HOOK].clone()}
             streams[HOOK][tokens[:, 1] == int(marked[1]), 3, 0] = bad
             return streams
 

@@ -45,7 +45,7 @@ def test_a_record_says_what_the_model_does_on_its_windows(folder: DataFolder, tw
     for hook, latent in live(folder):
         record = folder.index_record(hook, latent)
         assert record.id.layer_index == two_layers.saes[hook].layer and record.id.latent_index == latent
-        stream = two_layers.model.residual_stream(torch.from_numpy(windows.tokens), [hook])[hook]
+        stream = two_layers.model.streams(torch.from_numpy(windows.tokens), [hook])[hook]
         truth = two_layers.saes[hook].encode(stream, [latent])[:, int(windows.has_bos) :, 0].numpy()
         assert record.max_expression == pytest.approx(truth.max(), rel=1e-5)
         for one in (*record.most_act_records, *record.random_records, *record.similar_no_act_records):
@@ -74,7 +74,7 @@ def test_no_document_gives_records_to_two_splits(folder: DataFolder):
 def test_a_report_counts_what_there_is(folder: DataFolder, two_layers: Subject):
     windows = folder.windows()
     for hook in folder.hook_names:
-        stream = two_layers.model.residual_stream(torch.from_numpy(windows.tokens), [hook])[hook]
+        stream = two_layers.model.streams(torch.from_numpy(windows.tokens), [hook])[hook]
         latents = folder.latents(hook)
         truth = two_layers.saes[hook].encode(stream, latents)[:, int(windows.has_bos) :].numpy().max(axis=1)
         for column, (latent, report) in enumerate(folder.latent_report(hook).items()):
@@ -274,7 +274,7 @@ def deletion_by_hand(subject: Subject, hook: str, latent: int, tokens: np.ndarra
     """Holistic activations of one window by their definition: one plain forward pass per deleted token."""
 
     def activations(row: np.ndarray) -> np.ndarray:
-        stream = subject.model.residual_stream(torch.from_numpy(row[None]), [hook])[hook]
+        stream = subject.model.streams(torch.from_numpy(row[None]), [hook])[hook]
         return subject.saes[hook].encode(stream, [latent])[0, first:, 0].numpy().astype(np.float64)
 
     clean, n = activations(tokens), len(tokens) - first

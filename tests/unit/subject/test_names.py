@@ -1,7 +1,7 @@
 import pytest
 
 from featureinterp.errors import InputError
-from featureinterp.subject.names import ResidualPoint, hook_name, layer_of, residual_point, select_layers
+from featureinterp.subject.names import KINDS, HookPoint, hook_name, hook_point, layer_of, select_layers
 
 
 def test_hook_name_and_layer_are_inverse():
@@ -10,15 +10,20 @@ def test_hook_name_and_layer_are_inverse():
     assert hook_name(2, "blocks.{layer}.hook_resid_pre") == "blocks.2.hook_resid_pre"
 
 
-def test_points_of_the_residual_stream():
-    assert residual_point("blocks.4.hook_resid_pre") == ResidualPoint(4, is_input=True)
-    assert residual_point("blocks.4.hook_resid_post") == ResidualPoint(4, is_input=False)
+@pytest.mark.parametrize("kind", KINDS)
+def test_points_of_a_block(kind):
+    assert hook_point(f"blocks.4.{kind}") == HookPoint(4, kind)
 
 
-@pytest.mark.parametrize("name", ["blocks.4.hook_mlp_out", "blocks.4.attn.hook_z", "hook_resid_post", ""])
-def test_other_hooks_are_refused(name):
-    with pytest.raises(InputError, match="residual stream"):
-        residual_point(name)
+def test_a_path_of_a_module_is_a_point_too():
+    assert hook_point("model.layers.7") == HookPoint(7, None)
+    assert hook_point("transformer.h.0.mlp") == HookPoint(0, None)
+
+
+@pytest.mark.parametrize("name", ["blocks.4.attn.hook_q", "blocks.4.hook_resid", "blocks.4.hook_resid_post.hook_sae"])
+def test_other_points_of_a_block_are_refused_and_the_known_ones_named(name):
+    with pytest.raises(InputError, match=r"cannot be read: .* \(the points are hook_resid_pre, .*mlp.hook_in\)"):
+        hook_point(name)
 
 
 def test_a_name_without_layer_is_refused():

@@ -1,0 +1,64 @@
+"""SAELens's list of releases: whether a name is in it, which names are near, and an SAE of it loaded."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from featureinterp.errors import SubjectError
+from featureinterp.subject.hub import hub_access
+
+if TYPE_CHECKING:
+    from sae_lens import SAE
+
+_LOCAL_HINT = (
+    "where the hub answers, SAE.from_pretrained(RELEASE, SAE_ID).save_model(FOLDER) writes a folder; give its path"
+)
+
+
+def load_from_release(release: str, sae_id: str, device: str) -> SAE[Any]:
+    """Load an SAE of a release, or of a repository `owner/name` on the hub, as SAELens does.
+
+    Raises:
+        SubjectError: if there is no such release or SAE, or the hub does not give it.
+    """
+    check_release(release, sae_id)
+    from sae_lens import SAE
+
+    with hub_access(f"SAE {sae_id!r} of {release!r}", _LOCAL_HINT), quiet_saelens():
+        return SAE.from_pretrained(release, sae_id, device=device)
+
+
+def check_release(release: str, sae_id: str) -> None:
+    """Look a release and an SAE's id up in the list that comes with SAELens, without asking the hub.
+
+    A name with a slash that is no release is taken for a repository, of which nothing is known here.
+
+    Raises:
+        SubjectError: if one of them is not there, with the nearest names.
+    """
+    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
+
+    directory = get_pretrained_saes_directory()
+    if release in directory:
+        ids = directory[release].saes_map
+        if sae_id not in ids:
+            raise SubjectError(f"release {release!r} has no SAE {sae_id!r}", _nearest(sae_id, ids))
+    elif "/" not in release:
+        raise SubjectError(f"there is no SAELens release {release!r}", _nearest(release, directory))
+
+
+@contextmanager
+def quiet_saelens() -> Iterator[None]:
+    """Silence SAELens's advice on loading the model by hand: what it says is done here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def _nearest(name: str, names: Collection[str]) -> str:
+    near = get_close_matches(name, names, n=3, cutoff=0.5) or sorted(names)[:3]
+    return f"near are {', '.join(map(repr, near))}"
