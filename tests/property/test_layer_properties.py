@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featureinterp.errors import InputError
-from featureinterp.subject.names import hook_name, layer_of, residual_point, select_layers
+from featureinterp.subject.names import hook_name, hook_point, layer_of, select_layers
 
 N_LAYERS = st.integers(2, 60)
 
@@ -39,4 +39,4 @@ def test_a_layer_beyond_the_last_is_refused(n, beyond):
 @given(st.integers(0, 1000), st.sampled_from(["pre", "post"]))
 def test_hook_names_give_their_layer_back(layer, side):
     name = hook_name(layer, "blocks.{layer}.hook_resid_" + side)
-    assert layer_of(name) == residual_point(name).layer == layer
+    assert layer_of(name) == hook_point(name).layer == layer
