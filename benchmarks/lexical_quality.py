@@ -20,6 +20,7 @@ from featureinterp.dataset.folder import DataFolder, DataSpec, prepare
 from featureinterp.experiment.methods import Methods, MethodSpec
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
+from featureinterp.record import SAEIndexRecord
 from featureinterp.simulator.lexical import EmbeddingMemory
 from featureinterp.stats import generator, paired_difference
 
@@ -37,7 +38,7 @@ class Measured:
     fraction_active: float
 
 
-def live_records(data: DataFolder, hook: str, wanted: int) -> Iterable[tuple[int, object]]:
+def live_records(data: DataFolder, hook: str, wanted: int) -> Iterable[tuple[int, SAEIndexRecord]]:
     """Yield latents whose every list is full, in a seeded order, as many as are wanted."""
     latents = generator(0, hook, "lexical_quality").permutation(data.latents(hook)).tolist()
     for latent in latents:

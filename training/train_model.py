@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from featureinterp.dataset.mixture import training_mixture
 from featureinterp.subject.embedded import is_held_out
@@ -133,9 +133,9 @@ class Trainer:
             vocab_size=spec.vocab_size, n_positions=spec.n_positions, n_embd=spec.n_embd, n_layer=spec.n_layer,
             n_head=spec.n_head, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
             activation_function="gelu_pytorch_tanh",
-            attn_implementation="eager",  # the fastest on a CPU at this length
         )  # fmt: skip
-        self.model = GPT2LMHeadModel(config).to(device)
+        # Eager attention is the fastest on a CPU at this length.
+        self.model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").to(device)
         self.parameters = list(self.model.parameters())
         matrices = [p for p in self.parameters if p.ndim == 2]
         vectors = [p for p in self.parameters if p.ndim != 2]

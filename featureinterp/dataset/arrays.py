@@ -146,7 +146,7 @@ def _file_order(specs: Mapping[str, ArraySpec]) -> list[str]:
 
 def checksum(array: NDArray, before: int = 0) -> int:
     """Return the CRC-32 of an array's bytes, continuing that of what came before."""
-    return zlib.crc32(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)), before)
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, before)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from featureinterp.dataset.build import LatentEvidence, index_record, list_sizes, report_latent
@@ -55,6 +57,6 @@ def test_records_carry_their_windows_maxima_and_lists():
         "similar": 0,
         "similar_negative": 1,
     }
-    unmeasured = index_record(SAEIndexId(3, 7), selection, LatentEvidence(*[*vars(evidence).values()][:3], None, 4.0))
+    unmeasured = index_record(SAEIndexId(3, 7), selection, replace(evidence, holistic_expressions=None))
     assert unmeasured.max_holistic_expression == 0.0
     assert all(one.holistic_expressions == () for one in unmeasured.most_act_records)

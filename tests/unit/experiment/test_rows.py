@@ -5,6 +5,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,7 @@ def test_csv_holds_the_same_numbers_and_the_same_columns_for_every_result(result
         for name, value in scores.items():
             if name != "undefined":
                 assert first[f"scores.{source}.{name}"] == ("" if value is None else str(value))
-    assert first["floors.token_lookup.similar.ci_low"] == str(row["floors"]["token_lookup"]["similar"]["ci_low"])
+    floors: Any = row["floors"]
+    assert first["floors.token_lookup.similar.ci_low"] == str(floors["token_lookup"]["similar"]["ci_low"])
     assert second["reason"] == 'says "no", never'
     assert second["scores.random.correlation"] == second["explanation"] == ""
