@@ -29,7 +29,8 @@ def page(browser: "Browser") -> "Iterator[Page]":
 
     page.on("console", lambda message: problems.append(f"console {message.type}: {message.text}"))
     page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-    page.on("requestfailed", lambda request: problems.append(f"failed: {request.url}"))
+    # A navigation that the next one overtakes is aborted, which is no fault of the page.
+    page.on("requestfailed", lambda r: None if r.failure == "net::ERR_ABORTED" else problems.append(f"failed: {r.url}"))
     page.on("dialog", on_dialog)
     page.on(
         "request",
