@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from featureinterp.errors import DataFolderError, StorageError
 
 DEFAULT_PATH = Path("cache") / "llm.sqlite"
 SCHEMA_VERSION = 1
+_WAIT_S = 30.0  # for a lock that another program holds
 _APPLICATION_ID = 0x46494C4C  # "FILL" in SQLite's header: tells a ledger from any other database
 
 _TABLES = """
@@ -49,7 +51,7 @@ class Ledger:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
+            self._connection = sqlite3.connect(path, timeout=_WAIT_S, check_same_thread=False)
         except (OSError, sqlite3.OperationalError) as error:
             raise StorageError(f"{path} cannot be opened: {error}", "check the folder and its permissions") from error
         try:
@@ -121,7 +123,7 @@ class Ledger:
 
     def _prepare(self) -> None:
         with self._errors():
-            mode = self._connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            mode = self._write_ahead()
             # Without a write-ahead log (some network folders have none) only a full sync keeps the file whole.
             self._connection.execute(f"PRAGMA synchronous = {'NORMAL' if mode == 'wal' else 'FULL'}")
             with self._connection:
@@ -140,6 +142,20 @@ class Ledger:
                 f"{self.path} is a ledger of version {version}, this featureinterp reads version {SCHEMA_VERSION}",
                 "name another file, or remove it: its answers are then paid for again",
             )
+
+    def _write_ahead(self) -> str:
+        """Switch to a write-ahead log and return the journal's mode.
+
+        SQLite gives its locks' time limit no say here: it refuses at once while another program makes the same switch.
+        """
+        deadline = time.monotonic() + _WAIT_S
+        while True:
+            try:
+                return self._connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
