@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from featureinterp.dataset.folder import DataFolder, DataSpec, prepare
-from featureinterp.experiment.methods import Methods, MethodSpec
+from featureinterp.experiment.methods import Methods, MethodSpec, Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
 from featureinterp.record import SAEIndexRecord
@@ -63,7 +63,7 @@ def measure(data: DataFolder, features: int, caps: Sequence[int]) -> list[Measur
             score: dict[tuple[str, str], float] = {}
             active = 0.0
             for name, spec in specs.items():
-                key, method = FeatureKey(hook, layer, latent), Methods(spec, embeddings=embeddings).make()
+                key, method = FeatureKey(hook, layer, latent), Methods(spec, Models(embeddings=embeddings)).make()
                 result = asyncio.run(explain_feature(record, key, method, FeatureRunParams(PER_SPLIT, PER_SPLIT)))
                 score |= scores_of(result, name)
                 active = result.density

@@ -10,7 +10,7 @@ from pathlib import Path
 from featureinterp.dataset.folder import DataFolder, prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError, InputError
-from featureinterp.experiment.methods import Methods, MethodSpec, ModelAccess
+from featureinterp.experiment.methods import Methods, MethodSpec, ModelAccess, Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.experiment.store import RunStore
@@ -133,7 +133,8 @@ def explain_folder(
             on_result(result, done, len(keys))
 
         async def run_sweep() -> None:
-            async with Methods(spec.method, spec.access) as methods:
+            async with Models(spec.access) as models:
+                methods = Methods(spec.method, models)
                 params = SweepParams(spec.records, spec.seed, methods.at_once)
                 await sweep(keys, FolderSource(folder), store, methods.make, params, count)
 
@@ -156,8 +157,9 @@ def explain_one(data: DataSpec, root: Path, spec: RunSpec | None = None) -> Feat
 
 
 async def _explain_key(key: FeatureKey, folder: DataFolder, spec: RunSpec) -> FeatureResult:
-    async with Methods(spec.method, spec.access) as methods:
-        return await explain_key(key, FolderSource(folder), methods.make(), SweepParams(spec.records, spec.seed))
+    async with Models(spec.access) as models:
+        method = Methods(spec.method, models).make()
+        return await explain_key(key, FolderSource(folder), method, SweepParams(spec.records, spec.seed))
 
 
 def _settings(folder: DataFolder) -> Mapping[str, object]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from featureinterp.chat import Usage
 from featureinterp.errors import InputError
 from featureinterp.experiment.run import Method
 from featureinterp.explainer import EXPLAINERS, PROPOSERS, OneShotExplainerParams, TreeExplainerParams
@@ -102,23 +103,20 @@ class ModelAccess:
     """Where answers are stored."""
 
 
-class Methods:
-    """Makes a fresh method for each feature; what is dear is shared: language models, their budget, embeddings.
+class Models:
+    """What several methods share because it is dear: language models, what they may spend, simulators, embeddings.
 
     A context manager that waits for answers that are on their way, and stores them.
     """
 
-    def __init__(
-        self, spec: MethodSpec, access: ModelAccess | None = None, embeddings: EmbeddingMemory | None = None
-    ) -> None:
-        self.spec = spec
+    def __init__(self, access: ModelAccess | None = None, embeddings: EmbeddingMemory | None = None) -> None:
         self.access = access or ModelAccess()
+        self.embeddings = embeddings or EmbeddingMemory(device=self.access.device)
         self._budget = Budget(self.access.limits)
-        self._embeddings = embeddings or EmbeddingMemory()
         self._clients: dict[str, ChatClient] = {}
-        self._simulators: RuleSimulatorFactory | None = None
+        self._simulators: dict[str, RuleSimulatorFactory] = {}
 
-    async def __aenter__(self) -> Methods:
+    async def __aenter__(self) -> Models:
         return self
 
     async def __aexit__(
@@ -128,12 +126,12 @@ class Methods:
         await asyncio.gather(*(client.aclose() for client in clients))
 
     @property
-    def at_once(self) -> int:
-        """How many features are worth explaining at once: many while a language model is waited for."""
-        return self.access.concurrency if self.spec.asks else 1
+    def spent(self) -> Usage:
+        """What was paid for so far, stored answers not included."""
+        return self._budget.spent
 
-    def open_model(self, name: str) -> ChatClient:
-        """Return the client of a language model, one for the whole run.
+    def chat(self, name: str) -> ChatClient:
+        """Return the client of a language model, one for all methods.
 
         Raises:
             InputError: if the name cannot be used, or a limit of money cannot be kept.
@@ -143,29 +141,46 @@ class Methods:
             self._clients[name] = open_chat_model(name, ledger=self.access.ledger, params=params, budget=self._budget)
         return self._clients[name]
 
+    def simulators(self, name: str) -> RuleSimulatorFactory:
+        """Return a simulator factory that remembers nothing yet; its model is loaded once for all methods.
+
+        Raises:
+            SubjectError: if a local model cannot be loaded, or does not fit the task.
+        """
+        if name not in self._simulators:
+            self._simulators[name] = (
+                LexicalSimulatorFactory(self.embeddings)
+                if name == "lexical"
+                else make_simulator_factory(name, device=self.access.device, open_model=self.chat)
+            )
+        return self._simulators[name].fresh()
+
+
+class Methods:
+    """Makes a fresh method for each feature, over shared models."""
+
+    def __init__(self, spec: MethodSpec, models: Models) -> None:
+        self.spec = spec
+        self._models = models
+
+    @property
+    def at_once(self) -> int:
+        """How many features are worth explaining at once: many while a language model is waited for."""
+        return self._models.access.concurrency if self.spec.asks else 1
+
     def make(self) -> Method:
         """Make a method; what its simulator remembers of a feature is let go of with it."""
         spec = self.spec
-        params, simulator_factory = spec.explainer_params(), self._simulator_factory()
+        params, simulator_factory = spec.explainer_params(), self._models.simulators(spec.simulator)
         metered = None
         if spec.asks:
-            metered = MeteredModel(self.open_model(spec.proposer))
+            metered = MeteredModel(self._models.chat(spec.proposer))
             proposer = LLMProposer(metered, params)
         elif spec.proposer == "lexical":
-            proposer = LexicalProposer(LexicalProposerParams(rule_cap=spec.rule_cap), self._embeddings)
+            proposer = LexicalProposer(LexicalProposerParams(rule_cap=spec.rule_cap), self._models.embeddings)
         else:
             proposer = None
         explainer = load(EXPLAINERS[spec.explainer])(
             spec.proposer, params=params, simulator_factory=simulator_factory, proposer=proposer
         )
         return Method(spec.name, explainer, simulator_factory, meter=metered)
-
-    def _simulator_factory(self) -> RuleSimulatorFactory:
-        if self._simulators is None:
-            self._simulators = self._open_simulators()
-        return self._simulators.fresh()
-
-    def _open_simulators(self) -> RuleSimulatorFactory:
-        if self.spec.simulator == "lexical":
-            return LexicalSimulatorFactory(self._embeddings)
-        return make_simulator_factory(self.spec.simulator, device=self.access.device, open_model=self.open_model)
