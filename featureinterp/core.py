@@ -211,6 +211,10 @@ class Attempt:
     valid_score: float | None = None
     feedback: Feedback | None = None
     """What its children were told; None when it has none."""
+    test_score: float | None = None
+    """Correlation on all test windows, taken when the search was over; None where undefined or not asked for."""
+    complexity: float | None = None
+    """Of its explanation, 0..5; None without one or where not asked for."""
 
     @property
     def explanation(self) -> StructuredExplanation | None:

@@ -188,7 +188,7 @@ def model_access(
 
 
 def records_per_split(positives: int, negatives: int, train_negatives: bool) -> FeatureRunParams:
-    """Return how many records each split takes, and from which sources those of train and valid are."""
+    """Return how many records each split takes, and from which sources those of train are."""
     from featureinterp.experiment.run import FeatureRunParams
 
     params = FeatureRunParams(positives, negatives)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from featureinterp.dataset.folder import DataFolder, prepare
@@ -34,11 +34,10 @@ class RunSpec:
 
     def configuration(self, data: Mapping[str, object]) -> dict[str, object]:
         """Return it as JSON values, together with the settings of the data folder's records."""
-        sources = [source.value for source in self.records.train_sources]
         return {
             "data": dict(data),
             "method": self.method.configuration(),
-            "records": {**asdict(self.records), "train_sources": sources},
+            "records": self.records.configuration(),
             "seed": self.seed,
         }
 

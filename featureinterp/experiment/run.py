@@ -11,15 +11,18 @@ A feature without an explanation is a result with a reason, not an error.
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 from featureinterp.chat import Usage
 from featureinterp.complexity import ComplexityAnalyzer
 from featureinterp.core import Attempt, Score, ScoredSequence, StructuredExplanation
 from featureinterp.experiment.result import FeatureKey, FeatureResult
+from featureinterp.explainer.search import OF_ONE_ATTEMPT
 from featureinterp.protocols import Explainer, Simulator, SimulatorFactory
 from featureinterp.record import (
     ActivationRecord,
@@ -29,7 +32,7 @@ from featureinterp.record import (
     Splits,
     split_records,
 )
-from featureinterp.scoring import TokenLookupSimulator, score_by_source, simulate_records
+from featureinterp.scoring import TokenLookupSimulator, quick_score, score_by_source, simulate_records
 from featureinterp.stats import derived_seed
 
 MEASURED_SOURCES = (
@@ -52,7 +55,18 @@ class FeatureRunParams:
     negatives_per_split: int = 30
     """Of each complementary source."""
     train_sources: tuple[ComplementaryRecordSource, ...] = MEASURED_SOURCES
-    """Complementary sources in train and valid; empty for positives only."""
+    """Complementary sources in train; empty for positives only."""
+    valid_sources: tuple[ComplementaryRecordSource, ...] = MEASURED_SOURCES
+    """Complementary sources in valid, which chooses among explanations."""
+    judge_attempts: bool = False
+    """Whether every attempt gets a test score and a complexity, when the search and the choice are over."""
+
+    def configuration(self) -> dict[str, object]:
+        """Return it as JSON values."""
+        sources = {
+            name: [source.value for source in getattr(self, name)] for name in ("train_sources", "valid_sources")
+        }
+        return {**asdict(self), **sources}
 
 
 class Meter(Protocol):
@@ -110,6 +124,8 @@ async def explain_feature(
     result = replace(
         result, attempts=found.trace, train_positives=tuple(each for each in splits.train if each.source is None)
     )
+    if params.judge_attempts:
+        result = replace(result, attempts=await judged(found.trace, method, one_per_window(splits.test)))
     if not found.explanations:
         return replace(result, status="failed", reason=why_none(found.trace), seconds=time.perf_counter() - started)
     simulator = method.simulator_factory(found.explanations[0])
@@ -125,6 +141,39 @@ async def explain_feature(
         floors={"token_lookup": floor},
         seconds=time.perf_counter() - started,
     )
+
+
+async def judged(
+    attempts: Sequence[Attempt], method: Method, test_records: Sequence[ActivationRecord]
+) -> tuple[Attempt, ...]:
+    """Return the attempts of a search that is over, with their test scores and complexities.
+
+    Args:
+        attempts: the trace; those without an explanation stay as they are.
+        method: what simulates, and says how complex an explanation is.
+        test_records: each window once; the score is the correlation on all of them, pooled. An attempt that cannot
+            be simulated there has none.
+    """
+
+    async def score(explanation: StructuredExplanation) -> float:
+        try:
+            sequences = await simulate_records(method.simulator_factory(explanation), test_records)
+            return quick_score(test_records, [pair.simulation for pair in sequences])
+        except OF_ONE_ATTEMPT:
+            return math.nan
+
+    distinct = list(dict.fromkeys(each.explanation for each in attempts if each.explanation is not None))
+    scores = dict(zip(distinct, await asyncio.gather(*map(score, distinct)), strict=True))
+    complexities = dict(zip(distinct, await asyncio.gather(*map(method.complexity.complexity, distinct)), strict=True))
+
+    def of_one(attempt: Attempt) -> Attempt:
+        if attempt.explanation is None:
+            return attempt
+        value = scores[attempt.explanation]
+        test_score = None if math.isnan(value) else value
+        return replace(attempt, test_score=test_score, complexity=complexities[attempt.explanation])
+
+    return tuple(map(of_one, attempts))
 
 
 async def shuffled_floor(
@@ -154,15 +203,15 @@ async def floor_scores(simulator: Simulator, sequences: Sequence[ScoredSequence]
 
 
 def split_feature(record: SAEIndexRecord, params: FeatureRunParams) -> Splits:
-    """Split a latent's records: train and valid with the sources asked for, test with all of them.
+    """Split a latent's records: train and valid each with the sources asked for, test with all of them.
 
     A window that is in several complementary lists comes once for each.
 
     Raises:
         InputError: if two splits share a window.
     """
-    train, valid = (_of_split(record, split, params.train_sources, params) for split in (Split.TRAIN, Split.VALID))
-    return Splits(train, valid, _of_split(record, Split.TEST, MEASURED_SOURCES, params))
+    sources = {Split.TRAIN: params.train_sources, Split.VALID: params.valid_sources, Split.TEST: MEASURED_SOURCES}
+    return Splits(*(_of_split(record, split, sources[split], params) for split in Split))
 
 
 def one_per_window(records: Sequence[ActivationRecord]) -> tuple[ActivationRecord, ...]:

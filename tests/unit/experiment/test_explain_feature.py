@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from featureinterp.core import StructuredExplanation
-from featureinterp.errors import ActivationError, InputError
+from featureinterp.complexity import lexical_complexity
+from featureinterp.core import Attempt, ExplainerResult, Proposal, StructuredExplanation
+from featureinterp.errors import ActivationError, InputError, SimulationError
+from featureinterp.experiment.explain import RunSpec
 from featureinterp.experiment.run import (
     MEASURED_SOURCES,
     FeatureRunParams,
@@ -18,6 +21,25 @@ from featureinterp.experiment.run import (
     split_feature,
 )
 from featureinterp.record import ComplementaryRecordSource
+from tests.unit.experiment.conftest import WordSimulator
+
+
+class SeveralWords:
+    """An explainer whose attempts name these words; it chooses the first."""
+
+    words = (" dog", " the", None, " nowhere")
+
+    async def generate_explanations(self, train_records, valid_records, num_samples=1):
+        made = [None if word is None else StructuredExplanation.from_text(word) for word in self.words]
+        trace = [Attempt(i, None, 0, Proposal(each, failure="" if each else "no")) for i, each in enumerate(made)]
+        return ExplainerResult.of(trace, trace[:1])
+
+
+class Broken:
+    """A simulator that cannot."""
+
+    async def simulate(self, token_sequences):
+        raise SimulationError("it is broken")
 
 
 def explain(world, record, params=None, explainer=None, seed=0):
@@ -70,8 +92,62 @@ def test_the_explainer_sees_train_and_valid_windows_only_once_each_and_no_test_w
 
 def test_train_can_hold_positives_only_while_test_holds_every_source(world):
     splits = split_feature(world.make_record(1), FeatureRunParams(train_sources=()))
-    assert {r.source for r in (*splits.train, *splits.valid)} == {None}
+    assert {r.source for r in splits.train} == {None}
+    assert {r.source for r in splits.valid} == {r.source for r in splits.test} == {None, *MEASURED_SOURCES}
+
+
+def test_each_split_takes_the_sources_it_was_told_to_in_their_order(world):
+    similar, random = ComplementaryRecordSource.SIMILAR_NEGATIVE, ComplementaryRecordSource.RANDOM
+    splits = split_feature(world.make_record(1), FeatureRunParams(train_sources=(random,), valid_sources=(similar,)))
+    assert [list(dict.fromkeys(r.source for r in part)) for part in (splits.train, splits.valid)] == [
+        [None, random],
+        [None, similar],
+    ]
     assert {r.source for r in splits.test} == {None, *MEASURED_SOURCES}
+
+
+def test_the_configuration_tells_sources_by_their_names():
+    spec = RunSpec(records=FeatureRunParams(10, 5, (), (ComplementaryRecordSource.SIMILAR_NEGATIVE,), True))
+    assert json.loads(json.dumps(spec.configuration({})))["records"] == {
+        "positives_per_split": 10,
+        "negatives_per_split": 5,
+        "train_sources": [],
+        "valid_sources": ["similar_negative"],
+        "judge_attempts": True,
+    }
+
+
+def test_every_attempt_can_be_judged_on_each_test_window_once_when_the_search_is_over(world):
+    record, params = world.make_record(1, repeated=True), FeatureRunParams(judge_attempts=True)
+    search = SeveralWords()
+    result = explain(world, record, params, search)
+    plain = explain(world, record, explainer=SeveralWords())
+    windows = {r.dataset_index: r for r in split_feature(record, params).test}
+    assert len(windows) < len(split_feature(record, params).test)
+    truth = np.concatenate([r.expressions for r in windows.values()])
+    for attempt, word in zip(result.attempts, search.words, strict=True):
+        if word is None:
+            assert (attempt.test_score, attempt.complexity) == (None, None)
+            continue
+        expected = [float(token == word) for r in windows.values() for token in r.tokens]
+        wanted = np.corrcoef(truth, expected)[0, 1] if any(expected) else None
+        assert attempt.test_score == (wanted if wanted is None else pytest.approx(wanted))
+        assert attempt.complexity == lexical_complexity(word)
+    unjudged = [replace(attempt, test_score=None, complexity=None) for attempt in result.attempts]
+    assert tuple(unjudged) == plain.attempts
+    assert replace(result, attempts=(), seconds=0.0) == replace(plain, attempts=(), seconds=0.0)
+
+
+def test_an_attempt_that_cannot_be_simulated_on_test_has_no_test_score(world):
+    record, params = world.make_record(1), FeatureRunParams(judge_attempts=True)
+
+    def factory(explanation):
+        return Broken() if explanation == StructuredExplanation.from_text(" the") else WordSimulator(explanation)
+
+    method = replace(world.method(SeveralWords()), simulator_factory=factory)
+    result = asyncio.run(explain_feature(record, world.key(1), method, params))
+    assert [attempt.test_score is None for attempt in result.attempts] == [False, True, True, True]
+    assert result.attempts[1].complexity is not None
 
 
 def test_limits_cut_each_list_and_a_short_list_gives_what_it_has(world):

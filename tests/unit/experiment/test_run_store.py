@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from featureinterp import codec
 from featureinterp.errors import DataFolderError, StorageError
 from featureinterp.experiment.configuration import canonical_json, configuration_hash
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
@@ -33,6 +34,13 @@ def test_a_result_comes_back_as_it_was(tmp_path, result):
         assert store.explained() == {result.key: 4}
         assert store.get(replace(result.key, latent=2)) is None
         assert json.loads(store.about()["configuration"]) == {"seed": 0, "tree": {"width": 3}, "layers": [1, 2]}
+
+
+def test_attempts_that_were_stored_without_a_test_score_and_complexity_can_be_read(result):
+    stored = json.loads(codec.encode(result))
+    for attempt in stored["data"]["attempts"]:
+        del attempt["test_score"], attempt["complexity"]
+    assert codec.decode(json.dumps(stored), type(result)) == result
 
 
 def test_results_come_in_the_order_of_layer_and_latent(tmp_path, result, world):
