@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ from featureinterp.cli.options import Dtype
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from featureinterp.chat import Usage
     from featureinterp.dataset.folder import DataFolder
     from featureinterp.dataset.spec import DataSpec
     from featureinterp.experiment.explain import FeatureChoice, RunSpec
@@ -47,6 +49,9 @@ def demo(
     proposer: options.ProposerName = "lexical",
     simulator: options.SimulatorName = "lexical",
     structured: options.Structured = True,
+    holistic: options.Holistic = False,
+    train_negatives: options.TrainNegatives = True,
+    temperatures: options.Temperatures = "1.0",
     max_cost: options.MaxCost = None,
     max_tokens: options.MaxTokens = None,
     offline: options.Offline = False,
@@ -55,27 +60,21 @@ def demo(
     depth: options.Depth = 3,
     width: options.Width = 3,
 ) -> None:
-    """The main job: records, explanations and the page to look at; on the embedded model unless told otherwise."""
-    from rich.console import Console
+    """The main job: records, explanations and the page to look at; on the embedded model unless told otherwise.
 
-    from featureinterp.cli.look import write_pages
+    Where a language model proposes, the lexical explanations of the same features stand beside its own.
+    """
     from featureinterp.cli.progress import quiet_libraries
     from featureinterp.dataset.spec import DataSpec
-    from featureinterp.experiment.explain import FeatureChoice, RunSpec
-    from featureinterp.experiment.methods import MethodSpec
+    from featureinterp.experiment.explain import FeatureChoice
 
-    search, proposer = options.search_and_proposer(explainer, proposer)
-    method = MethodSpec(search, proposer, rule_cap, depth, width, simulator, structured)
-    access = options.model_access(max_cost, max_tokens, offline, concurrency, device)
-    spec = RunSpec(method, seed=seed, access=access)
-    choice = FeatureChoice(layers, features=features)
+    spec = _run_spec(locals())
     quiet_libraries()
     names = (model_name, sae_name, sae_id_layer_format_string, dataset_name)
     base = DataSpec(*names, max_dataset_size, max_seq_length, layers=layers, seed=seed)
     base = options.with_preset(ctx, base, preset, dtype, quantization)
-    folder = _demo_folder(base, data or out / "data", features, device)
-    _explain(Console(), folder, out, choice, spec)
-    typer.echo(f"The page: {write_pages(out, out / 'report')}")
+    folder = _demo_folder(base, data or out / "data", features, device, holistic)
+    _demo_runs(folder, out, FeatureChoice(layers, features=features), spec)
 
 
 @app.command()
@@ -170,6 +169,7 @@ def explain(
     structured: options.Structured = True,
     holistic: options.Holistic = False,
     train_negatives: options.TrainNegatives = True,
+    temperatures: options.Temperatures = "1.0",
     device: options.Device = "auto",
     max_cost: options.MaxCost = None,
     max_tokens: options.MaxTokens = None,
@@ -183,19 +183,33 @@ def explain(
     from rich.console import Console
 
     from featureinterp.dataset.folder import DataFolder
-    from featureinterp.experiment.explain import FeatureChoice, RunSpec
-    from featureinterp.experiment.methods import MethodSpec
+    from featureinterp.experiment.explain import FeatureChoice
 
-    search, proposer = options.search_and_proposer(explainer, proposer)
-    method = MethodSpec(search, proposer, rule_cap, depth, width, simulator, structured, holistic)
-    access = options.model_access(max_cost, max_tokens, offline, concurrency, device)
-    spec = RunSpec(method, options.records_per_split(positives, negatives, train_negatives), seed, access)
+    spec = _run_spec(locals())
     choice = FeatureChoice(layers, options.numbers(latents, "latents"), features or None)
     _explain(Console(), DataFolder.open(data), out, choice, spec)
     typer.echo(f"The run: {out}; look at it with `featureinterp results {out}` or `featureinterp report {out}`")
 
 
-def _demo_folder(base: DataSpec, root: Path, features: int, device: str) -> DataFolder:
+def _run_spec(given: Mapping[str, Any]) -> RunSpec:
+    """Return how a run explains, from the options of `explain` or `demo` by their names."""
+    from featureinterp.experiment.explain import RunSpec
+    from featureinterp.experiment.methods import MethodSpec
+    from featureinterp.experiment.run import FeatureRunParams
+
+    search, proposer = options.search_and_proposer(given["explainer"], given["proposer"])
+    names = ("rule_cap", "depth", "width", "simulator", "structured", "holistic")
+    temperatures = options.temperatures(given["temperatures"])
+    method = MethodSpec(search, proposer, **{name: given[name] for name in names}, temperatures=temperatures)
+    limits = FeatureRunParams()
+    sizes = (given.get("positives", limits.positives_per_split), given.get("negatives", limits.negatives_per_split))
+    access = options.model_access(
+        *(given[name] for name in ("max_cost", "max_tokens", "offline", "concurrency", "device"))
+    )
+    return RunSpec(method, options.records_per_split(*sizes, given["train_negatives"]), given["seed"], access)
+
+
+def _demo_folder(base: DataSpec, root: Path, features: int, device: str, holistic: bool) -> DataFolder:
     """Make a data folder with so many latents that can be explained, under bars that show how far it is."""
     from rich.console import Console
 
@@ -205,11 +219,25 @@ def _demo_folder(base: DataSpec, root: Path, features: int, device: str) -> Data
 
     subject = subject_of(base, device)
     with Stages(Console()) as stages:
-        return demo_folder(base, root, features, subject, stages)
+        return demo_folder(base, root, features, subject, stages, holistic)
 
 
-def _explain(console: Console, folder: DataFolder, out: Path, choice: FeatureChoice, spec: RunSpec) -> None:
-    """Explain features into a run and print a line for each that is finished."""
+def _demo_runs(folder: DataFolder, out: Path, choice: FeatureChoice, spec: RunSpec) -> None:
+    """Explain features, also by the baseline where there is one, and write the page."""
+    from rich.console import Console
+
+    from featureinterp.cli.look import write_pages
+    from featureinterp.experiment.presets import demo_runs
+
+    runs, spent = demo_runs(out, spec), spec.access.spent
+    for run, how in runs.items():
+        typer.echo(f"{run}: {how.method.name}")
+        spent = _explain(Console(), folder, run, choice, replace(how, access=replace(how.access, spent=spent)))
+    typer.echo(f"The page: {write_pages(out, out / 'report', *list(runs)[1:])}")
+
+
+def _explain(console: Console, folder: DataFolder, out: Path, choice: FeatureChoice, spec: RunSpec) -> Usage:
+    """Explain features into a run, print a line for each that is finished, and return what was spent."""
     from featureinterp.cli.progress import quiet_libraries
     from featureinterp.experiment.explain import explain_folder
     from featureinterp.report.terminal import feature_line
@@ -218,4 +246,4 @@ def _explain(console: Console, folder: DataFolder, out: Path, choice: FeatureCho
         console.print(feature_line(result, done, total))
 
     quiet_libraries()
-    explain_folder(folder, out, choice, spec, options.command_line(), tell)
+    return explain_folder(folder, out, choice, spec, options.command_line(), tell)

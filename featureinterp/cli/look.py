@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from featureinterp.cli import options
 from featureinterp.cli.group import app
+from featureinterp.errors import InputError
+
+if TYPE_CHECKING:
+    from featureinterp.experiment.store import RunStore
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/demo.")]
 
@@ -96,9 +101,12 @@ def prompt(
 def report(
     run: RunFolder,
     out: Annotated[Path | None, typer.Option(help="Folder to write to; RUN/report unless given.")] = None,
+    beside: Annotated[
+        Path | None, typer.Option(help="Another run over the same features, to stand beside RUN with the difference.")
+    ] = None,
 ) -> None:
     """Write a run as a page that any browser opens from disk."""
-    typer.echo(f"The page: {write_pages(run, out or run / 'report')}")
+    typer.echo(f"The page: {write_pages(run, out or run / 'report', beside)}")
 
 
 @app.command()
@@ -120,16 +128,35 @@ def doctor(device: options.Device = "auto") -> None:
         raise typer.Exit(1)
 
 
-def write_pages(run: Path, out: Path) -> Path:
-    """Write the report of a run and return where its first page is.
+def write_pages(run: Path, out: Path, beside: Path | None = None) -> Path:
+    """Write the report of a run, another one beside it if asked for, and return where its first page is.
 
     Raises:
         DataFolderError: if there is no run.
+        InputError: if the other run was made from other records.
         StorageError: if a file cannot be written.
     """
     from featureinterp.experiment.store import RunStore
     from featureinterp.experiment.summary import run_summary
+    from featureinterp.report.beside import Beside
     from featureinterp.report.html import write_report
 
     with RunStore.open(run) as store:
-        return write_report(store.results(), run_summary(store), out).resolve()
+        if beside is None:
+            return write_report(store.results(), run_summary(store), out).resolve()
+        with RunStore.open(beside) as other:
+            _check_same_records(store, other)
+            stands_beside = Beside(run_summary(other).title, other.get)
+            return write_report(store.results(), run_summary(store), out, stands_beside).resolve()
+
+
+def _check_same_records(store: RunStore, other: RunStore) -> None:
+    from featureinterp.experiment.configuration import differences
+
+    ours, theirs = (json.loads(each.about()["configuration"])["data"] for each in (store, other))
+    told = ", ".join(differences(theirs, ours))
+    if told:
+        raise InputError(
+            f"{other.path.parent} was made from other records than {store.path.parent}: {told}",
+            "explain both from one data folder",
+        )

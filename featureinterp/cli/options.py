@@ -151,6 +151,13 @@ TrainNegatives = Annotated[
         rich_help_panel=HOW,
     ),
 ]
+Temperatures = Annotated[
+    str,
+    typer.Option(
+        help="Sampling temperatures of a language model, such as 0.7,1.0; samples take them in turn.",
+        rich_help_panel=HOW,
+    ),
+]
 Positives = Annotated[int, typer.Option(help="Sentences per split that the feature fires on, at most.")]
 Negatives = Annotated[int, typer.Option(help="Sentences per split of each other source, at most.")]
 RuleCap = Annotated[int, typer.Option(help="Rules in an explanation at most.", rich_help_panel=HOW)]
@@ -184,7 +191,8 @@ def model_access(
     from featureinterp.experiment.methods import ModelAccess
     from featureinterp.llm.spending import RunLimits
 
-    return ModelAccess(RunLimits(max_cost, max_tokens), offline, concurrency, device)
+    limits = RunLimits(max_cost, max_tokens)
+    return ModelAccess(limits, offline=offline, concurrency=concurrency, device=device)
 
 
 def records_per_split(positives: int, negatives: int, train_negatives: bool) -> FeatureRunParams:
@@ -193,6 +201,18 @@ def records_per_split(positives: int, negatives: int, train_negatives: bool) -> 
 
     params = FeatureRunParams(positives, negatives)
     return params if train_negatives else replace(params, train_sources=())
+
+
+def temperatures(text: str) -> tuple[float, ...]:
+    """Read temperatures such as `0.7,1.0`.
+
+    Raises:
+        InputError: if it is something else.
+    """
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError as error:
+        raise InputError(f"temperatures {text!r} cannot be read", "give numbers such as 0.7,1.0") from error
 
 
 def numbers(text: str, what: str) -> tuple[int, ...] | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from featureinterp.chat import Usage
 from featureinterp.dataset.folder import DataFolder, prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError, InputError
@@ -100,7 +101,7 @@ class FolderSource:
 
 def explain_folder(
     folder: DataFolder, run: Path, choice: FeatureChoice, spec: RunSpec, command: str, on_result: OnResult
-) -> None:
+) -> Usage:
     """Explain features of a data folder into a run, or go on with one.
 
     Args:
@@ -110,6 +111,9 @@ def explain_folder(
         spec: how.
         command: the command line to keep with a run that begins.
         on_result: called with every feature that is finished now; those finished earlier only count.
+
+    Returns:
+        What was paid for now, and by earlier runs of the same command.
 
     Raises:
         DataFolderError: if the run was made with other settings.
@@ -131,13 +135,14 @@ def explain_folder(
             done += 1
             on_result(result, done, len(keys))
 
-        async def run_sweep() -> None:
+        async def run_sweep() -> Usage:
             async with Models(spec.access) as models:
                 methods = Methods(spec.method, models)
                 params = SweepParams(spec.records, spec.seed, methods.at_once)
                 await sweep(keys, FolderSource(folder), store, methods.make, params, count)
+                return models.spent
 
-        asyncio.run(run_sweep())
+        return asyncio.run(run_sweep())
 
 
 def explain_one(data: DataSpec, root: Path, spec: RunSpec | None = None) -> FeatureResult:

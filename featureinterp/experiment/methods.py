@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -54,14 +54,15 @@ class MethodSpec:
             )
         proposer_name(self.proposer)
         check_simulator_name(self.simulator)
-        if not self.asks and (self.holistic or not self.structured):
+        if not self.asks and (self.holistic or not self.structured or self.temperatures != (1.0,)):
             raise InputError(
                 f"the {self.proposer} proposer writes rules from activations alone",
-                "sentences and activation-causing tokens are for language models; name one",
+                "sentences, activation-causing tokens and temperatures are for language models; name one",
             )
         for what in ("rule_cap", "depth", "width"):
             if getattr(self, what) < 1:
                 raise InputError(f"{what} is {getattr(self, what)}", "at least 1 is wanted")
+        self.explainer_params()
 
     @property
     def asks(self) -> bool:
@@ -72,6 +73,10 @@ class MethodSpec:
     def name(self) -> str:
         """Explainer and proposer, as `tree/lexical`."""
         return f"{self.explainer}/{proposer_name(self.proposer)}"
+
+    def baseline(self) -> MethodSpec:
+        """Return the same search and simulator with the lexical proposer: what a language model is measured against."""
+        return replace(self, proposer="lexical", structured=True, holistic=False, temperatures=(1.0,))
 
     def configuration(self) -> dict[str, object]:
         """Return all that decides results as JSON values: where a model is served and the keys to it do not."""
@@ -93,6 +98,8 @@ class ModelAccess:
 
     limits: RunLimits = field(default_factory=RunLimits)
     """What the run may take, all its models together."""
+    spent: Usage = Usage()
+    """What earlier runs of the same command took of it."""
     offline: bool = False
     """Whether to use stored answers only."""
     concurrency: int = 16
@@ -112,7 +119,7 @@ class Models:
     def __init__(self, access: ModelAccess | None = None, embeddings: EmbeddingMemory | None = None) -> None:
         self.access = access or ModelAccess()
         self.embeddings = embeddings or EmbeddingMemory(device=self.access.device)
-        self._budget = Budget(self.access.limits)
+        self._budget = Budget(self.access.limits, self.access.spent)
         self._clients: dict[str, ChatClient] = {}
         self._simulators: dict[str, RuleSimulatorFactory] = {}
 
@@ -127,7 +134,7 @@ class Models:
 
     @property
     def spent(self) -> Usage:
-        """What was paid for so far, stored answers not included."""
+        """What was paid for so far, stored answers not included, earlier runs of the same command included."""
         return self._budget.spent
 
     def chat(self, name: str) -> ChatClient:
@@ -137,8 +144,9 @@ class Models:
             InputError: if the name cannot be used, or a limit of money cannot be kept.
         """
         if name not in self._clients:
-            params = ChatParams(concurrency=self.access.concurrency, offline=self.access.offline)
-            self._clients[name] = open_chat_model(name, ledger=self.access.ledger, params=params, budget=self._budget)
+            access = self.access
+            params = ChatParams(concurrency=access.concurrency, offline=access.offline)
+            self._clients[name] = open_chat_model(name, ledger=access.ledger, params=params, budget=self._budget)
         return self._clients[name]
 
     def simulators(self, name: str) -> RuleSimulatorFactory:

@@ -10,6 +10,7 @@ from typing import Any
 from featureinterp.dataset.folder import DataFolder, prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.stages import Progress
+from featureinterp.experiment.explain import RunSpec
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.subject.subject import Subject
 
@@ -54,11 +55,13 @@ def with_preset(spec: DataSpec, preset: str | None, given: Collection[str] = ())
     return replace(spec, **{field: value for field, value in PRESETS[preset].items() if field not in given})
 
 
-def demo_folder(base: DataSpec, root: Path, features: int, subject: Subject, on_progress: Progress) -> DataFolder:
+def demo_folder(
+    base: DataSpec, root: Path, features: int, subject: Subject, on_progress: Progress, holistic: bool = False
+) -> DataFolder:
     """Make a data folder with records of at least so many latents that can be explained, if the SAEs have them.
 
     Twice as many latents are looked at as are wanted, because some are dead or rare, and more where that is not
-    enough. Records are large enough for every split of `FeatureRunParams`; holistic activations are left out.
+    enough. Records are large enough for every split of `FeatureRunParams`.
 
     Args:
         base: corpus, layers and seed.
@@ -66,7 +69,9 @@ def demo_folder(base: DataSpec, root: Path, features: int, subject: Subject, on_
         features: latents that are wanted, over all layers.
         subject: the model and its SAEs.
         on_progress: told the stage, how much is done, and of how much.
+        holistic: whether records say what causes the activations, which takes a forward pass per token.
     """
+    stages = ("holistic_acts", "records") if holistic else ("records",)
     limits = FeatureRunParams()
     most = max(sae.n_latents for sae in subject.saes.values())
     n_per_layer = 2 * -(-features // len(subject.saes))
@@ -77,10 +82,22 @@ def demo_folder(base: DataSpec, root: Path, features: int, subject: Subject, on_
             top_sample_n=3 * limits.positives_per_split,
             complementary_sample_n=3 * limits.negatives_per_split,
         )
-        folder = prepare(spec, root, stages=["records"], on_progress=on_progress, subject=subject)
+        folder = prepare(spec, root, stages=stages, on_progress=on_progress, subject=subject)
         if n_per_layer >= most or _n_explainable(folder) >= features:
             return folder
         n_per_layer *= 2
+
+
+def demo_runs(out: Path, spec: RunSpec) -> dict[Path, RunSpec]:
+    """Return the demo's runs by their folders: the one asked for first.
+
+    Where a language model proposes, a second one has the same search and simulator with the lexical proposer: the
+    baseline that stands beside it.
+    """
+    runs = {out: spec}
+    if spec.method.asks:
+        runs[out / "lexical"] = replace(spec, method=spec.method.baseline())
+    return runs
 
 
 def _n_explainable(folder: DataFolder) -> int:

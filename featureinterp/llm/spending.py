@@ -48,15 +48,18 @@ class RunLimits:
 class Budget:
     """Counts what a run pays for now, stored answers not included, and stops it at its limits."""
 
-    def __init__(self, limits: RunLimits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, limits: RunLimits | None = None, spent: Usage | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Begin to count, and the time to run.
 
         Args:
             limits: none by default.
+            spent: what was paid for already; nothing by default.
             clock: seconds that only grow.
         """
         self.limits = limits or RunLimits()
-        self.spent = Usage()
+        self.spent = spent or Usage()
         self._clock = clock
         self._started = clock()
 

@@ -22,6 +22,7 @@ from featureinterp import codec
 from featureinterp.core import Score, Scores, worst_first
 from featureinterp.display import visible
 from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
+from featureinterp.report.beside import Beside, FeatureBeside, RowPair, RunBeside, feature_beside, run_beside
 from featureinterp.report.evidence import (
     FLOOR_WORDS,
     MAIN_SOURCE,
@@ -56,15 +57,19 @@ class FeaturePage:
 
     name: str
     result: FeatureResult
+    beside: FeatureBeside | None = None
 
 
-def write_report(results: Iterable[FeatureResult], summary: RunSummary, out: Path) -> Path:
+def write_report(
+    results: Iterable[FeatureResult], summary: RunSummary, out: Path, beside: Beside | None = None
+) -> Path:
     """Write the pages of a run; the index is written last.
 
     Args:
         results: the run's features, in the order in which pages lead from one to the next.
         summary: what the run is.
         out: folder to write to, made if missing; files of an earlier report are replaced.
+        beside: another run over the same features, whose explanations are shown beside these.
 
     Returns:
         The path of the index page.
@@ -75,15 +80,17 @@ def write_report(results: Iterable[FeatureResult], summary: RunSummary, out: Pat
     environment = make_environment()
     for asset in ASSETS:
         codec.atomic_write(out / asset, _asset(environment, asset))
-    rows, names = [], []
-    for before, page, after in _with_neighbours(_named(results)):
+    rows, names, pairs = [], [], []
+    for before, page, after in _with_neighbours(_named(results, beside)):
         html = render_feature(environment, page, before and before.name, after and after.name, summary)
         codec.atomic_write(out / "features" / f"{page.name}.html", html.encode())
         codec.atomic_write(out / "features" / f"{page.name}.json", feature_json(page.result))
         rows.append(FeatureRow.of(page.result))
         names.append(page.name)
+        pairs += [RowPair.of(page.result, page.beside)] if page.beside else []
     index = out / "index.html"
-    codec.atomic_write(index, render_index(environment, rows, names, summary).encode())
+    compared = run_beside(pairs, beside.title) if beside and pairs else None
+    codec.atomic_write(index, render_index(environment, rows, names, summary, compared).encode())
     return index
 
 
@@ -103,7 +110,11 @@ def make_environment() -> Environment:
 
 
 def render_index(
-    environment: Environment, rows: Sequence[FeatureRow], names: Sequence[str], summary: RunSummary
+    environment: Environment,
+    rows: Sequence[FeatureRow],
+    names: Sequence[str],
+    summary: RunSummary,
+    beside: RunBeside | None = None,
 ) -> str:
     """Return the index page of features whose files have these names."""
     counts = {**summary.counts, **Counter(row.status for row in rows)}
@@ -113,6 +124,7 @@ def render_index(
         n_features=len(rows),
         sources=means_by_source(rows),
         layers=means_by_layer(rows),
+        beside=beside,
         data=script_json({"from": PLOT_FROM, "to": PLOT_TO, "rows": _index_rows(rows, names)}),
     )
 
@@ -129,6 +141,7 @@ def render_feature(
     return environment.get_template("feature.html.j2").render(
         result=result,
         summary=summary,
+        beside=page.beside,
         before=before,
         after=after,
         sources=[source for source in SOURCE_WORDS if source in result.scores],
@@ -223,7 +236,7 @@ def _metrics(result: FeatureResult) -> list[tuple[str, list[Score]]]:
     return [(_METRIC_WORDS[name], [getattr(scores, name) for scores in by_source]) for name in names]
 
 
-def _named(results: Iterable[FeatureResult]) -> Iterator[FeaturePage]:
+def _named(results: Iterable[FeatureResult], beside: Beside | None) -> Iterator[FeaturePage]:
     """Name each feature's files `layer-latent`, with the hook where two hooks of a layer have the same latent."""
     taken: set[str] = set()
     for result in results:
@@ -234,7 +247,7 @@ def _named(results: Iterable[FeatureResult]) -> Iterator[FeaturePage]:
         while name in taken:
             name += "_"
         taken.add(name)
-        yield FeaturePage(name, result)
+        yield FeaturePage(name, result, feature_beside(result, beside))
 
 
 def _with_neighbours(

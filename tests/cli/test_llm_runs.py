@@ -151,6 +151,38 @@ def test_a_language_model_stands_for_the_tree_search_with_it(small_data, tmp_pat
     assert_told(both, "both name a proposer")
 
 
+def test_the_demo_with_a_language_model_has_the_lexical_explanations_beside(tiny, tmp_path):
+    options = ("--features", 3, "--depth", 1, "--width", 1, "--holistic", "--no-train-negatives", *tiny.options())
+    with LLMServer(brain, cost=0.001) as server:
+        name = f"local:m@{server.url}"
+        made = run_command("demo", "--out", "run", "--explainer", name, "--temperatures", "0.7,1.0", *options)
+        assert made.code == 0, made.err
+        asked = server.seen.requests
+        assert {body["temperature"] for body in asked} == {0.7, 1.0}
+        first = [message["content"] for message in asked[0]["messages"]]
+        assert "Its activation-causing tokens:" in first[-1]
+        assert "Texts on which the feature is silent" not in first[-1]
+    ours, lexical = results(Path("run")), results(Path("run/lexical"))
+    assert [result.key for result in ours] == [result.key for result in lexical]
+    assert {result.explainer for result in lexical} == {"tree/lexical"}
+    index = (tmp_path / "run" / "report" / "index.html").read_text()
+    assert '<section id="beside">' in index and "tree/lexical" in index and "tree/local:m" in index
+    for result in ours:
+        text = (tmp_path / "run" / "report" / "features" / f"{result.key.layer}-{result.key.latent}.html").read_text()
+        assert '<section id="beside">' in text
+    alone = run_command("report", "run/lexical", "--out", "alone")
+    assert alone.code == 0 and 'id="beside"' not in (tmp_path / "alone" / "index.html").read_text()
+    other_way = run_command("report", "run/lexical", "--beside", "run", "--out", "other")
+    assert other_way.code == 0 and "Beside run" in (tmp_path / "other" / "index.html").read_text()
+
+
+def test_runs_over_other_records_do_not_stand_beside_each_other(small_data, run):
+    with LLMServer(brain) as server:
+        assert explain(small_data, server, "other", "--features", 1).code == 0
+    assert_told(run_command("report", run, "--beside", "other"), "made from other records", "holistic")
+    assert_told(run_command("report", run, "--beside", "nowhere"), "no run in nowhere")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -159,6 +191,9 @@ def test_a_language_model_stands_for_the_tree_search_with_it(small_data, tmp_pat
         (["--proposer", "nowhere:llama"], ["no provider 'nowhere'", "openrouter"]),
         (["--simulator", "oracle"], ["no simulator 'oracle'", "lexical"]),
         (["--unstructured"], ["the lexical proposer writes rules"]),
+        (["--temperatures", "0.5"], ["the lexical proposer writes rules"]),
+        (["--proposer", "a/b", "--temperatures", "hot"], ["temperatures 'hot' cannot be read"]),
+        (["--proposer", "a/b", "--temperatures", "0.5,3"], ["from 0 to 2"]),
         (["--holistic", "--proposer", "a/b"], ["activation-causing tokens", "--write-holistic-acts"]),
         (["--proposer", "a/b", "--offline"], ["no answer of openrouter:a/b", "is stored"]),
         (["--proposer", "a/b", "--max-cost", "0"], ["max_cost is 0"]),
