@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
 from featureinterp.dataset.documents import CorpusSpec, Document, as_document, choose_column
 from featureinterp.dataset.local_files import hash_files
 from featureinterp.errors import CorpusError
+from featureinterp.hub import broken_connection, transport_error, why_silent
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetBuilder, IterableDataset
 
 _ROWS = 1024
-_TIMEOUT = 10
 _LOCAL = "or give the path of a local file or folder: .jsonl, .jsonl.zst, .parquet, .txt, or a saved dataset"
 
 
@@ -59,7 +58,11 @@ class HubDataset:
 
         where = f"dataset {self._spec.name!r}"
         if not config.HF_HUB_OFFLINE:
-            _reach(config.HF_ENDPOINT, where)
+            silent = why_silent(config.HF_ENDPOINT)
+            if silent:
+                raise CorpusError(
+                    f"{where} is no local path, and {config.HF_ENDPOINT} cannot be reached: {silent}", _LOCAL
+                )
         with _told(where):
             return datasets.load_dataset_builder(self._spec.name, self._spec.config or None, revision=revision)
 
@@ -115,27 +118,22 @@ def _documents(dataset: Dataset | IterableDataset, wanted: str, where: str) -> I
 @contextmanager
 def _told(where: str) -> Iterator[None]:
     """Turn what the libraries raise on a dataset that cannot be had into a sentence."""
+    from datasets import config
     from datasets.exceptions import DatasetsError
+    from pyarrow import ArrowException
+    from zstandard import ZstdError
 
+    damaged = (DatasetsError, ArrowException, ZstdError, zlib.error, ValueError, RuntimeError)
     try:
         yield
-    except ConnectionError as error:
-        raise CorpusError(f"{where} cannot be reached on the Hugging Face hub: {_first_line(error)}", _LOCAL) from error
-    except (DatasetsError, OSError, ValueError, RuntimeError) as error:
-        raise CorpusError(f"{where} cannot be read: {_first_line(error)}", f"check its name, {_LOCAL}") from error
-
-
-def _reach(endpoint: str, where: str) -> None:
-    """Ask the hub for any answer, which is known in a moment; the libraries try for half a minute."""
-    try:
-        with urlopen(Request(endpoint, method="HEAD"), timeout=_TIMEOUT):
-            pass
-    except HTTPError:
-        return  # an answer, if not a kind one
-    except (URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        raise CorpusError(f"{where} is no local path, and {endpoint} cannot be reached: {reason}", _LOCAL) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    except (OSError, transport_error(), *damaged) as error:
+        broken = broken_connection(error)
+        if broken and config.HF_HUB_OFFLINE:
+            raise CorpusError(f"{where} cannot be reached on the Hugging Face hub: {broken}", _LOCAL) from error
+        if broken:
+            told = f"the connection to the Hugging Face hub failed while {where} was read: {broken}"
+            raise CorpusError(told, f"give the same command again, {_LOCAL}") from error
+        told = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise CorpusError(
+            f"{where} cannot be read: {told}", f"check its name, set HF_TOKEN if it is gated or private, {_LOCAL}"
+        ) from error

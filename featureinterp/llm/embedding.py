@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.errors import SubjectError
+from featureinterp.hub import hub_access, local_folder
 
 MINILM = "all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of the upstream file `model.safetensors`."""
 
+_HINT = f"give '{MINILM}', a folder with a sentence-transformers model, or a name on the hub"
 _BATCH_SIZE = {"cpu": 32}
 _ACCELERATOR_BATCH_SIZE = 512
 
@@ -26,13 +29,12 @@ _ACCELERATOR_BATCH_SIZE = 512
 class SentenceEmbedder:
     """A sentence-transformers model as a `TextEmbedder`."""
 
-    def __init__(self, source: str, *, device: str = "auto", local_files_only: bool = False) -> None:
+    def __init__(self, source: str, *, device: str = "auto") -> None:
         """Load a model.
 
         Args:
             source: folder of a sentence-transformers model, or its name on the Hugging Face hub.
             device: a torch device, or `auto` for the GPU where there is one.
-            local_files_only: whether the hub must not be asked.
 
         Raises:
             SubjectError: if it cannot be loaded.
@@ -40,15 +42,14 @@ class SentenceEmbedder:
         from sentence_transformers import SentenceTransformer
 
         self.name = source
+        folder, what = local_folder(source, _HINT), f"sentence embedder {source!r}"
         try:
-            self._model = SentenceTransformer(
-                source, device=None if device == "auto" else device, local_files_only=local_files_only
-            )
-        except (OSError, ValueError) as error:
-            raise SubjectError(
-                f"sentence embedder {source!r} cannot be loaded: {str(error).strip().partition(chr(10))[0]}",
-                f"give '{MINILM}', a folder with a sentence-transformers model, or a name on the hub",
-            ) from error
+            with nullcontext() if folder else hub_access(what, _HINT):
+                self._model = SentenceTransformer(
+                    str(folder or source), device=None if device == "auto" else device, local_files_only=bool(folder)
+                )
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise SubjectError(f"{what} cannot be loaded: {str(error).strip().partition(chr(10))[0]}", _HINT) from error
 
     def embed(self, texts: Sequence[str], on_progress: Callable[[int, int], None] | None = None) -> NDArray[np.float32]:
         """Return float32 [texts, dimensions], each row of length 1.
@@ -86,7 +87,7 @@ class MiniLMEmbedder(SentenceEmbedder):
         Raises:
             SubjectError: if the package is missing or its weights are not the published ones.
         """
-        super().__init__(str(minilm_folder()), device=device, local_files_only=True)
+        super().__init__(str(minilm_folder()), device=device)
         self.name = MINILM
 
 

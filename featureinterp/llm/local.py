@@ -9,6 +9,7 @@ not look.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featureinterp.errors import InputError, SubjectError
+from featureinterp.hub import hub_access, local_folder
 from featureinterp.llm.attention import SHARED_PREFIX, Prefix, cache_of, extend, register
 from featureinterp.llm.encoding import PromptEncoder
 from featureinterp.llm.families import finish_logits
@@ -25,6 +27,7 @@ from featureinterp.llm.families import finish_logits
 QUANTIZATIONS = ("", "4bit", "8bit")
 """Weights as they are, or in 4 or 8 bits by bitsandbytes."""
 
+_HINT = "give a folder with a Hugging Face model and tokenizer, or a name on the hub"
 _TOLERANCES = {torch.float32: 1e-3, torch.float64: 1e-6}
 _HALF_TOLERANCE = 0.05
 """How far logits may be from the model's own, relative to the largest, in half precision or with quantized weights."""
@@ -82,17 +85,16 @@ class LocalModel:
         half = device.startswith("cuda")
         dtype = getattr(torch, params.dtype) if params.dtype != "auto" else torch.bfloat16 if half else torch.float32
         options = _quantized(params.quantization, dtype, device) if params.quantization else {}
+        folder, what = local_folder(model_name, _HINT), f"language model {model_name!r}"
         try:
-            tokenizer = AutoTokenizer.from_pretrained(model_name)
-            # Eager attention is the one that computes Gemma 2's soft-capping in every version.
-            model = AutoModelForCausalLM.from_pretrained(
-                model_name, dtype=dtype, attn_implementation="eager", **options
-            )
+            with nullcontext() if folder else hub_access(what, _HINT):
+                tokenizer = AutoTokenizer.from_pretrained(folder or model_name)
+                # Eager attention is the one that computes Gemma 2's soft-capping in every version.
+                model = AutoModelForCausalLM.from_pretrained(
+                    folder or model_name, dtype=dtype, attn_implementation="eager", **options
+                )
         except (OSError, ValueError) as error:
-            raise SubjectError(
-                f"language model {model_name!r} cannot be loaded: {str(error).strip().partition(chr(10))[0]}",
-                "give a folder with a Hugging Face model and tokenizer, or a name on the hub",
-            ) from error
+            raise SubjectError(f"{what} cannot be loaded: {str(error).strip().partition(chr(10))[0]}", _HINT) from error
         if not options:
             model = nn.Module.to(model, torch.device(device))
         return cls(model_name, model, tokenizer, params)

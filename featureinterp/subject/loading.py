@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from featureinterp.errors import SubjectError
+from featureinterp.hub import hub_access, local_folder
 from featureinterp.subject.embedded import EMBEDDED, model_folder
-from featureinterp.subject.hub import hub_access
 from featureinterp.subject.precision import Precision
 
 _HINT = "give 'embedded', a folder with a Hugging Face model and tokenizer, or a name on the hub"
@@ -61,12 +60,10 @@ def _source(model_name: str) -> Iterator[str]:
     """Give what Hugging Face is asked for, and say in words what goes wrong with it."""
     from safetensors import SafetensorError
 
-    folder = model_folder() if model_name == EMBEDDED else Path(model_name).expanduser()
+    folder = model_folder() if model_name == EMBEDDED else local_folder(model_name, _HINT)
     try:
-        if folder.is_dir():
+        if folder is not None:
             yield str(folder)
-        elif model_name.startswith((".", "/", "~")):
-            raise SubjectError(f"model folder {model_name!r} does not exist", _HINT)
         else:
             with hub_access(f"model {model_name!r}", _LOCAL_HINT.format(name=model_name)):
                 yield model_name

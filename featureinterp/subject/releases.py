@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from featureinterp.errors import SubjectError
-from featureinterp.subject.hub import hub_access
+from featureinterp.hub import hub_access
 
 if TYPE_CHECKING:
     from sae_lens import SAE

@@ -69,6 +69,11 @@ def test_a_corpus_that_is_not_text(cli, tiny, tmp_path):
     assert_told(records(cli, tiny, tmp_path, dataset_name=tmp_path / "photo.txt"), "photo.txt is not UTF-8 text")
 
 
+def test_a_corpus_without_the_column(cli, tiny, tmp_path):
+    told = records(cli, tiny, tmp_path, text_column="body")
+    assert_told(told, "corpus.jsonl has no column 'body'", "it has the columns text")
+
+
 def test_a_data_folder_made_with_other_settings(cli, tiny, data, tmp_path):
     shutil.copytree(data, tmp_path / data.name)
     told = records(cli, tiny, tmp_path, max_seq_length=10)
@@ -109,7 +114,7 @@ def test_an_sae_of_another_width_than_the_model(cli, tiny, tmp_path):
 
 
 def test_a_model_or_an_sae_that_is_not_there(cli, tiny, tmp_path):
-    assert_told(records(cli, tiny, tmp_path, model_name=tmp_path / "none"), "none")
+    assert_told(records(cli, tiny, tmp_path, model_name=tmp_path / "none"), "there is no folder", "none'")
     assert_told(records(cli, tiny, tmp_path, sae_name=tmp_path / "none"), "does not exist")
 
 

@@ -1,10 +1,12 @@
+import resource
+
 import numpy as np
 import pytest
 import torch
 
 from featureinterp.dataset.activations import SparseActivations
 from featureinterp.dataset.capture import CaptureParams, activations_path, capture_activations
-from featureinterp.errors import ActivationError, DataFolderError, InputError
+from featureinterp.errors import ActivationError, DataFolderError, InputError, StorageError
 from featureinterp.subject.subject import Subject
 
 HOOK = "blocks.1.hook_resid_post"
@@ -107,6 +109,23 @@ def test_a_killed_capture_goes_on_and_equals_an_undisturbed_one(tiny_subject, to
     assert seen == [(10, 26), (14, 26), (18, 26), (20, 26), (24, 26), (26, 26)]
     assert activations_path(tmp_path, HOOK).read_bytes() == captured_file.read_bytes()
     assert not list(tmp_path.rglob(".shards-*"))
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_shard(tiny_subject, tokens, tmp_path, captured_file):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(done, _total):
+        for shard in tmp_path.rglob(".shards-*/*.safetensors"):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (shard.stat().st_size // 2, before[1]))
+
+    try:
+        with pytest.raises(StorageError, match=r"\.shards-\w+/\d+\.safetensors could not be written"):
+            capture_activations(tiny_subject, tokens, True, tmp_path, SMALL, fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1  # the first shard, and no half one
+    capture_activations(tiny_subject, tokens, True, tmp_path, SMALL)
+    assert activations_path(tmp_path, HOOK).read_bytes() == captured_file.read_bytes()
 
 
 def damage(path):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import logging
 import shutil
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,24 +16,20 @@ from huggingface_hub import constants
 from sae_lens.loading import pretrained_saes_directory as directory
 
 from featureinterp.errors import InputError, SubjectError
+from featureinterp.hub import hub_access
+from featureinterp.llm.embedding import open_embedder
+from featureinterp.llm.local import LocalModel
 from featureinterp.subject import precision
 from featureinterp.subject.advice import Advice, read_advice
-from featureinterp.subject.hub import hub_access
 from featureinterp.subject.loading import read_config
 from featureinterp.subject.model import SubjectModel
 from featureinterp.subject.names import HookPoint
 from featureinterp.subject.precision import Precision, resolve_device
 from featureinterp.subject.sae import load_sae
 from featureinterp.subject.subject import open_subject, same_model
+from tests.loopback_hub import loopback_hub, point_hub_at
 
 RESIDUAL, Z = HookPoint(1, "hook_resid_post"), HookPoint(1, "attn.hook_z")
-
-
-def point_hub_at(monkeypatch, tmp_path, endpoint):
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
 
 @pytest.fixture
@@ -46,27 +40,10 @@ def no_hub(monkeypatch, tmp_path):
 
 @pytest.fixture
 def refusing_hub(monkeypatch, tmp_path):
-    """A hub that answers every request for `owner/gated` and `owner/nothing` as the real one does."""
-
-    class Answers(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            gated = "/gated" in self.path
-            self.send_response(401)
-            self.send_header("X-Error-Code", "GatedRepo" if gated else "RepoNotFound")
-            self.send_header("X-Error-Message", "no")
-            self.end_headers()
-
-        do_GET = do_HEAD
-
-        def log_message(self, format, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    point_hub_at(monkeypatch, tmp_path, f"http://127.0.0.1:{server.server_port}")
-    yield
-    server.shutdown()
-    server.server_close()
+    """A hub that has `owner/gated` for others only, and no `owner/nothing`."""
+    with loopback_hub(monkeypatch, tmp_path) as hub:
+        hub.gated.add("owner/gated")
+        yield hub
 
 
 def test_a_hub_that_does_not_answer_is_told_at_once_with_the_way_round(no_hub):
@@ -99,9 +76,43 @@ def test_other_errors_keep_their_first_line(refusing_hub):
         raise ValueError("first\nsecond")
 
 
-def test_a_model_folder_that_does_not_exist_is_told():
-    with pytest.raises(SubjectError, match="model folder './nowhere' does not exist"):
-        read_config("./nowhere")
+@pytest.mark.parametrize("name", ["./nowhere", "/no/where", "~/nowhere", "one/two/three", "my model"])
+@pytest.mark.parametrize("load", [read_config, open_embedder, LocalModel.load, SubjectModel.load])
+def test_a_model_folder_that_does_not_exist_is_told(load, name):
+    with pytest.raises(SubjectError, match=f"there is no folder '{name}', and it cannot be a name on the hub .give "):
+        load(name)
+
+
+def model_files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_model_comes_from_the_hub(refusing_hub, golden_data):
+    refusing_hub.files["owner/tiny"] = model_files(golden_data / "gpt2-tiny")
+    tokens, hook = torch.tensor([[0, 5, 6]]), "blocks.1.hook_resid_post"
+    ours, local = (SubjectModel.load(n, device="cpu") for n in ("owner/tiny", str(golden_data / "gpt2-tiny")))
+    torch.testing.assert_close(ours.streams(tokens, [hook]), local.streams(tokens, [hook]), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("how", ["cut", "stuck"])
+def test_a_connection_lost_while_a_model_is_downloaded_is_told(refusing_hub, golden_data, how):
+    refusing_hub.files["owner/tiny"] = model_files(golden_data / "gpt2-tiny")
+    if how == "cut":
+        refusing_hub.cut["model.safetensors"] = 1000
+    else:
+        refusing_hub.stuck.add("model.safetensors")
+    lost = r"the connection to the hub failed while model 'owner/tiny' was loaded: .*what was downloaded stays"
+    with pytest.raises(SubjectError, match=lost):
+        SubjectModel.load("owner/tiny", device="cpu")
+
+
+def test_an_embedder_or_a_simulator_that_the_hub_does_not_give_is_told(no_hub):
+    began = time.monotonic()
+    with pytest.raises(SubjectError, match="sentence embedder 'all-mpnet-base-v2' was not downloaded yet"):
+        open_embedder("all-mpnet-base-v2")
+    with pytest.raises(SubjectError, match="language model 'gpt2' was not downloaded yet"):
+        LocalModel.load("gpt2")
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,135 @@
+"""The Hugging Face hub: whether it can be reached, and what it refused or broke off, in words.
+
+Trap: the hub's client asks an unreachable hub six times per file, half a minute for each. So the hub is asked once, for
+a moment, and where nothing answers the client is kept to the files that were downloaded earlier.
+"""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from featureinterp.errors import SubjectError
+
+TIMEOUT_S = 5.0
+"""How long the hub has to answer at all."""
+
+
+def local_folder(name: str, hint: str) -> Path | None:
+    """Return the folder that a name means, or None where it can only be a name on the hub.
+
+    Args:
+        name: A path, or a name on the hub.
+        hint: What may be given.
+
+    Raises:
+        SubjectError: if there is no such folder, and the hub takes no such name.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise SubjectError(f"there is no folder {name!r}, and it cannot be a name on the hub", hint) from error
+    return None
+
+
+@contextmanager
+def hub_access(what: str, local_hint: str) -> Iterator[None]:
+    """Load something from the hub or from what was downloaded earlier.
+
+    Args:
+        what: What is loaded, such as `model 'gpt2'`.
+        local_hint: How to do it with a local folder.
+
+    Raises:
+        SubjectError: if the hub refuses it, has nothing of that name, cannot be reached and nothing was downloaded, or
+            is lost in the middle.
+    """
+    from huggingface_hub import constants
+
+    offline = constants.HF_HUB_OFFLINE
+    silent = "it was told to stay offline" if offline else why_silent(constants.ENDPOINT)
+    constants.HF_HUB_OFFLINE = bool(silent)
+    try:
+        yield
+    except (OSError, ValueError, KeyError, transport_error()) as error:
+        raise _in_words(error, what, local_hint, not silent) from error
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+
+
+def why_silent(endpoint: str) -> str:
+    """Return why nothing answers there; an empty text where anything does, be it with a refusal."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=TIMEOUT_S):
+            return ""
+    except urllib.error.HTTPError:
+        return ""
+    except OSError as error:
+        return str(getattr(error, "reason", error)) or type(error).__name__
+
+
+def transport_error() -> type[Exception]:
+    """Return what the hub's client raises, under any of its names, when a connection fails in the middle."""
+    return _errors().HTTPError
+
+
+def broken_connection(error: BaseException) -> str:
+    """Return how a connection failed, if that is what is behind an error, else an empty text."""
+    errors = _errors()
+    for cause in _chain(error):
+        if isinstance(cause, errors.HTTPError) and not isinstance(cause, errors.HfHubHTTPError):
+            return _first_line(cause)
+    lost = (ConnectionError, TimeoutError)
+    return next((_first_line(cause) for cause in _chain(error) if isinstance(cause, lost)), "")
+
+
+def _errors() -> ModuleType:
+    """Return the error classes of the hub's client, among them the base of its HTTP library's."""
+    from huggingface_hub import errors
+
+    return errors
+
+
+def _in_words(error: BaseException, what: str, local_hint: str, reachable: bool) -> SubjectError:
+    from huggingface_hub import constants
+
+    errors, causes = _errors(), list(_chain(error))
+    if any(isinstance(cause, errors.GatedRepoError) for cause in causes):
+        return SubjectError(
+            f"{what} is gated: the hub gives it only to accounts that accepted its licence",
+            f"accept it at {constants.ENDPOINT}, then set HF_TOKEN or run `hf auth login`; or {local_hint}",
+        )
+    if any(isinstance(cause, errors.RepositoryNotFoundError) for cause in causes):
+        return SubjectError(
+            f"there is no {what} on the hub, or it is private", f"check the name, or set HF_TOKEN; or {local_hint}"
+        )
+    if not reachable:
+        return SubjectError(
+            f"{what} was not downloaded yet, and the hub at {constants.ENDPOINT} cannot be reached", local_hint
+        )
+    if broken := broken_connection(error):
+        return SubjectError(
+            f"the connection to the hub failed while {what} was loaded: {broken}",
+            f"give the same command again: what was downloaded stays; or {local_hint}",
+        )
+    return SubjectError(f"{what} cannot be loaded: {_first_line(error)}", local_hint)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
