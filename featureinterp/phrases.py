@@ -266,23 +266,31 @@ Likeness = Callable[[str, Sequence[str]], float]
 """Degree 0..1 to which a token is close in meaning to the closest of some strings."""
 
 
-def target_degree(target: Target, token: str, likeness: Likeness) -> float:
-    """Return the degree 0..1 to which one token is in a target; 0 or 1 for all kinds but `LIKE`."""
+def degree_in(target: Target, likeness: Likeness) -> Callable[[str], float]:
+    """Return what tells the degree 0..1 to which a token is in a target; 0 or 1 for all kinds but `LIKE`."""
+    strings = target.strings
     match target.kind:
         case TargetKind.TOKENS:
-            return float(token in target.strings)
+            return lambda token: float(token in strings)
         case TargetKind.WORDS:
-            return float(_normal(token) in map(_normal, target.strings))
+            words = frozenset(map(_normal, strings))
+            return lambda token: float(_normal(token) in words)
         case TargetKind.ENDING:
-            return float(token.lower().endswith(target.strings))
+            return lambda token: float(token.lower().endswith(strings))
         case TargetKind.STARTING:
-            return float(_normal(token).startswith(target.strings))
+            return lambda token: float(_normal(token).startswith(strings))
         case TargetKind.LIKE:
-            return likeness(token, target.strings)
+            return lambda token: likeness(token, strings)
         case TargetKind.ANY:
-            return 1.0
+            return lambda token: 1.0  # noqa: ARG005
         case TargetKind.CLASS:
-            return float(target.token_class is not None and target.token_class.contains(token))
+            known = target.token_class
+            return lambda token: float(known is not None and known.contains(token))
+
+
+def target_degree(target: Target, token: str, likeness: Likeness) -> float:
+    """Return the degree 0..1 to which one token is in a target."""
+    return degree_in(target, likeness)(token)
 
 
 def match(phrase: Phrase, tokens: Sequence[str], table: Callable[[Target], Mapping[str, float]]) -> NDArray[np.float64]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.phrases import Likeness, Phrase, Target, TargetKind, combine, target_degree
+from featureinterp.formatting import discretise
+from featureinterp.phrases import Likeness, Phrase, Target, TargetKind, combine, degree_in
 from featureinterp.record import ActivationRecord
 
 NO_TOKEN = -1
@@ -22,6 +23,8 @@ class Evidence:
         ids: int64 [windows, tokens], numbers into `strings`, NO_TOKEN for padding.
         levels: float64 [windows, tokens], true levels 0..5, 0 for padding.
         is_token: bool [windows, tokens], False for padding.
+        causes: int64 [windows, tokens], level 0..5 of how much each token raises later activations; 0 for padding
+            and where it was not measured.
     """
 
     def __init__(self, records: Sequence[ActivationRecord], likeness: Likeness) -> None:
@@ -31,10 +34,13 @@ class Evidence:
         longest = max((len(record.tokens) for record in records), default=0)
         self.ids = np.full((len(records), longest), NO_TOKEN, dtype=np.int64)
         self.levels = np.zeros((len(records), longest))
+        self.causes = np.zeros((len(records), longest), dtype=np.int64)
         for row, record in enumerate(records):
             ids = [number.setdefault(token, len(number)) for token in record.tokens]
             self.ids[row, : len(ids)] = ids
             self.levels[row, : len(ids)] = record.scaled_activations()
+            if record.holistic_expressions:
+                self.causes[row, : len(ids)] = discretise(record.holistic_expressions, record.max_holistic_expression)
         self.strings = tuple(number)
         self.is_token = self.ids != NO_TOKEN
         self.before = np.full_like(self.ids, NO_TOKEN)
@@ -43,7 +49,7 @@ class Evidence:
     def target_degrees(self, target: Target) -> NDArray[np.float64]:
         """Degree 0..1 to which each token is in the target, float64 [windows, tokens]."""
         if target not in self._degrees:
-            by_string = [target_degree(target, token, self._likeness) for token in self.strings]
+            by_string = map(degree_in(target, self._likeness), self.strings)
             degrees = np.array([*by_string, 0.0])  # the last is what NO_TOKEN indexes
             self._degrees[target] = degrees[self.ids]
         return self._degrees[target]

@@ -52,7 +52,7 @@ class LexicalProposer:
         proposals = []
         for i in range(n):
             factor = PRICE_FACTORS[i % len(PRICE_FACTORS)]
-            priced = miner if factor == 1 else Miner(miner.evidence, self.params.mining.scaled(factor))
+            priced = miner if factor == 1 else miner.priced(self.params.mining.scaled(factor))
             rules = self._greedy(priced, contexts=i < len(PRICE_FACTORS))
             proposals.append(
                 Proposal(explanation_of(rules)) if rules else Proposal(None, failure="no rule is worth its words")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.errors import ExplanationError, InputError
-from featureinterp.phrases import Likeness, Phrase, Target, match, parse, read_words, target_degree
+from featureinterp.phrases import Likeness, Phrase, Target, degree_in, match, parse, read_words
 from featureinterp.protocols import TextEmbedder
 from featureinterp.record import MAX_LEVEL
 from featureinterp.simulator.rules import RuleOnWindow, RuleSimulatorFactory
@@ -123,10 +123,10 @@ class DegreeTable(dict[str, float]):
 
     def __init__(self, target: Target, likeness: Likeness) -> None:
         super().__init__()
-        self._target, self._likeness = target, likeness
+        self._degree = degree_in(target, likeness)
 
     def __missing__(self, token: str) -> float:
-        self[token] = degree = target_degree(self._target, token, self._likeness)
+        self[token] = degree = self._degree(token)
         return degree
 
 
