@@ -19,6 +19,14 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """No test finds the embeddings of another session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("featureinterp.dataset.embeddings.CACHE", tmp_path_factory.mktemp("cache"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def golden_data():
     """Folder of reference numbers, models and SAEs."""

@@ -42,6 +42,7 @@ def demo(
     dataset_name: options.DatasetName = "python-docs",
     max_dataset_size: options.MaxDatasetSize = 2000,
     max_seq_length: options.MaxSeqLength = 32,
+    embedder: options.EmbedderName = "all-MiniLM-L6-v2",
     device: options.Device = "auto",
     dtype: options.DtypeName = Dtype.AUTO,
     quantization: options.QuantizationName = None,
@@ -71,7 +72,7 @@ def demo(
     spec = _run_spec(locals())
     quiet_libraries()
     names = (model_name, sae_name, sae_id_layer_format_string, dataset_name)
-    base = DataSpec(*names, max_dataset_size, max_seq_length, layers=layers, seed=seed)
+    base = DataSpec(*names, max_dataset_size, max_seq_length, layers=layers, embedder=embedder, seed=seed)
     base = options.with_preset(ctx, base, preset, dtype, quantization)
     folder = _demo_folder(base, data or out / "data", features, device, holistic)
     _demo_runs(folder, out, FeatureChoice(layers, features=features), spec)
@@ -99,6 +100,7 @@ def records(
     quantile_n: Annotated[int, typer.Option(help="They are of the first of so many chunks of the ranking.")] = 1000,
     complementary_sample_n: Annotated[int, typer.Option(help="Sentences of each other source, over all splits.")] = 90,
     special_n: Annotated[int, typer.Option(help="Top active sentences that similar ones are similar to.")] = 400,
+    embedder: options.EmbedderName = "all-MiniLM-L6-v2",
     projected: options.Projected = False,
     faiss: options.Faiss = False,
     holistic_scope: options.Scope = options.HolisticScope.RECORDS,

@@ -6,6 +6,8 @@ is not ours keeps its traceback.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -22,14 +24,21 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - click's context, which typer ships under its own name
         """Run the command that was asked for."""
-        try:
+        with errors_told("featureinterp"):
             return super().invoke(ctx)
-        except FeatureInterpError as error:
-            typer.echo(f"featureinterp: {error}", err=True)
-            raise typer.Exit(USER_ERROR) from error
-        except KeyboardInterrupt as interrupt:
-            typer.echo("\nInterrupted; the same command goes on where it stopped.", err=True)
-            raise typer.Exit(INTERRUPTED) from interrupt
+
+
+@contextmanager
+def errors_told(program: str) -> Iterator[None]:
+    """Tell what goes wrong in one line that begins with the program's name, and end with the exit code."""
+    try:
+        yield
+    except FeatureInterpError as error:
+        typer.echo(f"{program}: {error}", err=True)
+        raise SystemExit(USER_ERROR) from error
+    except KeyboardInterrupt as interrupt:
+        typer.echo("\nInterrupted; the same command goes on where it stopped.", err=True)
+        raise SystemExit(INTERRUPTED) from interrupt
 
 
 app = typer.Typer(

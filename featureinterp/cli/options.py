@@ -99,6 +99,9 @@ Latents = Annotated[str, typer.Option(help="Latents of every layer, such as 3,17
 Projected = Annotated[
     bool, typer.Option("--projected", help="Also sentences that are alike under a map trained for each latent.")
 ]
+EmbedderName = Annotated[
+    str, typer.Option(help="What is similar: a sentence-transformers model's folder or name.", rich_help_panel=DATA)
+]
 Faiss = Annotated[
     bool, typer.Option("--faiss", help="Find similar sentences by an approximate index, for corpora beyond memory.")
 ]

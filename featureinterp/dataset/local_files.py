@@ -83,7 +83,7 @@ class LocalFiles:
             try:
                 yield from self._read(path)
             except OSError as error:
-                raise CorpusError(f"corpus file {path} cannot be read: {error.strerror or error}") from error
+                raise CorpusError(f"{path} cannot be read: {error.strerror or error}") from error
 
     def _read(self, path: Path) -> Iterator[Document]:
         if path.suffix == ".txt":
@@ -115,7 +115,7 @@ def hash_files(paths: tuple[Path, ...]) -> str:
                     file.seek(start)
                     digest.update(file.read(_BLOCK))
         except OSError as error:
-            raise CorpusError(f"corpus file {path} cannot be read: {error.strerror}") from error
+            raise CorpusError(f"{path} cannot be read: {error.strerror}") from error
     return digest.hexdigest()
 
 
@@ -220,7 +220,7 @@ def _parquet_rows(path: Path, wanted: str) -> Iterator[Document]:
                 before += len(batch)
     except ArrowException as error:
         told = str(error).partition("\n")[0]
-        raise CorpusError(f"corpus file {path} cannot be read as parquet: {told}", "fetch or make it again") from error
+        raise CorpusError(f"{path} cannot be read as parquet: {told}", "fetch or make it again") from error
 
 
 def _token_rows(path: Path) -> Iterator[Document]:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from featureinterp.dataset.archive import SUFFIX, inside, pack, unpack
+from featureinterp.dataset.folder import prepare
 from featureinterp.dataset.manifest import Manifest
+from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import SharingError
 
 if TYPE_CHECKING:
@@ -45,6 +47,38 @@ class Artifact(Protocol):
     def verify(self, root: str) -> None:
         """Raise ValueError unless the files in a folder are the artifact's."""
         ...
+
+
+def prepare_shared(
+    spec: DataSpec,
+    root: Path,
+    *,
+    stages: Sequence[str] = (),
+    download_wandb: bool = False,
+    upload_wandb: bool = False,
+    device: str = "auto",
+) -> Path:
+    """Fetch a data folder, make stages of it and send it, as far as each is asked for; returns its path.
+
+    Args:
+        spec: what it holds.
+        root: where data folders are.
+        stages: what is made; where nothing is asked for, the records.
+        download_wandb: whether it is first fetched.
+        upload_wandb: whether it is sent at the end.
+        device: a torch device, or `auto`.
+
+    Raises:
+        FeatureInterpError: as `prepare`, `download` and `upload` do.
+    """
+    folder = root / spec.folder_name
+    if download_wandb:
+        download(folder)
+    if stages or not (download_wandb or upload_wandb):
+        prepare(spec, root, stages=stages or ["records"], device=device)
+    if upload_wandb:
+        upload(folder)
+    return folder
 
 
 def upload(folder: Path) -> str:

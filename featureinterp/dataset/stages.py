@@ -22,7 +22,7 @@ from featureinterp.dataset.attribution import capture_holistic
 from featureinterp.dataset.capture import CaptureParams, capture_activations, check_length
 from featureinterp.dataset.corpus import read_documents
 from featureinterp.dataset.documents import Corpus
-from featureinterp.dataset.embeddings import Embed, embed_corpus
+from featureinterp.dataset.embeddings import EmbedderSource, embed_corpus
 from featureinterp.dataset.layout import LatentTable, Layout
 from featureinterp.dataset.manifest import HookEntry, Manifest, Setting, StageEntry, current_versions
 from featureinterp.dataset.records import HookData, Plan, texts_of
@@ -62,6 +62,7 @@ class Preparation:
         self._spec = spec
         self._corpus = corpus
         self._subject = subject
+        self._embedder = EmbedderSource.of(spec.embedder)
         self._progress = progress
         self._layout = Layout(folder)
         self.latents = spec.latents_of({hook: (sae.layer, sae.n_latents) for hook, sae in subject.saes.items()})
@@ -107,13 +108,8 @@ class Preparation:
             tokens = windows.text_tokens[rows.start : rows.stop]
             return ["".join(strings) for strings in texts_of(tokens, self._subject.model.token_strings)]
 
-        def open_embed() -> Embed:
-            from featureinterp.llm.embedding import open_embedder
-
-            return open_embedder(self._spec.embedder).embed
-
         told = partial(self._progress, "similarity_retriever")
-        return embed_corpus(self._layout.embeddings, len(windows), texts, self._spec.embedder, open_embed, told)
+        return embed_corpus(self._layout.embeddings, len(windows), texts, self._embedder, told)
 
     def holistic(self, windows: Windows, embeddings: NDArray[np.float32]) -> None:
         """Measure what causes the activations of all latents asked for now or earlier.
@@ -211,7 +207,7 @@ class Preparation:
             "ascii_only": spec.ascii_only,
             "prepend_bos": subject.prepend_bos,
         }
-        similarity = {**tokens, "embedder": spec.embedder}
+        similarity = {**tokens, "embedder": self._embedder.identity}
         measured = "holistic_acts" in self.stages
         similar = {**similarity, "faiss": spec.faiss}
         chosen = {**similar, "seed": spec.seed, **asdict(spec.sample_params())}

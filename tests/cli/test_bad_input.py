@@ -177,3 +177,8 @@ def test_a_preset_gives_way_to_what_is_typed(cli, tiny, tmp_path):
         "records", "--preset", "gpt2", "--model-name", tiny.model, "--dataset-name", tiny.corpus, "--sae-name", "x"
     )
     assert_told(told, "there is no SAELens release 'x'")
+
+
+def test_an_embedder_that_is_not_there(cli, tiny, tmp_path):
+    told = records(cli, tiny, tmp_path, embedder=tmp_path / "none", max_features=1)
+    assert_told(told, "there is no folder", "none'", "sentence-transformers")

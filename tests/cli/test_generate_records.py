@@ -90,3 +90,13 @@ def test_a_data_folder_is_sent_and_fetched_without_making_anything(
     fetched = tmp_path / "there" / "python-docs_embedded"
     assert (fetched / "manifest.json").read_bytes() == (folder / "manifest.json").read_bytes()
     assert capsys.readouterr().out.split() == [str(folder), str(fetched)]
+
+
+def test_the_embedder_is_the_presets_or_the_one_that_is_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """A stand-in takes the place of the making; what it is asked for is what the options mean."""
+    asked: list[DataSpec] = []
+    monkeypatch.setattr("featureinterp.dataset.share.prepare", lambda spec, _root, **_: asked.append(spec))
+    for options in ([], ["--preset", "gpt2"], ["--preset", "gpt2", "--embedder", "mine"]):
+        run(monkeypatch, *options, "--out", str(tmp_path))
+    assert [spec.embedder for spec in asked] == ["all-MiniLM-L6-v2", "all-mpnet-base-v2", "mine"]
+    assert [spec.model_name for spec in asked] == ["embedded", "gpt2", "gpt2"]

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from featureinterp.dataset.embeddings import embed_corpus, load_embeddings
+from featureinterp.dataset.embeddings import EmbedderSource, embed_corpus, load_embeddings
 from featureinterp.errors import DataFolderError
 
 
@@ -29,7 +30,8 @@ class Corpus:
         return np.array([[float(text.split()[-1]), 1.0, 2.0] for text in texts], np.float32)
 
     def make(self, path: Path, embedder: str = "mine", progress=lambda done, total: None) -> np.ndarray:
-        return embed_corpus(path, len(self.all), self.texts, embedder, self.open, progress)
+        source = EmbedderSource(embedder, self.open)
+        return embed_corpus(path, len(self.all), self.texts, source, progress, path.parent / "cache")
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +74,44 @@ def test_a_killed_run_goes_on_and_a_damaged_file_is_made_again(tmp_path: Path):
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     corpus.make(path)
     assert path.read_bytes() == whole and not list(tmp_path.glob(".shards-*"))
+
+
+@pytest.mark.parametrize("can_link", [True, False])
+def test_another_folder_finds_what_was_embedded_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_link: bool):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    if not can_link:
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "cache").symlink_to(tmp_path)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "cache").symlink_to(tmp_path)
+    first, second, other = tmp_path / "a" / "e", tmp_path / "b" / "e", Corpus(10)
+    made = np.array(Corpus(10).make(first))
+    np.testing.assert_array_equal(other.make(second), made)
+    assert other.opened == 0 and first.samefile(second) == can_link
+    (cached,) = tmp_path.glob("*.safetensors")
+    cached.write_bytes(b"damaged")
+    second.unlink()
+    np.testing.assert_array_equal(other.make(second), made)
+    assert other.embedded == other.all
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_else(tmp_path: Path):
+    (tmp_path / "cache").write_text("no folder")
+    assert Corpus(10).make(tmp_path / "e").shape == (10, 3)
+
+
+def test_an_embedder_in_a_folder_is_known_by_its_files(tmp_path: Path):
+    for name, weights in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name / "1_Pooling").mkdir(parents=True)
+        (tmp_path / name / "1_Pooling" / "config.json").write_bytes(weights)
+        (tmp_path / name / "model.safetensors").write_bytes(b"same")
+        (tmp_path / name / ".cache").write_bytes(name.encode())
+    a, b, c = (EmbedderSource.of(str(tmp_path / name)).identity for name in "abc")
+    assert a == b != c and a.startswith("sha256 ")
+    assert EmbedderSource.of("all-mpnet-base-v2").identity == "all-mpnet-base-v2"
 
 
 def test_a_missing_or_damaged_file_is_named(tmp_path: Path):

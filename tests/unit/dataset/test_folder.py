@@ -110,8 +110,10 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("stage", ["tokens", "sae_acts", "similarity_retriever", "records of blocks.1.hook_resid_post"])
 def test_a_killed_run_goes_on_to_the_same_bytes(
-    folder: DataFolder, spec: DataSpec, two_layers: Subject, tmp_path: Path, stage: str
+    folder: DataFolder, spec: DataSpec, two_layers: Subject, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr("featureinterp.dataset.embeddings.CACHE", tmp_path / "empty")
+
     def kill(at: str, done: int, total: int) -> None:
         if at == stage and done >= total / 2:
             raise Killed
