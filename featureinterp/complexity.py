@@ -30,6 +30,7 @@ from featureinterp.core import StructuredExplanation
 from featureinterp.errors import ChatError, ExplanationError, InputError
 from featureinterp.formatting import one_line
 from featureinterp.llm.encoding import Turn
+from featureinterp.llm.providers import BASE_URL_NAME, parse_model_name, setting
 from featureinterp.phrases import Phrase, Target, TargetKind, parse, read_words
 from featureinterp.protocols import ChatModel
 from featureinterp.record import MAX_LEVEL
@@ -172,7 +173,7 @@ class ChatJudge:
     def __init__(self, model: ChatModel, top_logprobs: int = 20) -> None:
         self._model = model
         self._top_logprobs = top_logprobs
-        self._purpose = f"complexity/{_prompt()['version']}"
+        self._purpose = f"complexity/{prompt_version()}"
 
     async def judge(self, words: str) -> float:
         """Return the mean of the digits under their probabilities as the answer's first token.
@@ -201,6 +202,25 @@ def digit_logits(logprobs: Mapping[str, float]) -> list[float]:
             level = int(token)
             digits[level] = float(np.logaddexp(digits[level], logprob))
     return digits
+
+
+def prompt_version() -> int:
+    """Return the version of what a language model is asked; different ones give different complexities."""
+    return _prompt()["version"]
+
+
+def is_local(name: str) -> bool:
+    """Say whether the analyzer of that name asks nobody behind an endpoint."""
+    return name == "lexical" or name.partition(":")[0] == "hf"
+
+
+def check_complexity_name(name: str) -> str:
+    """Return an analyzer's name as it stands in results: `lexical`, `hf:MODEL`, or provider and model without address.
+
+    Raises:
+        InputError: if it names neither.
+    """
+    return name if is_local(name) else parse_model_name(name, setting(BASE_URL_NAME)).name
 
 
 def _judge_of(name: str, device: str) -> ComplexityJudge:

@@ -49,6 +49,7 @@ def demo(
     explainer: options.ExplainerName = "tree",
     proposer: options.ProposerName = "lexical",
     simulator: options.SimulatorName = "lexical",
+    complexity: options.ComplexityName = "lexical",
     structured: options.Structured = True,
     holistic: options.Holistic = False,
     train_negatives: options.TrainNegatives = True,
@@ -168,6 +169,7 @@ def explain(
     explainer: options.ExplainerName = "tree",
     proposer: options.ProposerName = "lexical",
     simulator: options.SimulatorName = "lexical",
+    complexity: options.ComplexityName = "lexical",
     structured: options.Structured = True,
     holistic: options.Holistic = False,
     train_negatives: options.TrainNegatives = True,
@@ -200,7 +202,7 @@ def _run_spec(given: Mapping[str, Any]) -> RunSpec:
     from featureinterp.experiment.run import FeatureRunParams
 
     search, proposer = options.search_and_proposer(given["explainer"], given["proposer"])
-    names = ("rule_cap", "depth", "width", "simulator", "structured", "holistic")
+    names = ("rule_cap", "depth", "width", "simulator", "structured", "holistic", "complexity")
     temperatures = options.temperatures(given["temperatures"])
     method = MethodSpec(search, proposer, **{name: given[name] for name in names}, temperatures=temperatures)
     limits = FeatureRunParams()
@@ -242,10 +244,14 @@ def _explain(console: Console, folder: DataFolder, out: Path, choice: FeatureCho
     """Explain features into a run, print a line for each that is finished, and return what was spent."""
     from featureinterp.cli.progress import quiet_libraries
     from featureinterp.experiment.explain import explain_folder
+    from featureinterp.report.numbers import usage_words
     from featureinterp.report.terminal import feature_line
 
     def tell(result: FeatureResult, done: int, total: int) -> None:
         console.print(feature_line(result, done, total))
 
     quiet_libraries()
-    return explain_folder(folder, out, choice, spec, options.command_line(), tell)
+    spent = explain_folder(folder, out, choice, spec, options.command_line(), tell)
+    if spent != spec.access.spent:
+        console.print(f"Paid for: {usage_words(spent)}", highlight=False)
+    return spent

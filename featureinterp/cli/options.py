@@ -133,6 +133,14 @@ ProposerName = Annotated[
     ),
 ]
 SimulatorName = Annotated[str, typer.Option(help="lexical, or hf:MODEL and others.", rich_help_panel=HOW)]
+ComplexityName = Annotated[
+    str,
+    typer.Option(
+        "--complexity",
+        help="What says how complex an explanation is: lexical, hf:MODEL, or a language model with log probabilities.",
+        rich_help_panel=HOW,
+    ),
+]
 MaxCost = Annotated[
     float | None, typer.Option(help="US dollars that the run may spend on language models.", rich_help_panel=MODELS)
 ]

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 from featureinterp.chat import Usage
+from featureinterp.complexity import ChatJudge, ComplexityAnalyzer, check_complexity_name, is_local
+from featureinterp.complexity import prompt_version as complexity_prompt_version
 from featureinterp.errors import InputError
 from featureinterp.experiment.run import Method
 from featureinterp.explainer import EXPLAINERS, PROPOSERS, OneShotExplainerParams, TreeExplainerParams
@@ -19,9 +21,10 @@ from featureinterp.explainer.registry import proposer_name
 from featureinterp.llm.chat import ChatClient, open_chat_model
 from featureinterp.llm.connection import ChatParams
 from featureinterp.llm.ledger import DEFAULT_PATH
-from featureinterp.llm.spending import Budget, MeteredModel, RunLimits
+from featureinterp.llm.spending import Budget, Meter, MeteredModel, RunLimits
+from featureinterp.simulator.alignment import simulation_prompt
 from featureinterp.simulator.lexical import EmbeddingMemory, LexicalSimulatorFactory
-from featureinterp.simulator.registry import check_simulator_name, load, make_simulator_factory
+from featureinterp.simulator.registry import check_simulator_name, is_served, load, make_simulator_factory
 from featureinterp.simulator.rules import RuleSimulatorFactory
 
 _ADDRESS = re.compile(r"@https?://\S+")
@@ -46,6 +49,8 @@ class MethodSpec:
     """Whether a language model is shown which tokens cause activations."""
     temperatures: tuple[float, ...] = (1.0,)
     """Of a language model that proposes."""
+    complexity: str = "lexical"
+    """What says how complex explanations are: `lexical`, `hf:MODEL`, or a language model behind an endpoint."""
 
     def __post_init__(self) -> None:
         if self.explainer not in EXPLAINERS:
@@ -54,6 +59,7 @@ class MethodSpec:
             )
         proposer_name(self.proposer)
         check_simulator_name(self.simulator)
+        check_complexity_name(self.complexity)
         if not self.asks and (self.holistic or not self.structured or self.temperatures != (1.0,)):
             raise InputError(
                 f"the {self.proposer} proposer writes rules from activations alone",
@@ -70,6 +76,11 @@ class MethodSpec:
         return self.proposer not in PROPOSERS
 
     @property
+    def waits(self) -> bool:
+        """Whether a language model behind an endpoint is waited for."""
+        return self.asks or is_served(self.simulator) or not is_local(self.complexity)
+
+    @property
     def name(self) -> str:
         """Explainer and proposer, as `tree/lexical`."""
         return f"{self.explainer}/{proposer_name(self.proposer)}"
@@ -80,8 +91,17 @@ class MethodSpec:
 
     def configuration(self) -> dict[str, object]:
         """Return all that decides results as JSON values: where a model is served and the keys to it do not."""
-        prompts = {"prompt_version": PROMPT_VERSION} if self.asks else {}
-        names = {"proposer": proposer_name(self.proposer), "simulator": _ADDRESS.sub("", self.simulator)}
+        names = {
+            "proposer": proposer_name(self.proposer),
+            "simulator": _ADDRESS.sub("", self.simulator),
+            "complexity": check_complexity_name(self.complexity),
+        }
+        versions = {
+            "prompt_version": PROMPT_VERSION if self.asks else None,
+            "simulator_prompt_version": None if self.simulator == "lexical" else simulation_prompt().version,
+            "complexity_prompt_version": None if self.complexity == "lexical" else complexity_prompt_version(),
+        }
+        prompts = {name: version for name, version in versions.items() if version is not None}
         return {**asdict(self), **names, **prompts, "temperatures": list(self.temperatures)}
 
     def explainer_params(self) -> OneShotExplainerParams:
@@ -122,6 +142,7 @@ class Models:
         self._budget = Budget(self.access.limits, self.access.spent)
         self._clients: dict[str, ChatClient] = {}
         self._simulators: dict[str, RuleSimulatorFactory] = {}
+        self._analyzers: dict[str, ComplexityAnalyzer] = {}
 
     async def __aenter__(self) -> Models:
         return self
@@ -149,19 +170,33 @@ class Models:
             self._clients[name] = open_chat_model(name, ledger=access.ledger, params=params, budget=self._budget)
         return self._clients[name]
 
-    def simulators(self, name: str) -> RuleSimulatorFactory:
-        """Return a simulator factory that remembers nothing yet; its model is loaded once for all methods.
+    def simulators(self, name: str, meter: Meter) -> RuleSimulatorFactory:
+        """Return a simulator factory that remembers nothing yet; a local model is loaded once for all methods.
+
+        Args:
+            name: of the simulator.
+            meter: adds up what answers of a language model behind an endpoint take.
 
         Raises:
             SubjectError: if a local model cannot be loaded, or does not fit the task.
         """
+        if is_served(name):
+            return make_simulator_factory(name, open_model=lambda model: MeteredModel(self.chat(model), meter))
         if name not in self._simulators:
             self._simulators[name] = (
                 LexicalSimulatorFactory(self.embeddings)
                 if name == "lexical"
-                else make_simulator_factory(name, device=self.access.device, open_model=self.chat)
+                else make_simulator_factory(name, device=self.access.device)
             )
         return self._simulators[name].fresh()
+
+    def complexity(self, name: str, meter: Meter) -> ComplexityAnalyzer:
+        """Return what says how complex explanations are; arguments and errors as for `simulators`."""
+        if not is_local(name):
+            return ComplexityAnalyzer(name, judge=ChatJudge(MeteredModel(self.chat(name), meter)))
+        if name not in self._analyzers:
+            self._analyzers[name] = ComplexityAnalyzer(name, device=self.access.device)
+        return self._analyzers[name]
 
 
 class Methods:
@@ -174,16 +209,14 @@ class Methods:
     @property
     def at_once(self) -> int:
         """How many features are worth explaining at once: many while a language model is waited for."""
-        return self._models.access.concurrency if self.spec.asks else 1
+        return self._models.access.concurrency if self.spec.waits else 1
 
     def make(self) -> Method:
         """Make a method; what its simulator remembers of a feature is let go of with it."""
-        spec = self.spec
-        params, simulator_factory = spec.explainer_params(), self._models.simulators(spec.simulator)
-        metered = None
+        spec, meter = self.spec, Meter()
+        params, simulator_factory = spec.explainer_params(), self._models.simulators(spec.simulator, meter)
         if spec.asks:
-            metered = MeteredModel(self._models.chat(spec.proposer))
-            proposer = LLMProposer(metered, params)
+            proposer = LLMProposer(MeteredModel(self._models.chat(spec.proposer), meter), params)
         elif spec.proposer == "lexical":
             proposer = LexicalProposer(LexicalProposerParams(rule_cap=spec.rule_cap), self._models.embeddings)
         else:
@@ -191,4 +224,5 @@ class Methods:
         explainer = load(EXPLAINERS[spec.explainer])(
             spec.proposer, params=params, simulator_factory=simulator_factory, proposer=proposer
         )
-        return Method(spec.name, explainer, simulator_factory, meter=metered)
+        complexity = self._models.complexity(spec.complexity, meter)
+        return Method(spec.name, explainer, simulator_factory, meter, complexity)

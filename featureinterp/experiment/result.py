@@ -53,9 +53,17 @@ class FeatureResult:
     density: float = 0.0
     """Share of the corpus's windows on which the feature fires, 0..1."""
     usage: Usage = Usage()
-    """What the answers of the language model that proposed took, stored ones as when they were asked for."""
+    """What answers of language models behind endpoints took, stored ones as when they were asked for: those that
+    proposed, simulated and judged complexity."""
+    floor_usage: Usage = Usage()
+    """The same of the shuffled floor, which is made again where a run grows."""
     seconds: float = 0.0
     """Wall time spent on this feature; the only field that differs between two equal runs."""
+
+    @property
+    def whole_usage(self) -> Usage:
+        """All that the feature took."""
+        return self.usage + self.floor_usage
 
     def _repr_html_(self) -> str:
         title = f"{self.key.hook_name}, latent {self.key.latent}: {self.status}"

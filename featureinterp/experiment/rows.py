@@ -54,7 +54,7 @@ def result_row(result: FeatureResult) -> dict[str, object]:
             floor: {source: _score_row(score) for source, score in sorted(by_source.items())}
             for floor, by_source in sorted(result.floors.items())
         },
-        "usage": asdict(result.usage),
+        "usage": asdict(result.whole_usage),
         "seconds": round(result.seconds, 3),
     }
 

@@ -72,10 +72,8 @@ class FeatureRunParams:
 class Meter(Protocol):
     """Knows what has been used so far."""
 
-    @property
-    def usage(self) -> Usage:
-        """All of it."""
-        ...
+    usage: Usage
+    """All of it."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +85,14 @@ class Method:
     explainer: Explainer
     simulator_factory: SimulatorFactory
     meter: Meter | None = None
-    """Adds up what a language model's answers took."""
+    """Adds up what answers of language models took."""
     complexity: ComplexityAnalyzer = field(default_factory=ComplexityAnalyzer)
     """Says how complex the explanation is."""
+
+    @property
+    def usage(self) -> Usage:
+        """What has been used so far."""
+        return Usage() if self.meter is None else self.meter.usage
 
 
 async def explain_feature(
@@ -177,14 +180,14 @@ async def judged(
 
 
 async def shuffled_floor(
-    result: FeatureResult, other: StructuredExplanation | None, simulator_factory: SimulatorFactory, seed: int = 0
+    result: FeatureResult, other: StructuredExplanation | None, method: Method, seed: int = 0
 ) -> FeatureResult:
     """Return the result with its `shuffled` floor: how well another feature's explanation does on its test windows.
 
     Args:
         result: an explained feature.
         other: the explanation of another feature of the same hook; None where there is no other.
-        simulator_factory: makes the simulator of `other`.
+        method: made for this floor alone: what it uses is the floor's usage.
         seed: with the feature's name, decides the resamples of the intervals.
     """
     if other is None:
@@ -192,8 +195,9 @@ async def shuffled_floor(
         floor: Mapping[str, Score] = dict.fromkeys(result.scores, absent)
     else:
         names = (*_names(result.key), "shuffled")
-        floor = await floor_scores(simulator_factory(other), result.test_sequences, derived_seed(seed, *names))
-    return replace(result, floors={**result.floors, "shuffled": floor})
+        simulator = method.simulator_factory(other)
+        floor = await floor_scores(simulator, result.test_sequences, derived_seed(seed, *names))
+    return replace(result, floors={**result.floors, "shuffled": floor}, floor_usage=method.usage)
 
 
 async def floor_scores(simulator: Simulator, sequences: Sequence[ScoredSequence], seed: int) -> dict[str, Score]:

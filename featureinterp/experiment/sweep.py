@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from featureinterp.chat import Usage
 from featureinterp.errors import OF_ONE_FEATURE
 from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
 from featureinterp.experiment.run import FeatureRunParams, Method, explain_feature, shuffled_floor
@@ -121,8 +120,7 @@ async def explain_key(key: FeatureKey, source: RecordSource, method: Method, par
         except OF_ONE_FEATURE as error:
             result = replace(result, reason=str(error))
     maximum = max(result.max_activation, known.max_activation)
-    usage = Usage() if method.meter is None else method.meter.usage
-    return replace(result, density=known.density, max_activation=maximum, usage=usage)
+    return replace(result, density=known.density, max_activation=maximum, usage=method.usage)
 
 
 async def add_shuffled_floors(store: RunStore, make_method: Callable[[], Method], seed: int) -> None:
@@ -144,7 +142,7 @@ async def add_shuffled_floors(store: RunStore, make_method: Callable[[], Method]
         result, other = store.get(key), store.get(replace(key, latent=partner)) if partner != key.latent else None
         if result is not None:
             explanation = None if other is None else other.explanation
-            result = await shuffled_floor(result, explanation, make_method().simulator_factory, seed)
+            result = await shuffled_floor(result, explanation, make_method(), seed)
             store.put(result, shuffled_with=partner)
 
 

@@ -95,13 +95,20 @@ class LanguageModel(ChatModel, PromptModel, Protocol):
     """Answers conversations and reads prompts."""
 
 
-class MeteredModel:
-    """A language model that adds up what its answers took: one for each feature, all over the same client."""
+class Meter:
+    """Adds up what answers took: one for each feature, over all language models that it asks."""
 
-    def __init__(self, model: LanguageModel) -> None:
-        self._model = model
+    def __init__(self) -> None:
         self.usage = Usage()
         """What all answers so far took, stored ones as when they were asked for."""
+
+
+class MeteredModel:
+    """A language model whose answers a meter adds up; many features share the client below it."""
+
+    def __init__(self, model: LanguageModel, meter: Meter | None = None) -> None:
+        self._model = model
+        self.meter = meter or Meter()
 
     @property
     def name(self) -> str:
@@ -111,11 +118,12 @@ class MeteredModel:
     async def answer(self, request: ChatRequest, n: int = 1, first: int = 0) -> list[ChatAnswer]:
         """Return `n` samples of an answer, numbered from `first`; as `ChatModel.answer`."""
         answers = await self._model.answer(request, n, first)
-        self.usage = sum((answer.usage for answer in answers), self.usage)
+        for answer in answers:
+            self.meter.usage += answer.usage
         return answers
 
     async def read_prompt(self, request: PromptRequest) -> PromptReading:
         """Return the prompt's tokens with what the model expected; as `PromptModel.read_prompt`."""
         reading = await self._model.read_prompt(request)
-        self.usage += reading.usage
+        self.meter.usage += reading.usage
         return reading

@@ -19,6 +19,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from featureinterp import codec
+from featureinterp.chat import Usage
 from featureinterp.core import Score, Scores, worst_first
 from featureinterp.display import visible
 from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
@@ -32,7 +33,7 @@ from featureinterp.report.evidence import (
     record_view,
     sentence_view,
 )
-from featureinterp.report.numbers import PLOT_FROM, PLOT_TO, number, place, share, when
+from featureinterp.report.numbers import PLOT_FROM, PLOT_TO, number, place, share, usage_words, when
 from featureinterp.report.overview import FeatureRow, means_by_layer, means_by_source
 from featureinterp.report.tree import walk_tree
 
@@ -104,7 +105,7 @@ def make_environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.filters.update(place=place, number=number, share=share, when=when)
+    environment.filters.update(place=place, number=number, share=share, when=when, usage_words=usage_words)
     environment.globals.update(source_words=SOURCE_WORDS, floor_words=FLOOR_WORDS, main_source=MAIN_SOURCE)
     return environment
 
@@ -122,6 +123,7 @@ def render_index(
         summary=summary,
         counts={name: n for name, n in counts.items() if n},
         n_features=len(rows),
+        usage=sum((row.usage for row in rows), Usage()),
         sources=means_by_source(rows),
         layers=means_by_layer(rows),
         beside=beside,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
+from featureinterp.chat import Usage
+
 PLOT_FROM, PLOT_TO = -0.25, 1.0
 """Correlations that the plots span; what lies outside is drawn at the edge."""
 
@@ -37,6 +39,23 @@ def share(value: float) -> str:
     if 0 < percent < 0.01:
         return "<0.01%"
     return f"{percent:.0f}%" if percent >= 10 or percent == 0 else f"{percent:.2g}%"
+
+
+def usage_words(usage: Usage) -> str:
+    """Say what answers of language models took; empty for none.
+
+    >>> usage_words(Usage(3, 12000, 450, 0.0123)), usage_words(Usage(1, 9, 1, unpriced=1)), usage_words(Usage())
+    ('3 requests, 12,450 tokens, $0.0123', '1 request, 10 tokens, at an unknown price', '')
+    """
+    if not usage.requests:
+        return ""
+    requests = f"{usage.requests:,} request{'' if usage.requests == 1 else 's'}"
+    told = [requests, f"{usage.input_tokens + usage.output_tokens:,} tokens"]
+    if usage.cost:
+        told.append(f"${usage.cost:.4f}" if usage.cost < 1 else f"${usage.cost:,.2f}")
+    if usage.unpriced:
+        told.append("at an unknown price" if usage.unpriced == usage.requests else f"{usage.unpriced:,} unpriced")
+    return ", ".join(told)
 
 
 def when(created: str) -> str:

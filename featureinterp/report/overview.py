@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from featureinterp.chat import Usage
 from featureinterp.core import Score
 from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
 from featureinterp.report.evidence import MAIN_SOURCE, SOURCE_WORDS
@@ -27,6 +28,8 @@ class FeatureRow:
     """Per sentence, on the source that a feature is judged by first."""
     density: float
     n_rules: int
+    usage: Usage = Usage()
+    """What answers of language models took."""
 
     @classmethod
     def of(cls, result: FeatureResult) -> FeatureRow:
@@ -42,6 +45,7 @@ class FeatureRow:
             false_positives=judged.false_positives_per_sentence if judged else Score.undefined(_NOT_TESTED),
             density=result.density,
             n_rules=len(rules),
+            usage=result.whole_usage,
         )
 
     def score(self, source: str = MAIN_SOURCE) -> Score:

@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from featureinterp.chat import Usage
 from featureinterp.core import Score, worst_first
 from featureinterp.display import visible
 from featureinterp.experiment.result import FeatureResult
@@ -24,7 +25,7 @@ from featureinterp.report.evidence import (
     TokenView,
     sentence_view,
 )
-from featureinterp.report.numbers import number, share
+from featureinterp.report.numbers import number, share, usage_words
 from featureinterp.report.overview import FeatureRow
 
 _TRUE_STYLES = ("", *(f"#1c1e22 on {color}" for color in ("#f6d3b0", "#f2b880", "#ec9c52", "#e58530", "#dc7318")))
@@ -45,8 +46,10 @@ def feature_table(results: Iterable[FeatureResult]) -> Table:
     for name in ("random", "lookup", "shuffled", "FP/sent."):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("explanation", ratio=1, overflow="fold")
+    usage = Usage()
     for result in results:
         row = FeatureRow.of(result)
+        usage += row.usage
         words = (
             _rules(result) if result.explanation else Text(f"{row.status}: {visible(result.reason)}", style="italic")
         )
@@ -60,6 +63,8 @@ def feature_table(results: Iterable[FeatureResult]) -> Table:
             Text(number(row.false_positives.value)),
             words,
         )
+    if usage.requests:
+        table.caption = Text(f"Language models: {usage_words(usage)}")
     return table
 
 
@@ -70,6 +75,8 @@ def feature_view(result: FeatureResult, n_worst: int = 5) -> Group:
     facts = f"active on {share(result.density)} of windows, largest activation {number(result.max_activation)}"
     if result.complexity is not None:
         facts += f", complexity {number(result.complexity, 1)} of 5"
+    if result.whole_usage.requests:
+        facts += f"; {usage_words(result.whole_usage)}"
     parts: list[RenderableType] = [title, Text(facts, style="dim"), Text()]
     if result.explanation is None:
         return Group(*parts, Text.assemble((result.status, "bold"), ": ", visible(result.reason)))

@@ -26,6 +26,15 @@ SIMULATORS = {
 """Kind to the place of a function from what stands behind the colon, a device, and what opens chat models."""
 
 
+SERVED = frozenset({"echo", "chat"})
+"""Kinds that ask a language model behind an endpoint."""
+
+
+def is_served(name: str) -> bool:
+    """Say whether the simulator of that name asks a language model behind an endpoint."""
+    return name.partition(":")[0] in SERVED
+
+
 def load(place: str) -> Callable[..., Any]:
     """Import what stands at a `module:name` place."""
     module, _, name = place.partition(":")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from featureinterp.experiment.methods import MethodSpec
 from featureinterp.experiment.store import RunStore
 from tests.cli.test_bad_input import assert_told
 from tests.cli.tiny import run_command
-from tests.llm_server import Fault, LLMServer, at_rate
+from tests.llm_server import Fault, LLMServer, Reply, at_rate
 
 LINE = re.compile(r"^(.+)\t([1-5])$", re.MULTILINE)
 
@@ -183,12 +185,76 @@ def test_runs_over_other_records_do_not_stand_beside_each_other(small_data, run)
     assert_told(run_command("report", run, "--beside", "nowhere"), "no run in nowhere")
 
 
+def levels_brain(body) -> str | Reply:
+    """Play all three: propose, write the levels of a text (5 on what the rule quotes), judge complexity."""
+    task = body["messages"][-1]["content"]
+    if body.get("logprobs"):
+        return Reply("1", logprobs=[{"1": math.log(0.75), "3": math.log(0.25)}])
+    if "\nThe text:\n" not in task:
+        return brain(body)
+    rule, _, lines = task.partition("\n\nThe text:\n")
+    return "\n".join(f"{line}\t{5 if json.dumps(line) in rule else 0}" for line in lines.split("\n"))
+
+
+def test_what_a_simulator_and_a_judge_of_complexity_take_is_counted(small_data):
+    small = ("--depth", 1, "--width", 1, "--layers", 0, "--features", 2)
+    with LLMServer(levels_brain, cost=0.001) as server:
+        server.delay = 0.01
+        name = f"local:m@{server.url}"
+        methods = ("--proposer", name, "--simulator", f"chat:{name}", "--complexity", name)
+        made = run_command("explain", small_data, "--out", "run", *methods, *small)
+        assert made.code == 0, made.err
+        assert server.seen.most_in_flight > 8  # two features at the same time
+        asked = len(server.seen.requests)
+        judged = sum("logprobs" in body for body in server.seen.requests)
+        found = results(Path("run"))
+        assert {result.status for result in found} == {"explained"}
+        assert [result.complexity for result in found] == pytest.approx([1.5, 1.5])
+        # A rule that both features have is asked once, and counts for both.
+        assert sum(result.whole_usage.requests for result in found) >= asked > 100
+        assert judged >= 1
+        for result in found:
+            assert result.floor_usage.requests > 0
+            assert result.whole_usage.cost == pytest.approx(0.001 * result.whole_usage.requests)
+        assert f"Paid for: {asked:,} requests" in made.out
+        total = sum(result.whole_usage.requests for result in found)
+        assert f"{total:,} requests" in run_command("results", "run").out
+        assert run_command("report", "run").code == 0
+        assert f"{total:,} requests" in Path("run/report/index.html").read_text()
+        again = run_command("explain", small_data, "--out", "again", *methods, *small, "--offline")
+        assert again.code == 0 and "Paid for" not in again.out
+        assert results(Path("again")) == found
+        grown = run_command("explain", small_data, "--out", "run", *methods, *small[:-1], 4)
+        fresh = run_command("explain", small_data, "--out", "fresh", *methods, *small[:-1], 4)
+        assert (grown.code, fresh.code) == (0, 0)
+        assert results(Path("run")) == results(Path("fresh"))
+    with RunStore.open(Path("run")) as store:
+        configuration = json.loads(store.about()["configuration"])["method"]
+    assert (configuration["simulator"], configuration["complexity"]) == ("chat:local:m", "local:m")
+    assert configuration["simulator_prompt_version"] == configuration["complexity_prompt_version"] == 1
+
+
+def test_features_are_simulated_at_the_same_time_where_only_the_simulator_is_waited_for(small_data):
+    with LLMServer(levels_brain) as server:
+        server.delay = 0.005
+        name = f"chat:local:m@{server.url}"
+        small = ("--depth", 1, "--width", 1, "--explainer", "one-shot", "--features", 4)
+        one = run_command("explain", small_data, "--out", "one", "--simulator", name, *small, "--concurrency", 1)
+        assert one.code == 0 and server.seen.most_in_flight == 1, one.err
+        Path("cache/llm.sqlite").unlink()
+        many = run_command("explain", small_data, "--out", "many", "--simulator", name, *small, "--concurrency", 64)
+        assert many.code == 0 and server.seen.most_in_flight > 32
+    assert results(Path("one")) == results(Path("many"))
+    assert MethodSpec(simulator=name).waits and not MethodSpec().waits
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--explainer", "best"], ["no explainer 'best'", "one-shot, tree"]),
         (["--proposer", "llama"], ["no proposer 'llama'", "lexical", "provider:model"]),
         (["--proposer", "nowhere:llama"], ["no provider 'nowhere'", "openrouter"]),
+        (["--complexity", "oracle"], ["'oracle' is no name of a language model"]),
         (["--simulator", "oracle"], ["no simulator 'oracle'", "lexical"]),
         (["--unstructured"], ["the lexical proposer writes rules"]),
         (["--temperatures", "0.5"], ["the lexical proposer writes rules"]),

@@ -197,13 +197,13 @@ def test_equal_seeds_give_equal_results_and_another_seed_other_intervals(world):
 def test_the_shuffled_floor_is_the_score_of_the_other_explanation_on_the_same_windows(world):
     result = explain(world, world.make_record(1))
     other = StructuredExplanation.from_text(" the")
-    floored = asyncio.run(shuffled_floor(result, other, world.method().simulator_factory))
+    floored = asyncio.run(shuffled_floor(result, other, world.method()))
     pairs = [p for p in result.test_sequences if p.record.source in (None, ComplementaryRecordSource.RANDOM)]
     truth = [value for p in pairs for value in p.record.expressions]
     expected = [float(token == " the") for p in pairs for token in p.record.tokens]
     assert floored.floors["shuffled"]["random"].value == pytest.approx(np.corrcoef(truth, expected)[0, 1])
     assert floored.floors["token_lookup"] == result.floors["token_lookup"]
-    alone = asyncio.run(shuffled_floor(result, None, world.method().simulator_factory))
+    alone = asyncio.run(shuffled_floor(result, None, world.method()))
     assert alone.floors["shuffled"]["random"].reason == "no other feature of this hook has an explanation"
 
 

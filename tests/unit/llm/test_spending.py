@@ -73,7 +73,7 @@ def test_each_feature_adds_up_what_it_took_stored_or_not() -> None:
         answers = await one.answer(ChatRequest(()), n=2)
         await one.read_prompt(PromptRequest(""))
         await other.answer(ChatRequest(()), first=7)
-        return one.usage, other.usage, answers
+        return one.meter.usage, other.meter.usage, answers
 
     one, other, answers = asyncio.run(ask())
     assert one == Usage(3, 25, 1)

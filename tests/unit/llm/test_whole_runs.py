@@ -40,7 +40,7 @@ async def explain(model: ChatClient, feature: int) -> tuple[list[str], Usage]:
     roots = await metered.answer(ChatRequest((question,)), n=2)
     revision = ChatRequest((question, Message("assistant", roots[0].text), Message("user", "better, please")))
     texts = [answer.text for answer in (*roots, *await metered.answer(revision))]
-    return texts, metered.usage
+    return texts, metered.meter.usage
 
 
 async def run(model: ChatClient, features: int = FEATURES) -> list[tuple[list[str], Usage]]:
