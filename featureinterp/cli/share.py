@@ -31,7 +31,8 @@ def share(
 @app.command("import")
 def import_(
     original: Annotated[
-        Path, typer.Argument(metavar="ORIGINAL", help="A folder of the original: records/, tokens.pt, sae_acts/.")
+        Path,
+        typer.Argument(metavar="ORIGINAL", help="A folder of the original: records/, tokens.pt, dense activations."),
     ],
     out: Annotated[Path | None, typer.Option(help="The data folder; data/NAME-imported unless given.")] = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Data made by the original system, turned into a data folder of ours: `tokens.pt`, dense `sae_acts`, and records.
+"""Data made by the original system, turned into a data folder of ours: `tokens.pt`, dense activations, and records.
 
 Three things change. Dense activations become sparse. Holistic activations become ours (`own_holistic`). And the lists
 of a latent's records are put in an order in which no window is in two splits, which leaves a few records out; positives
@@ -15,12 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from featureinterp.codec import atomic_write, decode_index_record, encode, encode_index_record
-from featureinterp.dataset.activations import SparseActivations
+from featureinterp.dataset.activations import HolisticActivations, SparseActivations
 from featureinterp.dataset.build import LatentReport, report_latent
-from featureinterp.dataset.dense import ACTIVATIONS, read_tokens, write_sparse
+from featureinterp.dataset.dense import ACTIVATIONS, HOLISTIC, own_holistic, read_tokens, write_holistic, write_sparse
 from featureinterp.dataset.layout import LatentTable, Layout
 from featureinterp.dataset.local_files import hash_files
 from featureinterp.dataset.manifest import IMPORTED, HookEntry, Manifest, StageEntry, current_versions
@@ -56,27 +55,13 @@ class Imported:
     """Records left out, because their window is in another split or list of positives, or the latent is silent."""
 
 
-def own_holistic(values: NDArray[np.floating], activations: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the original's holistic activations of windows as ours.
-
-    The original subtracts the mean over the remaining T-1 tokens from the mean over all T; with S the sum of a window's
-    activations its value is h[t] + S/T - (S - a[t])/(T-1).
-
-    Args:
-        values: the original's, [..., T].
-        activations: of the same windows, [..., T], BOS not among them.
-    """
-    length = activations.shape[-1]
-    total = activations.sum(axis=-1, keepdims=True, dtype=np.float64)
-    return values - total / length + (total - activations) / (length - 1)
-
-
 def import_original(source: Path, folder: Path) -> Imported:
     """Make a data folder from one of the original's; its records can be explained.
 
     Args:
-        source: folder with `records/{hook}/{latent}.json`, and `tokens.pt` and `sae_acts/{hook}.pt` where they are at
-            hand: without them how often a latent fires is estimated from its random records.
+        source: folder with `records/{hook}/{latent}.json`, and `tokens.pt`, `sae_acts/{hook}.pt` and
+            `holistic_acts/{hook}.pt` where they are at hand: without them how often a latent fires is estimated from
+            its random records, and causes are those of the records.
         folder: the data folder that is made.
 
     Raises:
@@ -95,10 +80,11 @@ def import_original(source: Path, folder: Path) -> Imported:
         windows.save(layout.tokens)
     hooks, latents, left_out = {}, 0, 0
     for hook, paths in files.items():
-        activations = _import_activations(source / ACTIVATIONS / f"{hook}.pt", layout.activations_of(hook), windows)
+        measured = _import_activations(source, layout, hook, windows)
+        activations = measured.activations
         reports = []
         for path in paths:
-            report, n_left = _import_record(path, layout, hook, activations)
+            report, n_left = _import_record(path, layout, hook, measured)
             reports.append(report)
             left_out += n_left
         reports.sort(key=lambda report: report.latent)
@@ -110,18 +96,31 @@ def import_original(source: Path, folder: Path) -> Imported:
     return Imported(0 if windows is None else len(windows), len(hooks), latents, left_out)
 
 
-def _import_activations(path: Path, target: Path, windows: Windows | None) -> SparseActivations | None:
-    if not path.exists():
-        return None
-    if windows is None:
-        raise DataFolderError(f"{path} comes without tokens.pt", "it tells whether the first column is BOS")
-    write_sparse(path, target, windows)
-    return SparseActivations.open(target)
+@dataclass(frozen=True)
+class _Measured:
+    """What there is of one hook beside its records."""
+
+    activations: SparseActivations | None
+    holistic: HolisticActivations | None
 
 
-def _import_record(
-    path: Path, layout: Layout, hook: str, activations: SparseActivations | None
-) -> tuple[LatentReport, int]:
+def _import_activations(source: Path, layout: Layout, hook: str, windows: Windows | None) -> _Measured:
+    path, causes = (source / folder / f"{hook}.pt" for folder in (ACTIVATIONS, HOLISTIC))
+    for found in (path, causes):
+        if found.exists() and windows is None:
+            raise DataFolderError(f"{found} comes without tokens.pt", "it tells whether the first column is BOS")
+    activations, holistic = layout.activations_of(hook), layout.holistic_of(hook)
+    if windows is not None and path.exists():
+        write_sparse(path, activations, windows)
+    if windows is not None and causes.exists():
+        write_holistic(causes, path, holistic, windows)
+    return _Measured(
+        SparseActivations.open(activations) if activations.exists() else None,
+        HolisticActivations.open(holistic) if holistic.exists() else None,
+    )
+
+
+def _import_record(path: Path, layout: Layout, hook: str, measured: _Measured) -> tuple[LatentReport, int]:
     """Write a latent's records, and return what is known of it and how many records were left out."""
     found = decode_index_record(path.read_bytes(), str(path))
     latent = found.id.latent_index
@@ -129,11 +128,13 @@ def _import_record(
         raise DataFolderError(
             f"{path} holds latent {latent} of layer {found.id.layer_index}", "it was renamed or moved"
         )
-    if activations is not None:
-        _check_belonging(path, found, activations)
+    if measured.activations is not None:
+        _check_belonging(path, found, measured.activations)
     record = place_records(found)
+    if measured.holistic is not None:
+        record = _with_measured(record, measured.holistic)
     sizes = {name: len(getattr(record, name)) for name in _LISTS}
-    report = _report(record, activations)
+    report = _report(record, measured.activations)
     if sizes["most_act_records"] < N_SPLITS:
         reason = f"its records have {sizes['most_act_records']} windows on which it fires, at least 3 are wanted"
         report = replace(report, status="rare", reason=reason)
@@ -167,6 +168,18 @@ def _with_own_holistic(record: ActivationRecord) -> ActivationRecord:
         return record
     values = own_holistic(np.array(record.holistic_expressions), np.array(record.expressions))
     return replace(record, holistic_expressions=tuple(values.tolist()))
+
+
+def _with_measured(record: SAEIndexRecord, holistic: HolisticActivations) -> SAEIndexRecord:
+    """Return records with the holistic activations of the whole corpus in place of their own."""
+    latent = record.id.latent_index
+    lists = {}
+    for name in _LISTS:
+        records = getattr(record, name)
+        values = holistic.dense(latent, [one.dataset_index for one in records]).tolist()
+        pairs = zip(records, values, strict=True)
+        lists[name] = tuple(replace(one, holistic_expressions=tuple(row)) for one, row in pairs)
+    return replace(record, max_holistic_expression=holistic.max_activation(latent), **lists)
 
 
 def _check_belonging(path: Path, record: SAEIndexRecord, activations: SparseActivations) -> None:

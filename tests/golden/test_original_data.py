@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from featureinterp.dataset.activations import SparseActivations
+from featureinterp.dataset.activations import HolisticActivations, SparseActivations
+from featureinterp.dataset.attribution import holistic_activations
+from featureinterp.dataset.dense import write_holistic
 from featureinterp.dataset.folder import DataFolder, prepare
 from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.original import Imported, import_original, own_holistic
 from featureinterp.dataset.spec import DataSpec
+from featureinterp.dataset.windows import Windows
 from featureinterp.errors import DataFolderError
 from featureinterp.experiment.run import FeatureRunParams, split_feature
 from tests.cli.tiny import run_command
@@ -79,8 +82,6 @@ def test_records_keep_their_windows_and_no_split_shares_one(original: Path, raw:
 
 def test_holistic_activations_become_ours(original: Path, tmp_path: Path, tiny_subject, golden_activations):
     """The conversion of the original's numbers gives what deleting each token gives, as far as float16 goes."""
-    from featureinterp.dataset.attribution import holistic_activations
-
     import_original(original, tmp_path / "data")
     record = DataFolder.open(tmp_path / "data").index_record(HOOK, 0)
     largest = 0.0
@@ -101,6 +102,67 @@ def test_the_formula_on_numbers_that_can_be_checked_by_hand():
     activations = np.array([[0.0, 3.0, 0.0, 6.0]])
     theirs = np.array([[9 / 4 - 9 / 3, 9 / 4 - 0 / 3, 9 / 4 - 9 / 3, 9 / 4 - 3 / 3]])  # token 1's deletion silences all
     np.testing.assert_allclose(own_holistic(theirs, activations), [[0, 2, 0, 0]], atol=1e-12)
+
+
+def originals_holistic(subject, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The original's definition by brute force: a full pass without each token, a mean over what remains."""
+    latents, rows = range(20), torch.from_numpy(tokens)
+
+    def mean(batch: torch.Tensor) -> np.ndarray:
+        return subject.saes[HOOK].encode(subject.model.streams(batch, [HOOK])[HOOK][:, 1:], latents).double().mean(1)
+
+    plain = subject.saes[HOOK].encode(subject.model.streams(rows, [HOOK])[HOOK], latents).numpy()
+    kept = [[u for u in range(rows.shape[1]) if u != t] for t in range(1, rows.shape[1])]
+    made = [mean(rows) - mean(rows[:, columns]) for columns in kept]
+    return plain, np.stack(made, axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("with_bos", [True, False])
+def test_dense_holistic_activations_become_those_of_deleting_each_token(
+    tiny_subject, golden_activations, tmp_path: Path, with_bos: bool
+):
+    tokens = golden_activations["tokens"][:5]
+    plain, theirs = originals_holistic(tiny_subject, tokens)
+    if with_bos:
+        theirs = np.pad(theirs, ((0, 0), (1, 0), (0, 0)), constant_values=7)
+    for folder, values in (("sae_acts", plain), ("holistic_acts", theirs)):
+        (tmp_path / folder).mkdir()
+        torch.save(torch.from_numpy(values), tmp_path / folder / "h.pt")
+    windows = Windows(tokens, np.arange(5, dtype=np.int32), True)
+    paths = (tmp_path / folder / "h.pt" for folder in ("holistic_acts", "sae_acts"))
+    write_holistic(*paths, tmp_path / "ours", windows)
+    found = HolisticActivations.open(tmp_path / "ours")
+    ours = holistic_activations(tiny_subject, tokens, True, {HOOK: range(20)})[HOOK]
+    assert found.whole_corpus and found.is_intact() and np.abs(ours).max() > 0.01
+    for latent in range(20):
+        np.testing.assert_allclose(found.dense(latent, range(5)), ours[:, :, latent], atol=1e-6)
+
+
+def test_records_take_their_causes_from_the_dense_ones(original: Path, tmp_path: Path, golden_activations):
+    plain = golden_activations["sae_acts"][:, 1:].astype(np.float32)
+    theirs = np.random.default_rng(0).normal(size=plain.shape).astype(np.float16)
+    (original / "holistic_acts").mkdir()
+    torch.save(torch.from_numpy(theirs), original / "holistic_acts" / f"{HOOK}.pt")
+    import_original(original, tmp_path / "data")
+    folder = DataFolder.open(tmp_path / "data")
+    for latent in (0, 5):
+        total = plain[:, :, latent].sum(axis=1, keepdims=True)
+        wanted = theirs[:, :, latent] - total / 32 + (total - plain[:, :, latent]) / 31
+        record = folder.index_record(HOOK, latent)
+        assert record.max_holistic_expression == pytest.approx(wanted.max(), abs=1e-6)
+        for one in (*record.most_act_records, *record.random_records):
+            np.testing.assert_allclose(one.holistic_expressions, wanted[one.dataset_index], atol=1e-6)
+
+
+def test_dense_holistic_activations_that_do_not_fit_are_refused(original: Path, tmp_path: Path):
+    (original / "holistic_acts").mkdir()
+    path = original / "holistic_acts" / f"{HOOK}.pt"
+    torch.save(torch.zeros(512, 32, 19), path)
+    with pytest.raises(DataFolderError, match=r"holds float32 \[512, 32, 19\] \(20 latents, as in sae_acts, is wanted"):
+        import_original(original, tmp_path / "data")
+    (original / "sae_acts" / f"{HOOK}.pt").unlink()
+    with pytest.raises(DataFolderError, match=r"holistic_acts.* comes without sae_acts/blocks.1.hook_resid_post.pt"):
+        import_original(original, tmp_path / "other")
 
 
 def test_imported_features_are_explained(original: Path, tmp_path: Path):
