@@ -9,7 +9,7 @@ model gives them after worked examples. Without one it is an estimate from the r
            0.5·(1 − 1/n)      1                   3.5          4
 
 with n the number of quoted strings. So tokens come before classes, these before tokens and classes in a context, and
-meanings last. An explanation's complexity is the mean over its rules.
+meanings last. An explanation's complexity is the mean over its rules, a sentence's that over its phrases.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from featureinterp.errors import ChatError, ExplanationError, InputError
 from featureinterp.formatting import one_line
 from featureinterp.llm.encoding import Turn
 from featureinterp.llm.providers import BASE_URL_NAME, parse_model_name, setting
-from featureinterp.phrases import Phrase, Target, TargetKind, parse, read_words
+from featureinterp.phrases import Phrase, Target, TargetKind, parse_sentence, read_words
 from featureinterp.protocols import ChatModel
 from featureinterp.record import MAX_LEVEL
 from featureinterp.stats import expectation_over_levels
@@ -122,7 +122,8 @@ def lexical_complexity(words: str) -> float:
     [0.0, 1.0, 2.5, 4.0]
     """
     try:
-        return _phrase_complexity(parse(words))
+        phrases = parse_sentence(words)
+        return sum(map(_phrase_complexity, phrases)) / len(phrases)
     except ExplanationError:
         found = [_phrase_complexity(phrase) for phrase in read_words(words)]
         return min(FREE_TEXT, 1.0 + max(found)) if found else FREE_TEXT

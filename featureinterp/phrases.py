@@ -1,5 +1,6 @@
 """The small grammar of lexical rules: phrases in plain English that can be matched against tokens exactly.
 
+    sentence = phrase {"; or " phrase}
     phrase   = target [" right after " target] [" but not right after " target] [" with " target " before"]
     target   = "the token" / "the tokens" quoted     exactly these tokens, with their spaces
              | "the word" / "the words" quoted       the same letters, whatever the case and spaces around
@@ -8,8 +9,9 @@
              | a class, such as "numbers" | "any token"
     quoted   = "' raise'" {", " "' raises'"}         backslash escapes for quotes and control characters
 
-In a context the words "the tokens" are left out: "the token ' error' right after ' an', ' the'". `render` and
-`parse` are inverse to each other; matching is pure, and what "close in meaning" is comes from outside.
+In a context the words "the tokens" are left out: "the token ' error' right after ' an', ' the'". A sentence holds
+where one of its phrases does. `render` and `parse`, `render_sentence` and `parse_sentence` are inverse to each other;
+matching is pure, and what "close in meaning" is comes from outside.
 """
 
 from __future__ import annotations
@@ -118,6 +120,7 @@ _PREFIXES = {
 }
 _QUOTING = frozenset(_PREFIXES)
 _ANY = "any token"
+_OR = "; or "
 _AFTER, _NOT_AFTER, _EARLIER, _BEFORE = " right after ", " but not right after ", " with ", " before"
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
@@ -164,6 +167,15 @@ def render(phrase: Phrase) -> str:
     return words
 
 
+def render_sentence(phrases: Sequence[Phrase]) -> str:
+    """Join phrases, one at least, to a sentence that holds where one of them does.
+
+    >>> render_sentence([parse("the token ' a'"), parse("numbers")])
+    "the token ' a'; or numbers"
+    """
+    return _OR.join(map(render, phrases))
+
+
 def _render_target(target: Target) -> str:
     if target.token_class is not None:
         return target.token_class.value
@@ -186,6 +198,30 @@ def parse(text: str) -> Phrase:
     Raises:
         ExplanationError: if the text is not of the grammar.
     """
+    phrase, rest = _parse_phrase(text)
+    if rest:
+        raise ExplanationError(f"{text!r} is not a lexical phrase: it goes on with {rest!r}")
+    return phrase
+
+
+def parse_sentence(text: str) -> tuple[Phrase, ...]:
+    """Read a sentence that `render_sentence` wrote, or one phrase.
+
+    Raises:
+        ExplanationError: if the text is not of the grammar.
+    """
+    phrase, rest = _parse_phrase(text)
+    phrases = [phrase]
+    while rest.startswith(_OR):
+        phrase, rest = _parse_phrase(rest[len(_OR) :])
+        phrases.append(phrase)
+    if rest:
+        raise ExplanationError(f"{text!r} is not a lexical sentence: it goes on with {rest!r}")
+    return tuple(phrases)
+
+
+def _parse_phrase(text: str) -> tuple[Phrase, str]:
+    """Read a phrase at the beginning of a text; return it and what follows."""
     target, rest = _parse_target(text, context=False)
     parts: dict[str, Target] = {}
     for name, opening, closing in (
@@ -198,9 +234,7 @@ def parse(text: str) -> Phrase:
             if not rest.startswith(closing):
                 raise ExplanationError(f"{text!r} is not a lexical phrase: {closing!r} is missing at {rest!r}")
             rest = rest[len(closing) :]
-    if rest:
-        raise ExplanationError(f"{text!r} is not a lexical phrase: it goes on with {rest!r}")
-    return Phrase(target, **parts)
+    return Phrase(target, **parts), rest
 
 
 def _parse_target(text: str, *, context: bool) -> tuple[Target, str]:

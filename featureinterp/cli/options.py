@@ -152,7 +152,7 @@ Structured = Annotated[
     typer.Option("--structured/--unstructured", help="Rules with strengths, or one sentence.", rich_help_panel=HOW),
 ]
 Holistic = Annotated[
-    bool, typer.Option("--holistic", help="Show the tokens that cause activations.", rich_help_panel=HOW)
+    bool, typer.Option("--holistic", help="Use the tokens that cause activations.", rich_help_panel=HOW)
 ]
 TrainNegatives = Annotated[
     bool,

@@ -44,9 +44,9 @@ class MethodSpec:
     """Attempts kept after each round (tree)."""
     simulator: str = "lexical"
     structured: bool = True
-    """Rules with strengths (True) or one sentence (False); for language models."""
+    """Rules with strengths (True) or one sentence (False)."""
     holistic: bool = False
-    """Whether a language model is shown which tokens cause activations."""
+    """Whether the proposer makes use of which tokens cause activations."""
     temperatures: tuple[float, ...] = (1.0,)
     """Of a language model that proposes."""
     complexity: str = "lexical"
@@ -60,10 +60,10 @@ class MethodSpec:
         proposer_name(self.proposer)
         check_simulator_name(self.simulator)
         check_complexity_name(self.complexity)
-        if not self.asks and (self.holistic or not self.structured or self.temperatures != (1.0,)):
+        if not self.asks and self.temperatures != (1.0,):
             raise InputError(
-                f"the {self.proposer} proposer writes rules from activations alone",
-                "sentences, activation-causing tokens and temperatures are for language models; name one",
+                f"the {self.proposer} proposer draws nothing at random",
+                "temperatures are for language models; name one",
             )
         for what in ("rule_cap", "depth", "width"):
             if getattr(self, what) < 1:
@@ -218,7 +218,7 @@ class Methods:
         if spec.asks:
             proposer = LLMProposer(MeteredModel(self._models.chat(spec.proposer), meter), params)
         elif spec.proposer == "lexical":
-            proposer = LexicalProposer(LexicalProposerParams(rule_cap=spec.rule_cap), self._models.embeddings)
+            proposer = LexicalProposer(LexicalProposerParams.of(params), self._models.embeddings)
         else:
             proposer = None
         explainer = load(EXPLAINERS[spec.explainer])(

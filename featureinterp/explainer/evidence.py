@@ -7,12 +7,26 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from featureinterp.errors import InputError
 from featureinterp.formatting import discretise
 from featureinterp.phrases import Likeness, Phrase, Target, TargetKind, combine, degree_in
 from featureinterp.record import ActivationRecord
 
 NO_TOKEN = -1
 """Vocabulary number of what stands before a window's first token and of padding behind its last."""
+
+
+def check_causes(records: Sequence[ActivationRecord]) -> None:
+    """See to it that the holistic activations of records were measured.
+
+    Raises:
+        InputError: if no record has any.
+    """
+    if not any(record.holistic_expressions for record in records):
+        raise InputError(
+            "activation-causing tokens are asked for, but the records have none",
+            "`featureinterp records --write-sae-acts --write-holistic-acts --write-records` makes them",
+        )
 
 
 class Evidence:

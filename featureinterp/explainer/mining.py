@@ -83,12 +83,21 @@ class Miner:
         self.evidence = evidence
         self.params = params or MiningParams()
         self._candidates = candidates or Candidates(evidence, self.params.n_contexts, causes=self.params.causes)
+        self._priced: dict[MiningParams, Miner] = {}
         self._strengths = np.array(self.params.strengths)
         self._found: dict[frozenset[MinedRule], list[MinedRule]] = {}
 
     def priced(self, params: MiningParams) -> Miner:
-        """Return a miner of the same candidates at other prices or strengths."""
-        return Miner(self.evidence, params, self._candidates)
+        """Return a miner of the same candidates at other prices or strengths, the same one for the same."""
+        if params == self.params:
+            return self
+        if params not in self._priced:
+            self._priced[params] = Miner(self.evidence, params, self._candidates)
+        return self._priced[params]
+
+    def at_strength(self, strength: int) -> Miner:
+        """Return a miner at the same prices all of whose rules have this strength."""
+        return self.priced(replace(self.params, strengths=(strength,)))
 
     def rules(self, others: Sequence[MinedRule], *, contexts: bool = True) -> list[MinedRule]:
         """Return the best rules to join to `others`, the one that leaves the least cost first.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from featureinterp import llm
 from featureinterp.chat import Message
 from featureinterp.core import Feedback, StructuredExplanation, WorstRecord
-from featureinterp.errors import InputError
+from featureinterp.explainer.evidence import check_causes
 from featureinterp.explainer.one_shot import OneShotExplainerParams
 from featureinterp.formatting import discretise, escape, format_record
 from featureinterp.record import ActivationRecord
@@ -102,11 +102,8 @@ def _records(records: Sequence[ActivationRecord], params: OneShotExplainerParams
     shown = [(record, levels) for record, levels in firing if any(levels)][:MOST_TEXTS]
     silent = _in_turn([record for record in records if not record.is_active])[:MOST_TEXTS]
     holistic = params.include_holistic_expressions
-    if holistic and not any(record.holistic_expressions for record, _ in shown):
-        raise InputError(
-            "activation-causing tokens are asked for, but the records have none",
-            "`featureinterp records --write-sae-acts --write-holistic-acts --write-records` makes them",
-        )
+    if holistic:
+        check_causes([record for record, _ in shown])
     texts = [_text(record.tokens, levels, _causes(record) if holistic else []) for record, levels in shown]
     return _render("explain_records.jinja", firing=texts, silent=[escape("".join(r.tokens)) for r in silent])
 

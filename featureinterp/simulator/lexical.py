@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.errors import ExplanationError, InputError
-from featureinterp.phrases import Likeness, Phrase, Target, degree_in, match, parse, read_words
+from featureinterp.phrases import Likeness, Phrase, Target, degree_in, match, parse_sentence, read_words
 from featureinterp.protocols import TextEmbedder
 from featureinterp.record import MAX_LEVEL
 from featureinterp.simulator.rules import RuleOnWindow, RuleSimulatorFactory
@@ -133,6 +133,6 @@ class DegreeTable(dict[str, float]):
 def phrases_in(words: str) -> list[Phrase]:
     """Read a rule's words: as the lexical grammar, else what free text quotes and names; [] if nothing."""
     try:
-        return [parse(words)]
+        return list(parse_sentence(words))
     except ExplanationError:
         return read_words(words)

@@ -7,6 +7,7 @@ language model get one that answers from a script.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from featureinterp.explainer import OneShotExplainerParams
 from featureinterp.explainer.llm import LLMProposer
@@ -29,6 +30,7 @@ MakeProposer = Callable[[OneShotExplainerParams], Proposer]
 
 PROPOSERS: Mapping[str, MakeProposer] = {
     "lexical": lambda params: make_proposer("lexical", params),
+    "lexical, a sentence": lambda params: make_proposer("lexical", replace(params, structured_explanations=False)),
     "a language model": lambda params: LLMProposer(reading_model(), params),
 }
 """Registered name, or what it is, to a function from an explainer's parameters to a fresh proposer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, combinations
 
 import pytest
@@ -138,6 +139,48 @@ def test_no_candidate_is_better_than_the_best_rule(records: list[ActivationRecor
     nothing = miner.cost([])
     best = min((miner.cost([rule]) for rule in miner.rules([])), default=nothing)
     assert best <= min(nothing, *(miner.cost([rule]) for rule in CANDIDATES)) + 1e-9
+
+
+def is_before_action(target: Target | None, records: Sequence[ActivationRecord], *, just: bool) -> bool:
+    """Whether a token of the target causes something and stands (just) before a token on which the feature fires."""
+    return target is None or any(
+        holds(target, token) and cause > 0 and any(record.expressions[i + 1 : i + 2 if just else None])
+        for record in records
+        for i, (token, cause) in enumerate(zip(record.tokens, record.holistic_expressions, strict=True))
+    )
+
+
+@given(windows, st.data())
+def test_with_causes_every_context_is_one(records: list[ActivationRecord], data: st.DataObject) -> None:
+    """A cause is measured by what comes after it, so the last token is none."""
+    levels = st.sampled_from([-1.0, 0.0, 3.0, 5.0])
+    measured = []
+    for record in records:
+        n, active = len(record.tokens), record.expressions
+        drawn = data.draw(st.lists(levels, min_size=n, max_size=n))
+        causes = tuple(h if any(active[i + 1 :]) else 0.0 for i, h in enumerate(drawn))
+        measured.append(replace(record, holistic_expressions=causes, max_holistic_expression=5.0))
+    free = MiningParams(string_cost=0.0, rule_cost=0.0, prior_count=0.0)
+    found = Miner(Evidence(measured, never), replace(free, causes=True)).rules([])
+    for rule in found:
+        assert is_before_action(rule.phrase.after, measured, just=True)
+        assert is_before_action(rule.phrase.earlier, measured, just=False)
+    assert {r for r in found if not r.phrase.after and not r.phrase.earlier} <= set(
+        Miner(Evidence(records, never), free).rules([])
+    )
+
+
+@given(windows, params, st.integers(1, 5))
+def test_at_one_strength_the_best_rule_is_the_best_of_that_strength(
+    records: list[ActivationRecord], params: MiningParams, strength: int
+) -> None:
+    miner = Miner(Evidence(records, never), params).at_strength(strength)
+    rules = miner.rules([])
+    assert {rule.strength for rule in rules} <= {strength}
+    costs = [miner.cost([rule]) for rule in rules]
+    assert costs == pytest.approx(sorted(costs))
+    best = min(costs, default=miner.cost([]))
+    assert best <= min(miner.cost([rule]) for rule in CANDIDATES[strength - 1 :: 5 * 7]) + 1e-9
 
 
 def test_the_candidates_are_many() -> None:

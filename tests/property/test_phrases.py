@@ -13,9 +13,11 @@ from featureinterp.phrases import (
     TokenClass,
     match,
     parse,
+    parse_sentence,
     quote,
     read_words,
     render,
+    render_sentence,
     target_degree,
     unquote,
 )
@@ -23,7 +25,7 @@ from featureinterp.simulator.lexical import DegreeTable
 
 texts = st.text(max_size=12)
 tricky = st.sampled_from(
-    [" right after ", "'", "\\", "', '", "\n", "\t", " before", "<end>", "\x00", "\u202e", "\ud800"]
+    [" right after ", "; or ", "'", "\\", "', '", "\n", "\t", " before", "<end>", "\x00", "\u202e", "\ud800"]
 )
 strings = st.lists(texts | tricky, min_size=1, max_size=4).map(tuple)
 quoting = [kind for kind in TargetKind if kind not in (TargetKind.CLASS, TargetKind.ANY)]
@@ -47,6 +49,20 @@ def exactly(target):
 @given(phrases)
 def test_parse_undoes_render(phrase):
     assert parse(render(phrase)) == phrase
+
+
+@given(st.lists(phrases, min_size=1, max_size=4))
+def test_parse_sentence_undoes_render_sentence(joined):
+    assert parse_sentence(render_sentence(joined)) == tuple(joined)
+
+
+@given(st.text() | phrases.map(render), st.text(max_size=3))
+def test_what_is_no_sentence_is_refused(text, more):
+    try:
+        found = parse_sentence(text + more)
+    except ExplanationError:
+        return
+    assert parse_sentence(render_sentence(found)) == found
 
 
 @given(phrases, phrases)

@@ -38,6 +38,7 @@ def test_tokens_then_classes_then_contexts_then_meanings():
 
 def test_free_text_is_a_little_above_what_it_quotes():
     assert lexical_complexity('mentions of "error"') == 1.0
+    assert lexical_complexity("the token ' a'; or numbers right after ' b'") == (0.0 + 2.5) / 2
     assert lexical_complexity('"error" or digits') == 2.0
     assert lexical_complexity("a sense of doubt") == 4.0
 

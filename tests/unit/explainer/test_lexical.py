@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from featureinterp.core import Attempt, Feedback, Proposal, Rule, StructuredExplanation
+from featureinterp.errors import InputError
 from featureinterp.explainer.evidence import Evidence
 from featureinterp.explainer.lexical import LexicalProposer, LexicalProposerParams
 from featureinterp.explainer.mining import MinedRule, Miner, MiningParams
-from featureinterp.phrases import MAX_QUOTED, match, parse
+from featureinterp.explainer.one_shot import OneShotExplainerParams
+from featureinterp.phrases import MAX_QUOTED, match, parse, parse_sentence
 from featureinterp.record import ActivationRecord
 from featureinterp.simulator import LexicalSimulatorFactory
 from featureinterp.simulator.lexical import DegreeTable
@@ -124,6 +126,99 @@ def test_what_cannot_be_explained_is_a_failure_with_a_reason(train):
     [first, second] = revise(train, StructuredExplanation.from_text("errors, loosely speaking"))
     assert first.explanation is None and "not a lexical explanation" in first.failure
     assert second.explanation is None
+
+
+def caused(records, cause):
+    """The same records; only the token `cause` raises what comes after it."""
+    return [
+        replace(
+            record,
+            holistic_expressions=tuple(1.0 * (token == cause) for token in record.tokens),
+            max_holistic_expression=1.0,
+        )
+        for record in records
+    ]
+
+
+def test_a_sentence_joins_phrases_of_one_strength_that_the_simulator_reads_back(train):
+    noisy = [replace(r, expressions=tuple(1.0 * (len(t) % 4) for t in r.tokens)) for r in train]
+    for proposal in propose(noisy, 6, structured=False, rule_cap=3):
+        [rule] = proposal.explanation.rules
+        phrases = parse_sentence(rule.activates_on)
+        assert rule.strength == 5
+        assert 1 <= len(phrases) <= 3
+        [simulation] = asyncio.run(LexicalSimulatorFactory()(proposal.explanation).simulate([noisy[0].tokens]))
+        wanted = np.max([match(phrase, noisy[0].tokens, exactly) for phrase in phrases], axis=0)
+        assert simulation.expected_activations == tuple(5 * wanted)
+
+
+def test_a_sentence_says_what_rules_would(train):
+    twofold = [
+        replace(
+            r, expressions=tuple(4.0 * (t == "." or e == 4.0) for t, e in zip(r.tokens, r.expressions, strict=True))
+        )
+        for r in train
+    ]
+    [proposal] = propose(twofold, structured=False)
+    said = set(proposal.explanation.rules[0].activates_on.split("; or "))
+    assert said == {"punctuation", "the token ' error' right after ' raise'"}
+
+
+def test_a_sentence_is_revised_at_the_common_strength_that_fits_best(train):
+    proposer = LexicalProposer(LexicalProposerParams(structured=False))
+    poor = StructuredExplanation.from_text("the token ' error'; or numbers")
+    attempt = Attempt(0, None, 0, Proposal(poor))
+    miner = Miner(Evidence(train, never))
+
+    def least_cost(explanation):
+        phrases = parse_sentence(explanation.rules[0].activates_on)
+        return min(miner.cost([MinedRule(phrase, strength) for phrase in phrases]) for strength in range(1, 6))
+
+    revisions = asyncio.run(proposer.revise(train, attempt, Feedback(0.5, ()), 2))
+    for revision in revisions:
+        assert len(revision.explanation.rules) == 1
+        assert least_cost(revision.explanation) < least_cost(poor)
+    [refused] = asyncio.run(
+        proposer.revise(
+            train, replace(attempt, proposal=Proposal(StructuredExplanation.from_text("hm"))), Feedback(0.5, ()), 1
+        )
+    )
+    assert "not a lexical explanation" in refused.failure
+
+
+def contexts(proposals):
+    phrases = [parse(rule.activates_on) for p in proposals for rule in p.explanation.rules]
+    return [part for phrase in phrases for part in (phrase.after, phrase.earlier) if part is not None]
+
+
+def test_a_context_is_drawn_only_from_tokens_that_cause_activations(train):
+    causes = LexicalProposerParams(mining=MiningParams(causes=True))
+
+    def proposed(records):
+        return asyncio.run(LexicalProposer(causes).propose(records, 3))
+
+    right = proposed(caused(train, " raise"))
+    assert ("the token ' error' right after ' raise'", 5) in {
+        (rule.activates_on, rule.strength) for rule in right[0].explanation.rules
+    }
+    assert contexts(right) and all(" raise" in part.strings or part.token_class for part in contexts(right))
+    assert not contexts(proposed(caused(train, "nothing")))
+
+
+def test_causes_change_nothing_unless_they_are_asked_for(train):
+    assert propose(caused(train, " raise"), 3) == propose(train, 3)
+
+
+def test_causes_that_were_not_measured_cannot_be_used(train):
+    proposer = LexicalProposer(LexicalProposerParams(mining=MiningParams(causes=True)))
+    with pytest.raises(InputError, match=r"the records have none.*--write-holistic-acts"):
+        asyncio.run(proposer.propose(train, 1))
+
+
+def test_an_explainers_parameters_reach_the_miner(train):
+    made = LexicalProposerParams.of(OneShotExplainerParams(3, True, False))
+    assert (made.rule_cap, made.structured, made.mining.causes) == (3, False, True)
+    assert LexicalProposerParams.of(OneShotExplainerParams()) == LexicalProposerParams()
 
 
 def test_a_perfect_explanation_is_left_alone():
