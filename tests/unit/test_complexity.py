@@ -36,9 +36,12 @@ def test_tokens_then_classes_then_contexts_then_meanings():
     assert lexical_complexity("numbers right after ' b' with ' c' before") == 1.0 + 2 * 1.5
 
 
+def test_a_sentence_has_the_mean_of_its_phrases():
+    assert lexical_complexity("the token ' a'; or numbers right after ' b'") == (0.0 + 2.5) / 2
+
+
 def test_free_text_is_a_little_above_what_it_quotes():
     assert lexical_complexity('mentions of "error"') == 1.0
-    assert lexical_complexity("the token ' a'; or numbers right after ' b'") == (0.0 + 2.5) / 2
     assert lexical_complexity('"error" or digits') == 2.0
     assert lexical_complexity("a sense of doubt") == 4.0
 
