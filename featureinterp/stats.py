@@ -266,6 +266,44 @@ def paired_difference(
     return PairedDifference(float(pairs.mean()), low, high, effect, n, len(difference) - n)
 
 
+def sign_flip_p_value(differences: ArrayLike, rng: np.random.Generator, n_flips: int = 9999) -> float:
+    """Return how likely a mean at least as far from 0 is if every paired difference could as well be its opposite.
+
+    Two-sided. Exact, over all 2ⁿ sign patterns, where there are not more of them than `n_flips`; else over so many
+    random ones and the observed one, so that it is never 0. NaN without differences; undefined ones are left out.
+
+    >>> sign_flip_p_value([1.0, 2.0, 3.0], np.random.default_rng(0))
+    0.25
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    values = np.sort(values[~np.isnan(values)])
+    n = len(values)
+    if n == 0:
+        return np.nan
+    exact = 2**n <= n_flips
+    patterns = np.arange(2**n)[:, None] >> np.arange(n) & 1 if exact else rng.integers(0, 2, size=(n_flips, n))
+    sums = np.abs((1.0 - 2.0 * patterns) @ values)
+    # Sums that differ by rounding alone are equal.
+    as_far = int((sums >= np.abs(values.sum()) - _CANCELLED * np.abs(values).sum()).sum())
+    return as_far / 2**n if exact else (as_far + 1) / (n_flips + 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number, so that the chance of any false discovery stays below the level.
+
+    Undefined ones stay so and are not counted (Holm, 1979).
+
+    >>> holm([0.01, 0.04, float("nan"), 0.03])
+    [0.03, 0.06, nan, 0.06]
+    """
+    corrected, largest = [np.nan] * len(p_values), 0.0
+    order = sorted((p, i) for i, p in enumerate(p_values) if not np.isnan(p))
+    for rank, (p, i) in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p))
+        corrected[i] = largest
+    return corrected
+
+
 def expectation_over_levels(logits: ArrayLike) -> Floats:
     """Return the expected level under a softmax over six logits or log probabilities [..., 6] -> [...].
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,31 +25,72 @@ class Format(str, Enum):
 
     JSONL = "jsonl"
     CSV = "csv"
+    PARQUET = "parquet"
     TABLE = "table"
 
 
 @app.command()
 def results(
-    run: RunFolder,
-    format_: Annotated[Format, typer.Option("--format", help="A table to read, CSV, or one JSON object per line.")] = (
-        Format.TABLE
-    ),
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or of an experiment's runs.")],
+    format_: Annotated[
+        Format, typer.Option("--format", help="A table to read, CSV, Parquet, or one JSON object per line.")
+    ] = Format.TABLE,
+    out: Annotated[Path | None, typer.Option(help="File to write to, for all but a table.")] = None,
 ) -> None:
-    """Print one object per finished feature, in the order of layer and latent."""
-    from featureinterp.experiment.rows import csv_lines, json_lines
-    from featureinterp.experiment.store import RunStore
+    """Print one object per finished feature, in the order of layer and latent, run after run."""
+    from featureinterp.experiment.rows import csv_lines, json_lines, result_rows, write_parquet
 
-    with RunStore.open(run) as store:
-        if format_ is Format.TABLE:
-            from rich.console import Console
+    if format_ is Format.TABLE:
+        if out is not None:
+            raise InputError("a table is for the terminal", "give --format csv, jsonl or parquet with --out")
+        _print_tables(run)
+    elif format_ is Format.PARQUET:
+        if out is None:
+            raise InputError("Parquet is no text to print", "give --out FILE")
+        write_parquet(result_rows(run), out)
+    else:
+        lines = (json_lines if format_ is Format.JSONL else csv_lines)(result_rows(run))
+        _write_lines(lines, out)
 
-            from featureinterp.report.terminal import feature_table
 
-            Console().print(feature_table(store.results()))
-            return
-        lines = json_lines if format_ is Format.JSONL else csv_lines
-        for line in lines(store.results()):
+def _print_tables(path: Path) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from featureinterp.display import visible
+    from featureinterp.experiment.heads import head_of, open_runs
+    from featureinterp.report.terminal import feature_table
+
+    console = Console()
+    for store in open_runs(path):
+        if store.path.parent != path:
+            console.print(Text(visible(" ".join(filter(None, head_of(store).labels.values()))), style="bold"))
+        console.print(feature_table(store.results()))
+
+
+def _write_lines(lines: Iterable[str], out: Path | None) -> None:
+    if out is None:
+        for line in lines:
             typer.echo(line)
+        return
+    from featureinterp.codec import atomic_path
+
+    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Folder of a run, or of an experiment's runs.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one over the same features.")],
+) -> None:
+    """Compare two runs, or two experiments, feature by feature, and say which of their settings differ."""
+    from rich.console import Console
+
+    from featureinterp.experiment.compare import compare_runs
+    from featureinterp.report.comparison import comparison_view
+
+    Console().print(comparison_view(compare_runs(a, b)))
 
 
 @app.command()

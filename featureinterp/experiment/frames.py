@@ -10,21 +10,16 @@ has not, is NaN.
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from featureinterp.core import Attempt, Score, Scores
-from featureinterp.dataset.spec import DataSpec
-from featureinterp.errors import DataFolderError
+from featureinterp.experiment.heads import OUTCOMES, RunHead, head_of, open_runs, read_heads
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.run import MEASURED_SOURCES
-from featureinterp.experiment.store import FILE_NAME, RunStore
+from featureinterp.experiment.store import RunStore
 
 FEATURE = ["experiment", "subject", "variant", "hook_name", "latent"]
 """Columns that tell one feature of one run from every other."""
@@ -85,38 +80,10 @@ _ATTEMPT_COLUMNS = {
     **dict.fromkeys(("train_score", "valid_score", "test_score", "complexity"), _NUMBER),
     "chosen": _FLAG,
 }
-_OUTCOMES = ("explained", "failed", "rare", "dead")
 _MISSING_COLUMNS = {
     **dict.fromkeys(("experiment", "subject", "variant"), _TEXT),
-    **dict.fromkeys(("asked", "finished", *_OUTCOMES), "int64"),
+    **dict.fromkeys(("asked", "finished", *OUTCOMES), "int64"),
 }
-
-
-@dataclass(frozen=True)
-class RunHead:
-    """What a run is and how far it has come, without its features."""
-
-    path: Path
-    """The run's folder."""
-    experiment: str
-    """Empty for a run that is part of none."""
-    subject: str
-    """Name of the data folder: `{dataset}_{model}`."""
-    variant: str
-    """Name of the method within the experiment; the folder's name for a run that is part of none."""
-    about: Mapping[str, str]
-    configuration: Mapping[str, Any]
-    counts: Mapping[str, int]
-    """Features that are asked for, finished, and by what became of them."""
-
-
-def read_heads(path: Path) -> list[RunHead]:
-    """Return every run in or below a folder, in the order of their paths.
-
-    Raises:
-        DataFolderError: if there is none, or one cannot be read.
-    """
-    return [_head(store) for store in _stores(path)]
 
 
 def read_scores(path: Path) -> pd.DataFrame:
@@ -132,7 +99,7 @@ def read_scores(path: Path) -> pd.DataFrame:
         DataFolderError: if there is no run in or below it, or one cannot be read.
     """
     columns = {**_RUN_COLUMNS, **_FEATURE_COLUMNS, **_SCORE_COLUMNS}
-    return _frame((row for store in _stores(path) for row in _score_rows(store)), columns)
+    return _frame((row for store in open_runs(path) for row in _score_rows(store)), columns)
 
 
 def read_attempts(path: Path) -> pd.DataFrame:
@@ -141,7 +108,7 @@ def read_attempts(path: Path) -> pd.DataFrame:
     `depth` is the round of the search in which it was made; arguments and errors as of `read_scores`.
     """
     columns = {**_RUN_COLUMNS, **_FEATURE_COLUMNS, **_ATTEMPT_COLUMNS}
-    return _frame((row for store in _stores(path) for row in _attempt_rows(store)), columns)
+    return _frame((row for store in open_runs(path) for row in _attempt_rows(store)), columns)
 
 
 def read_missing(path: Path) -> pd.DataFrame:
@@ -149,10 +116,7 @@ def read_missing(path: Path) -> pd.DataFrame:
 
     What is missing is `asked` minus `finished`; arguments and errors as of `read_scores`.
     """
-    rows = (
-        {"experiment": head.experiment, "subject": head.subject, "variant": head.variant, **head.counts}
-        for head in read_heads(path)
-    )
+    rows = ({**head.labels, **head.counts} for head in read_heads(path))
     return _frame(rows, _MISSING_COLUMNS)
 
 
@@ -160,37 +124,8 @@ def _frame(rows: Iterable[Mapping[str, object]], columns: Mapping[str, str]) -> 
     return pd.DataFrame(list(rows), columns=list(columns)).astype(columns)  # pyright: ignore[reportArgumentType]
 
 
-def _stores(path: Path) -> Iterator[RunStore]:
-    """Open one run after the other."""
-    files = [path / FILE_NAME] if (path / FILE_NAME).is_file() else sorted(path.rglob(FILE_NAME))
-    if not files:
-        raise DataFolderError(f"there is no run in {path}, nor below it", "`featureinterp explain` makes one")
-    for file in files:
-        with RunStore.open(file.parent) as store:
-            yield store
-
-
-def _head(store: RunStore) -> RunHead:
-    about, finished = store.about(), store.finished()
-    names = DataSpec(dataset_name=about.get("corpus", ""), model_name=about.get("model", ""))
-    outcomes = Counter(finished.values())
-    return RunHead(
-        path=store.path.parent,
-        experiment=about.get("experiment", ""),
-        subject=about.get("subject", names.folder_name if "model" in about else ""),
-        variant=about.get("variant", store.path.resolve().parent.name),
-        about=about,
-        configuration=json.loads(about["configuration"]),
-        counts={
-            "asked": len(store.asked() | finished.keys()),
-            "finished": len(finished),
-            **{outcome: outcomes[outcome] for outcome in _OUTCOMES},
-        },
-    )
-
-
 def _score_rows(store: RunStore) -> Iterator[dict[str, object]]:
-    head = _head(store)
+    head = head_of(store)
     run = _run_row(head)
     for result in store.results():
         feature = {**run, **_feature_row(result, head), **_outcome_row(result)}
@@ -199,7 +134,7 @@ def _score_rows(store: RunStore) -> Iterator[dict[str, object]]:
 
 
 def _attempt_rows(store: RunStore) -> Iterator[dict[str, object]]:
-    head = _head(store)
+    head = head_of(store)
     run = _run_row(head)
     for result in store.results():
         feature = {**run, **_feature_row(result, head)}

@@ -1,6 +1,7 @@
-"""A feature's result as one flat object: what `featureinterp results` prints, a line of JSON or a row of CSV.
+"""A feature's result as one flat object: what `featureinterp results` prints, a line of JSON or a row of a table.
 
-A number that is undefined is null (an empty cell), with its reason beside it under `undefined`.
+A number that is undefined is null (an empty cell), with its reason beside it under `undefined`. In pandas and Polars:
+`pandas.read_parquet("results.parquet")`, `polars.read_parquet("results.parquet")`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
+from itertools import chain, islice
+from pathlib import Path
 
 from featureinterp.chat import Usage
+from featureinterp.codec import atomic_path
 from featureinterp.core import Score, Scores
+from featureinterp.experiment.heads import head_of, open_runs
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.run import MEASURED_SOURCES
 
 FLOOR_NAMES = ("token_lookup", "shuffled")
 _SCORE_NAMES = tuple(field.name for field in fields(Scores) if not field.name.startswith("n_"))
+_LABELS = ("experiment", "subject", "variant")
 _PLAIN_COLUMNS = (
     "hook_name",
     "layer",
@@ -30,6 +36,21 @@ _PLAIN_COLUMNS = (
     "max_activation",
     "density",
 )
+_TEXT_COLUMNS = {*_LABELS, *_PLAIN_COLUMNS} - {"layer", "latent", "complexity", "max_activation", "density"}
+
+
+def result_rows(path: Path) -> Iterator[dict[str, object]]:
+    """Yield the row of every finished feature of a run, or of each run below a folder, by layer and latent.
+
+    Rows of a folder of runs say first of which `experiment`, `subject` and `variant` they are.
+
+    Raises:
+        DataFolderError: if there is no run, or one cannot be read.
+    """
+    for store in open_runs(path):
+        labels = {} if store.path.parent == path else head_of(store).labels
+        for result in store.results():
+            yield {**labels, **result_row(result)}
 
 
 def result_row(result: FeatureResult) -> dict[str, object]:
@@ -59,28 +80,67 @@ def result_row(result: FeatureResult) -> dict[str, object]:
     }
 
 
-def json_lines(results: Iterable[FeatureResult]) -> Iterator[str]:
-    """Yield one line of JSON per result."""
-    for result in results:
-        yield json.dumps(result_row(result), ensure_ascii=False, allow_nan=False)
+def json_lines(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    """Yield one line of JSON per row."""
+    for row in rows:
+        yield json.dumps(row, ensure_ascii=False, allow_nan=False)
 
 
-def csv_lines(results: Iterable[FeatureResult]) -> Iterator[str]:
-    """Yield a header and one row per result, the same columns for every run; nested names are joined by dots.
+def csv_lines(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    """Yield a header and one line per row, the same columns for every run; nested names are joined by dots.
 
-    Rules are a JSON list in one cell, and reasons of undefined numbers are left out.
+    Rules are a JSON list in one cell, and reasons of undefined numbers are left out. Rows of a folder of runs have the
+    names of their run before these columns.
     """
-    columns = csv_columns()
+    columns, rows = _columns_of(rows)
     yield _csv_line(columns)
-    for result in results:
-        row = result_row(result)
-        cells = dict(_flatten(row))
-        cells["explanation"] = "" if row["explanation"] is None else json.dumps(row["explanation"], ensure_ascii=False)
-        yield _csv_line([cells.get(column, "") for column in columns])
+    for row in rows:
+        cells = _cells(row)
+        yield _csv_line(["" if (cell := cells.get(column)) is None else cell for column in columns])
+
+
+def write_parquet(rows: Iterable[Mapping[str, object]], path: Path) -> None:
+    """Write rows as a Parquet file with the columns of the CSV: text, whole numbers and numbers; null for no value.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns, rows = _columns_of(rows)
+    schema = pa.schema([(column, _arrow_type(column)) for column in columns])
+    table = pa.Table.from_pylist([_cells(row) for row in rows], schema=schema)
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def _columns_of(rows: Iterable[Mapping[str, object]]) -> tuple[list[str], Iterable[Mapping[str, object]]]:
+    """Return the columns, with the labels of runs where rows have them, and the rows."""
+    iterator = iter(rows)
+    first = list(islice(iterator, 1))
+    labels = [name for name in _LABELS if first and name in first[0]]
+    return [*labels, *csv_columns()], chain(first, iterator)
+
+
+def _arrow_type(column: str) -> str:
+    name = column.rpartition(".")[2]
+    if column in _TEXT_COLUMNS:
+        return "string"
+    whole = column.startswith("usage.") and name != "cost"
+    return "int64" if whole or name in ("layer", "latent", "n_sentences", "n_complementary") else "float64"
+
+
+def _cells(row: Mapping[str, object]) -> dict[str, object]:
+    """Return a row's values by column."""
+    flat = dict(_flatten(row))
+    rules = row["explanation"]
+    flat["explanation"] = None if rules is None else json.dumps(rules, ensure_ascii=False)
+    return flat
 
 
 def csv_columns() -> list[str]:
-    """Return the names of all columns, in order."""
+    """Return the names of the columns of a feature, in order."""
     sources = [source.value for source in MEASURED_SOURCES]
     of_scores = (*_scores_row_names(), "n_sentences", "n_complementary")
     scores = [f"scores.{source}.{name}" for source in sources for name in of_scores]
@@ -115,7 +175,7 @@ def _flatten(row: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str,
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", "" if value is None else value
+            yield f"{prefix}{name}", value
 
 
 def _csv_line(cells: Iterable[object]) -> str:

@@ -10,7 +10,8 @@ import pytest
 
 from featureinterp.core import Attempt, Proposal, Score
 from featureinterp.errors import DataFolderError
-from featureinterp.experiment.frames import read_attempts, read_heads, read_missing, read_scores
+from featureinterp.experiment.frames import read_attempts, read_missing, read_scores
+from featureinterp.experiment.heads import read_heads
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
 from featureinterp.experiment.store import RunStore

@@ -5,14 +5,17 @@ import csv
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from featureinterp.core import Score
 from featureinterp.experiment.result import FeatureResult
-from featureinterp.experiment.rows import csv_lines, json_lines, result_row
+from featureinterp.experiment.rows import csv_lines, json_lines, result_row, result_rows, write_parquet
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
+from featureinterp.experiment.store import RunStore
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def result(world) -> FeatureResult:
 
 
 def test_a_row_is_json_with_undefined_numbers_as_null_beside_their_reason(result):
-    row = json.loads(next(json_lines([result])))
+    row = json.loads(next(json_lines([result_row(result)])))
     assert (row["hook_name"], row["layer"], row["latent"]) == ("blocks.1.hook_resid_post", 1, 1)
     assert (row["status"], row["reason"], row["explainer"]) == ("explained", "", "scripted")
     assert row["explanation"] == [{"activates_on": " dog", "strength": 5}]
@@ -49,7 +52,8 @@ def test_a_feature_without_explanation_is_a_row_too(world):
 
 
 def test_csv_holds_the_same_numbers_and_the_same_columns_for_every_result(result, world):
-    text = "\n".join(csv_lines([result, FeatureResult(world.key(6), "dead", 'says "no", never')]))
+    dead = FeatureResult(world.key(6), "dead", 'says "no", never')
+    text = "\n".join(csv_lines(map(result_row, [result, dead])))
     first, second = csv.DictReader(io.StringIO(text))
     row = result_row(result)
     assert set(first) == set(second)
@@ -63,3 +67,48 @@ def test_csv_holds_the_same_numbers_and_the_same_columns_for_every_result(result
     assert first["floors.token_lookup.similar.ci_low"] == str(floors["token_lookup"]["similar"]["ci_low"])
     assert second["reason"] == 'says "no", never'
     assert second["scores.random.correlation"] == second["explanation"] == ""
+
+
+@pytest.fixture
+def runs(result, world, tmp_path) -> Path:
+    """Two runs of an experiment: the second has a feature that never fires, too."""
+    dead = FeatureResult(world.key(6), "dead", 'says "no", never')
+    for variant, results in (("one-shot", [result]), ("tree", [result, dead])):
+        about = {"experiment": "mine", "subject": "wiki_model", "variant": variant}
+        with RunStore.create(tmp_path / "wiki_model" / variant, {"seed": 0}, about) as store:
+            for each in results:
+                store.put(each)
+    return tmp_path
+
+
+def test_parquet_holds_what_the_csv_holds_and_opens_in_one_call(runs, tmp_path):
+    rows = list(result_rows(runs))
+    write_parquet(rows, tmp_path / "out" / "all.parquet")
+    frame = pd.read_parquet(tmp_path / "out" / "all.parquet")
+    text = pd.read_csv(io.StringIO("\n".join(csv_lines(rows))), keep_default_na=False, na_values=[""], dtype=str)
+    assert list(frame.columns) == list(text.columns)
+    assert list(frame.variant) == ["one-shot", "tree", "tree"]
+    for column in frame:
+        for value, cell in zip(frame[column], text[column], strict=True):
+            if pd.isna(cell):
+                assert pd.isna(value) or value == ""
+            elif isinstance(value, str):
+                assert value == cell
+            else:
+                assert value == float(cell)
+    assert {str(frame[name].dtype) for name in ("layer", "latent", "usage.requests")} == {"int64"}
+    assert json.loads(frame.explanation[0]) == rows[0]["explanation"]
+    assert frame["scores.random.precision"].isna().all()
+
+
+def test_rows_of_one_run_have_no_names_of_runs_and_those_of_many_begin_with_them(runs):
+    assert list(next(result_rows(runs)))[:4] == ["experiment", "subject", "variant", "hook_name"]
+    assert list(next(result_rows(runs / "wiki_model" / "tree")))[0] == "hook_name"
+    assert [row["latent"] for row in result_rows(runs)] == [1, 1, 6]
+
+
+def test_no_rows_make_a_table_with_the_same_columns(tmp_path):
+    write_parquet([], tmp_path / "none.parquet")
+    frame = pd.read_parquet(tmp_path / "none.parquet")
+    assert len(frame) == 0
+    assert list(frame.columns) == next(csv_lines([])).split(",")
