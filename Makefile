@@ -1,6 +1,6 @@
 # All a newcomer needs is `make demo` and `make test`; both set up .venv first.
 PYTHON := .venv/bin/python
-CODE := featureinterp training scripts benchmarks examples tests
+CODE := featureinterp training scripts paper_figs benchmarks examples tests
 
 .PHONY: help setup demo test check clean
 

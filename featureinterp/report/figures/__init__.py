@@ -1,0 +1,1 @@
+"""Figures of experiments, drawn from their runs alone. matplotlib is imported only while something is drawn."""
