@@ -64,7 +64,8 @@ def holistic_activations(
         for hook, chosen in latents.items():
             fallen = clean[hook][:, token + 1 :] - subject.saes[hook].encode(behind.pop(hook), chosen)
             check_finite(fallen, hook, range(n))
-            made[hook][:, token] = (fallen.double().sum(dim=1) / (length - 1)).cpu().numpy()
+            # Summed on the CPU: mps has no float64.
+            made[hook][:, token] = (fallen.cpu().double().sum(dim=1) / (length - 1)).numpy()
     return made
 
 

@@ -1,4 +1,4 @@
-"""The original's tensors: tokens, and plain and holistic activations of every token, zeros included, read by the block."""
+"""The original's tensors: tokens, activations and holistic activations, zeros included, read by the block."""
 
 from __future__ import annotations
 

@@ -80,9 +80,10 @@ class _Sums:
         is_active = latents > 0
         self.tokens += len(stream)
         self.active += float(is_active.sum())
-        self.missed += float((stream - rebuilt).double().square().sum())
-        self.squares += float(stream.double().square().sum())
-        self.total += stream.double().sum(dim=0).cpu()
+        exact = stream.cpu().double()  # mps has no float64
+        self.missed += float((stream - rebuilt).cpu().double().square().sum())
+        self.squares += float(exact.square().sum())
+        self.total += exact.sum(dim=0)
         self.fired |= is_active.any(dim=0).cpu()
 
     def quality(self) -> SaeQuality:
