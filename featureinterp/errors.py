@@ -71,6 +71,10 @@ class BudgetError(FeatureInterpError):
     """A run's limit of money, tokens or time, or an endpoint that is down: the run ends, what is stored stays."""
 
 
+class WorkerError(FeatureInterpError):
+    """Processes or machines that did a run's work and were lost again and again; what is finished stays."""
+
+
 class SimulationError(FeatureInterpError):
     """A simulation that does not fit the tokens it was made for, or is not on the scale 0..5."""
 

@@ -11,16 +11,21 @@ from featureinterp.chat import Usage
 from featureinterp.dataset.folder import DataFolder, prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError, InputError
+from featureinterp.experiment.engine import EngineSpec, open_engine
 from featureinterp.experiment.methods import Methods, MethodSpec, ModelAccess, Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.experiment.store import RunStore
-from featureinterp.experiment.sweep import LatentStatus, SweepParams, choose_features, explain_key, sweep
+from featureinterp.experiment.sweep import SweptRun, Unit, choose_features, sweep
+from featureinterp.experiment.worker import LatentStatus, OpenRun, explain_key
 from featureinterp.record import SAEIndexRecord
 from featureinterp.subject.names import layer_of, select_layers
 
 OnResult = Callable[[FeatureResult, int, int], None]
 """Told each result as it is finished, how many are finished, and of how many."""
+
+RUN = "run"
+"""The name of the only run of a sweep."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,33 @@ class FolderSource:
         return self._folder.index_record(key.hook_name, key.latent)
 
 
+@dataclass(frozen=True)
+class FolderJob:
+    """A run over a data folder, as a worker opens it wherever it works."""
+
+    folder: Path
+    spec: RunSpec
+
+    @property
+    def light(self) -> bool:
+        """Whether it loads no large model and waits for no endpoint."""
+        return not self.spec.method.asks and self.spec.method.simulator == "lexical"
+
+    def open(self, models: Models) -> OpenRun:
+        """Open its evidence and its method, over shared models."""
+        methods = Methods(self.spec.method, models)
+        source = FolderSource(DataFolder.open(self.folder))
+        return OpenRun(source, methods.make, self.spec.records, self.spec.seed, methods.at_once)
+
+
 def explain_folder(
-    folder: DataFolder, run: Path, choice: FeatureChoice, spec: RunSpec, command: str, on_result: OnResult
+    folder: DataFolder,
+    run: Path,
+    choice: FeatureChoice,
+    spec: RunSpec,
+    command: str,
+    on_result: OnResult,
+    engine: EngineSpec | None = None,
 ) -> Usage:
     """Explain features of a data folder into a run, or go on with one.
 
@@ -111,6 +141,7 @@ def explain_folder(
         spec: how.
         command: the command line to keep with a run that begins.
         on_result: called with every feature that is finished now; those finished earlier only count.
+        engine: where; one after the other in this process by default.
 
     Returns:
         What was paid for now, and by earlier runs of the same command.
@@ -120,29 +151,46 @@ def explain_folder(
         InputError: if features or activation-causing tokens are asked for that the folder does not hold.
         EndpointError, BudgetError: if a language model cannot be asked any more; what is finished stays.
         StorageError: if the run cannot be written; what is finished stays.
+        WorkerError: if workers are lost again and again; what is finished stays.
+    """
+    keys = choice.keys(folder, spec.seed)
+    with begin_run(folder, run, spec, {"command": command}) as store:
+        done = len(store.finished().keys() & set(keys))
+
+        def count(_unit: Unit, result: FeatureResult) -> None:
+            nonlocal done
+            done += 1
+            on_result(result, done, len(keys))
+
+        async def work() -> Usage:
+            jobs = {RUN: FolderJob(folder.path, spec)}
+            async with open_engine(engine or EngineSpec(workers=1), jobs, spec.access) as opened:
+                await sweep({RUN: SweptRun(store, keys, spec.seed)}, opened, count)
+                return opened.spent
+
+        return asyncio.run(work())
+
+
+def begin_run(folder: DataFolder, run: Path, spec: RunSpec, about: Mapping[str, str]) -> RunStore:
+    """Open the store of a run over a data folder, or begin it.
+
+    Args:
+        folder: the records.
+        run: the run's folder, made if missing.
+        spec: how it explains.
+        about: what else to keep with a run that begins, such as the command.
+
+    Raises:
+        DataFolderError: if the run was made with other settings, or the folder has no records.
+        InputError: if activation-causing tokens are asked for that the folder does not hold.
+        StorageError: if the run cannot be written.
     """
     if spec.method.holistic and not folder.has_holistic:
         raise InputError(
             f"activation-causing tokens are asked for, but {folder.path} has none",
             "make it with `featureinterp records --write-sae-acts --write-holistic-acts --write-records`",
         )
-    keys = choice.keys(folder, spec.seed)
-    with RunStore.create(run, spec.configuration(_settings(folder)), _about(folder, command)) as store:
-        done = len(store.finished().keys() & set(keys))
-
-        def count(result: FeatureResult) -> None:
-            nonlocal done
-            done += 1
-            on_result(result, done, len(keys))
-
-        async def run_sweep() -> Usage:
-            async with Models(spec.access) as models:
-                methods = Methods(spec.method, models)
-                params = SweepParams(spec.records, spec.seed, methods.at_once)
-                await sweep(keys, FolderSource(folder), store, methods.make, params, count)
-                return models.spent
-
-        return asyncio.run(run_sweep())
+    return RunStore.create(run, spec.configuration(_settings(folder)), {**about, **_about(folder)})
 
 
 def explain_one(data: DataSpec, root: Path, spec: RunSpec | None = None) -> FeatureResult:
@@ -162,8 +210,7 @@ def explain_one(data: DataSpec, root: Path, spec: RunSpec | None = None) -> Feat
 
 async def _explain_key(key: FeatureKey, folder: DataFolder, spec: RunSpec) -> FeatureResult:
     async with Models(spec.access) as models:
-        method = Methods(spec.method, models).make()
-        return await explain_key(key, FolderSource(folder), method, SweepParams(spec.records, spec.seed))
+        return await explain_key(key, FolderJob(folder.path, spec).open(models))
 
 
 def _settings(folder: DataFolder) -> Mapping[str, object]:
@@ -173,8 +220,8 @@ def _settings(folder: DataFolder) -> Mapping[str, object]:
     return folder.manifest.stages["records"].settings
 
 
-def _about(folder: DataFolder, command: str) -> dict[str, str]:
+def _about(folder: DataFolder) -> dict[str, str]:
     """Return names and versions: worth knowing, but the fingerprints among the settings decide."""
     spec, versions = folder.manifest.spec, folder.manifest.versions
     names = {"model": spec.model_name, "SAE": spec.sae_name, "corpus": spec.dataset_name}
-    return {"command": command, **names, "versions": ", ".join(f"{name} {number}" for name, number in versions.items())}
+    return {**names, "versions": ", ".join(f"{name} {number}" for name, number in versions.items())}

@@ -138,7 +138,7 @@ class Models:
 
     def __init__(self, access: ModelAccess | None = None, embeddings: EmbeddingMemory | None = None) -> None:
         self.access = access or ModelAccess()
-        self.embeddings = embeddings or EmbeddingMemory(device=self.access.device)
+        self.embeddings = embeddings or EmbeddingMemory()
         self._budget = Budget(self.access.limits, self.access.spent)
         self._clients: dict[str, ChatClient] = {}
         self._simulators: dict[str, RuleSimulatorFactory] = {}

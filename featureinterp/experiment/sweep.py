@@ -1,26 +1,26 @@
-"""Many features, resumably: a finished one is never done again, and the order of the work changes nothing.
+"""Many features of one run or several, resumably: a finished one is never done again, and order changes nothing.
 
 A sweep has two passes. The first explains each feature on its own and stores it. The second adds the *shuffled*
-floor, the score of another feature's explanation, once all features of the sweep are explained: which other one is
+floor, the score of another feature's explanation, once all features of a run are explained: which other one is
 decided by the seed, the feature and the set of explained features of its hook, so it does not depend on the order
 or on interruptions. The store keeps which other one it was; where later features widen the choice, the floor is
 made again, and a run that grew from 24 to 48 features equals one that was asked for 48 at once.
+
+Who does the work, here or on other machines, is an engine's business; what is done is stored here, by one writer.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from featureinterp.errors import OF_ONE_FEATURE
-from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
-from featureinterp.experiment.run import FeatureRunParams, Method, explain_feature, shuffled_floor
+from featureinterp.chat import Usage
+from featureinterp.core import StructuredExplanation
+from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
-from featureinterp.record import SAEIndexRecord
 from featureinterp.scoring import pick_other
 from featureinterp.stats import generator
 
@@ -28,122 +28,104 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class LatentStatus:
-    """What is known of a latent before it is explained."""
+class ShuffledFloor:
+    """A finished feature whose `shuffled` floor is due."""
 
-    status: FeatureStatus | None
-    """`dead` or `rare` where it cannot be explained; None where it can."""
-    reason: str = ""
-    density: float = 0.0
-    """Share of the corpus's windows on which it fires, 0..1."""
-    max_activation: float = 0.0
+    result: FeatureResult
+    partner: int
+    """The latent whose explanation makes it; the feature's own where there is no other."""
+    explanation: StructuredExplanation | None
+    """The partner's; None where there is no other."""
 
 
-class RecordSource(Protocol):
-    """Where a sweep gets its evidence."""
+@dataclass(frozen=True)
+class Unit:
+    """The smallest piece of work whose result is stored: a feature of a run, or its shuffled floor."""
 
-    def status(self, key: FeatureKey) -> LatentStatus:
-        """Say whether the latent can be explained."""
+    run: str
+    """Name of the run among those of the sweep."""
+    key: FeatureKey
+    floor: ShuffledFloor | None = None
+    """None: the feature is to be explained."""
+
+
+OnUnit = Callable[[Unit, FeatureResult], None]
+
+
+class Engine(Protocol):
+    """Does units of work, in any order and place."""
+
+    @property
+    def spent(self) -> Usage:
+        """What this process paid for language models; workers elsewhere see to their share of the limits."""
         ...
 
-    def record(self, key: FeatureKey) -> SAEIndexRecord:
-        """Return all evidence about a latent that can be explained."""
+    async def run(self, units: Iterator[Unit], on_result: OnUnit) -> None:
+        """Do every unit and hand on each result as soon as it is there, all from the thread of the caller.
+
+        Args:
+            units: taken one by one, as there is room for them.
+            on_result: what it raises ends the work.
+
+        Raises:
+            FeatureInterpError: an error that concerns more than one feature.
+        """
         ...
 
 
 @dataclass(frozen=True)
-class SweepParams:
-    """What a sweep does with every feature."""
+class SweptRun:
+    """A run as a sweep sees it."""
 
-    feature: FeatureRunParams = FeatureRunParams()
+    store: RunStore
+    keys: Sequence[FeatureKey]
+    """Its features, in the order of the work."""
     seed: int = 0
-    at_once: int = 1
-    """Features that are worked on at the same time; the results are the same, finished in another order."""
+    """Decides the partners of shuffled floors."""
 
 
-async def sweep(
-    keys: Sequence[FeatureKey],
-    source: RecordSource,
-    store: RunStore,
-    make_method: Callable[[], Method],
-    params: SweepParams,
-    on_result: Callable[[FeatureResult], None] | None = None,
-) -> None:
-    """Explain every feature that the store does not hold yet, then make the shuffled floors that are due.
+async def sweep(runs: Mapping[str, SweptRun], engine: Engine, on_result: OnUnit | None = None) -> None:
+    """Explain every feature that its run does not hold yet, then make the shuffled floors that are due.
+
+    Runs take turns, feature by feature, so that what is there of an interrupted sweep can be compared.
 
     Args:
-        keys: the features, in the order of the work.
-        source: their evidence.
-        store: where results go, each in one transaction as soon as it is known.
-        make_method: called once per feature, so that what a simulator remembers is let go of.
-        params: records per split, and the seed.
+        runs: by name.
+        engine: does the work; knows the runs by the same names.
         on_result: called with every result of the first pass right after it is stored.
 
     Raises:
         FeatureInterpError: an error that concerns more than one feature; what is stored stays.
     """
-    store.ask(keys)
-    finished = store.finished()
-    waiting = iter([key for key in dict.fromkeys(keys) if key not in finished])
+    for run in runs.values():
+        run.store.ask(run.keys)
 
-    async def work() -> None:
-        for key in waiting:
-            result = await explain_key(key, source, make_method(), params)
-            store.put(result)
-            if on_result is not None:
-                on_result(result)
+    def store(unit: Unit, result: FeatureResult) -> None:
+        runs[unit.run].store.put(result, None if unit.floor is None else unit.floor.partner)
+        if unit.floor is None and on_result is not None:
+            on_result(unit, result)
 
-    await _all_or_none([work] * params.at_once)
-    await add_shuffled_floors(store, make_method, params.seed)
+    await engine.run(interleave([_waiting(name, run) for name, run in runs.items()]), store)
+    await engine.run((unit for name, run in runs.items() for unit in _floors_due(name, run)), store)
 
 
-async def _all_or_none(works: Sequence[Callable[[], Coroutine[None, None, None]]]) -> None:
-    """Do all at the same time; an error of one ends the others where they wait, and goes up."""
-    if len(works) == 1:
-        return await works[0]()
-    tasks = [asyncio.create_task(work()) for work in works]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def _waiting(name: str, run: SweptRun) -> list[Unit]:
+    finished = run.store.finished()
+    return [Unit(name, key) for key in dict.fromkeys(run.keys) if key not in finished]
 
 
-async def explain_key(key: FeatureKey, source: RecordSource, method: Method, params: SweepParams) -> FeatureResult:
-    """Explain one feature; one that cannot be explained becomes a result that says why."""
-    known = source.status(key)
-    result = FeatureResult(key, known.status or "failed", known.reason, method.name)
-    if known.status is None:
-        try:
-            result = await explain_feature(source.record(key), key, method, params.feature, params.seed)
-        except OF_ONE_FEATURE as error:
-            result = replace(result, reason=str(error))
-    maximum = max(result.max_activation, known.max_activation)
-    return replace(result, density=known.density, max_activation=maximum, usage=method.usage)
-
-
-async def add_shuffled_floors(store: RunStore, make_method: Callable[[], Method], seed: int) -> None:
-    """Make the `shuffled` floor of every explained feature whose partner is not yet the one it should be.
-
-    Args:
-        store: the run.
-        make_method: gives the simulator that partners' explanations are simulated with.
-        seed: with the feature's name and the set of explained features of its hook, decides the partner.
-    """
-    explained = store.explained()
+def _floors_due(name: str, run: SweptRun) -> Iterator[Unit]:
+    """Yield every explained feature whose floor was not made with the partner that it should have."""
+    explained = run.store.explained()
     by_hook: defaultdict[str, list[int]] = defaultdict(list)
     for key in sorted(explained, key=lambda key: key.latent):
         by_hook[key.hook_name].append(key.latent)
     for key, made_with in explained.items():
-        partner = shuffled_partner(key, by_hook[key.hook_name], seed)
-        if made_with == partner:
-            continue
-        result, other = store.get(key), store.get(replace(key, latent=partner)) if partner != key.latent else None
+        partner = shuffled_partner(key, by_hook[key.hook_name], run.seed)
+        result = None if made_with == partner else run.store.get(key)
         if result is not None:
-            explanation = None if other is None else other.explanation
-            result = await shuffled_floor(result, explanation, make_method(), seed)
-            store.put(result, shuffled_with=partner)
+            other = run.store.get(replace(key, latent=partner)) if partner != key.latent else None
+            yield Unit(name, key, ShuffledFloor(result, partner, None if other is None else other.explanation))
 
 
 def shuffled_partner(key: FeatureKey, latents: Sequence[int], seed: int) -> int:

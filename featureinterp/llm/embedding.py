@@ -81,14 +81,21 @@ class SentenceEmbedder:
 class MiniLMEmbedder(SentenceEmbedder):
     """all-MiniLM-L6-v2 out of the installed package: 384 dimensions, no download."""
 
-    def __init__(self, *, device: str = "auto") -> None:
+    def __init__(self, *, device: str = "auto", exact: bool = False) -> None:
         """Load it.
+
+        Args:
+            device: a torch device, or `auto` for the GPU where there is one.
+            exact: whether to compute in float64, about four times slower: the float32 vector of a text then depends
+                neither on the texts beside it nor on the number of threads.
 
         Raises:
             SubjectError: if the package is missing or its weights are not the published ones.
         """
         super().__init__(str(minilm_folder()), device=device)
         self.name = MINILM
+        if exact:
+            self._model.double()
 
 
 def minilm_folder() -> Path:

@@ -30,12 +30,12 @@ TEXT_FROM, TEXT_TO = 0.25, 0.65
 class EmbeddingMemory:
     """Embeds each text once and compares texts by cosine.
 
-    Without an embedder the shipped one is loaded when the first text comes.
+    Without an embedder the shipped one is loaded when the first text comes, with exact vectors: a feature's result
+    must not depend on which texts of other features came before.
     """
 
-    def __init__(self, embedder: TextEmbedder | None = None, *, device: str = "auto") -> None:
+    def __init__(self, embedder: TextEmbedder | None = None) -> None:
         self._embedder = embedder
-        self._device = device
         self._known: dict[str, NDArray[np.float32]] = {}
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -46,7 +46,7 @@ class EmbeddingMemory:
             if self._embedder is None:
                 from featureinterp.llm.embedding import MiniLMEmbedder
 
-                self._embedder = MiniLMEmbedder(device=self._device)
+                self._embedder = MiniLMEmbedder(device="cpu", exact=True)
             self._known.update(zip(wordy, self._embedder.embed(wordy), strict=True))
         width = len(next(iter(self._known.values()), ()))
         empty = np.zeros(width, dtype=np.float32)
@@ -107,15 +107,15 @@ class LexicalSimulatorFactory(RuleSimulatorFactory):
         return LexicalSimulatorFactory(self.embeddings)
 
 
-def make_lexical_simulator_factory(what: str, device: str, _open_model: object = None) -> LexicalSimulatorFactory:
-    """Make the factory registered as `lexical`; its embedder loads on `device` when it is first needed.
+def make_lexical_simulator_factory(what: str, *_unneeded: object) -> LexicalSimulatorFactory:
+    """Make the factory registered as `lexical`; its embedder is loaded when it is first needed.
 
     Raises:
         InputError: if something stands behind the name.
     """
     if what:
         raise InputError(f"the simulator 'lexical:{what}' is not known", "the lexical simulator is just `lexical`")
-    return LexicalSimulatorFactory(EmbeddingMemory(device=device))
+    return LexicalSimulatorFactory()
 
 
 class DegreeTable(dict[str, float]):

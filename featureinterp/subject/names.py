@@ -27,6 +27,7 @@ KINDS = (
 """The points of a decoder block that can be read."""
 
 _LAYER = re.compile(r"\.(\d+)(?:\.|$)")
+_SPACED = re.compile(r"spaced:(\d{1,6})")
 _BLOCK_POINT = re.compile(r"blocks\.(\d+)\.(.+)")
 
 
@@ -86,7 +87,9 @@ def hook_point(name: str) -> HookPoint:
 
 
 def select_layers(text: str, n_layers: int) -> tuple[int, ...]:
-    """Read a user's choice of layers: `all`, `even`, `odd`, or numbers such as `1,2`; sorted, without repeats.
+    """Read a user's choice of layers: `all`, `even`, `odd`, `spaced:N`, or numbers such as `1,2`; sorted, no repeats.
+
+    `spaced:N` takes N evenly spaced layers, the first and the last among them; all where there are no more.
 
     Raises:
         InputError: if it is none of these, names a layer that the model does not have, or selects none.
@@ -95,11 +98,17 @@ def select_layers(text: str, n_layers: int) -> tuple[int, ...]:
     (1, 3, 5)
     >>> select_layers("4, 1", 6)
     (1, 4)
+    >>> select_layers("spaced:8", 42)
+    (0, 6, 12, 18, 23, 29, 35, 41)
     """
     named = {"all": range(n_layers), "even": range(0, n_layers, 2), "odd": range(1, n_layers, 2)}
     choice = text.strip().lower()
     if choice in named:
         layers = set(named[choice])
+    elif (spaced := _SPACED.fullmatch(choice)) and int(spaced.group(1)):
+        last = n_layers - 1
+        n = min(int(spaced.group(1)), n_layers)
+        layers = {round(i * last / (n - 1)) for i in range(n)} if n > 1 else {last // 2}
     else:
         parts = [part.strip() for part in choice.split(",")]
         valid = all(part.isascii() and part.isdigit() and int(part) < n_layers for part in parts)
@@ -107,6 +116,6 @@ def select_layers(text: str, n_layers: int) -> tuple[int, ...]:
     if not layers:
         raise InputError(
             f"layers {text!r} cannot be selected: the model has layers 0 to {n_layers - 1}",
-            "give all, even, odd, or numbers such as 1,2",
+            "give all, even, odd, spaced:8, or numbers such as 1,2",
         )
     return tuple(sorted(layers))

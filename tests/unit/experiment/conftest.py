@@ -11,7 +11,7 @@ import pytest
 from featureinterp.core import Attempt, ExplainerResult, Proposal, SequenceSimulation, StructuredExplanation
 from featureinterp.experiment.result import FeatureKey
 from featureinterp.experiment.run import Method
-from featureinterp.experiment.sweep import LatentStatus
+from featureinterp.experiment.worker import LatentStatus
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SAEIndexId, SAEIndexRecord
 
 WORDS = (" cat", " dog", " fish", " bird", " cow", " hen", " fox", " owl")

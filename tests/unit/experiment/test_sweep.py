@@ -1,26 +1,42 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import pytest
 
 from featureinterp.errors import StorageError
+from featureinterp.experiment.engine import TaskEngine
+from featureinterp.experiment.methods import Models
 from featureinterp.experiment.store import RunStore
-from featureinterp.experiment.sweep import SweepParams, choose_features, shuffled_partner, sweep
+from featureinterp.experiment.sweep import SweptRun, choose_features, shuffled_partner, sweep
+from featureinterp.experiment.worker import OpenRun
 from tests.unit.experiment.conftest import MostActiveWord
 
 KEYS = [(latent, layer) for layer in (1, 2) for latent in range(8)]
 
 
-def run_sweep(path, world, keys, **kwargs):
+@dataclass(frozen=True)
+class WorldJob:
+    """A run over a made-up world."""
+
+    world: Any
+    make_method: Any
+    seed: int
+    at_once: int
+    light = True
+
+    def open(self, models) -> OpenRun:
+        return OpenRun(self.world, self.make_method, seed=self.seed, at_once=self.at_once)
+
+
+def run_sweep(path, world, keys, seed=0, make_method=None, at_once=1, on_result=None):
     """The results of a sweep, seconds aside."""
-    seed = kwargs.pop("seed", 0)
-    make_method = kwargs.pop("make_method", world.method)
-    params = SweepParams(seed=seed, at_once=kwargs.pop("at_once", 1))
+    engine = TaskEngine({"run": WorldJob(world, make_method or world.method, seed, at_once)}, Models())
     with RunStore.create(path, {"seed": seed}) as store:
-        asyncio.run(sweep([world.key(*key) for key in keys], world, store, make_method, params, **kwargs))
+        run = SweptRun(store, [world.key(*key) for key in keys], seed)
+        asyncio.run(sweep({"run": run}, engine, None if on_result is None else lambda _, result: on_result(result)))
         return [replace(result, seconds=0.0) for result in store.results()]
 
 

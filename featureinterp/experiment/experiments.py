@@ -1,0 +1,119 @@
+"""The paper's experiments, declared: what varies, over how much, and on which records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+
+from featureinterp.errors import InputError
+from featureinterp.experiment.methods import MethodSpec
+from featureinterp.experiment.run import FeatureRunParams
+from featureinterp.record import ComplementaryRecordSource
+
+SIMILAR_NEGATIVE = ComplementaryRecordSource.SIMILAR_NEGATIVE
+
+PAPER_RECORDS = FeatureRunParams(
+    positives_per_split=10, negatives_per_split=10, train_sources=(), valid_sources=(SIMILAR_NEGATIVE,)
+)
+"""Ten sentences of each kind a split: explained from those that fire, chosen beside similar ones that do not."""
+
+MOST_RULES = 5
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to explain, applied to every feature of an experiment."""
+
+    name: str
+    method: MethodSpec
+    records: FeatureRunParams = PAPER_RECORDS
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question, and the runs that answer it: every variant explains the same features."""
+
+    name: str
+    question: str
+    variants: tuple[Variant, ...]
+    layers: str
+    """`all`, `even`, `odd`, `spaced:N` for N evenly spaced ones, or numbers."""
+    latents_per_layer: int
+
+    def only(self, names: Collection[str]) -> Experiment:
+        """Return the experiment with the variants of these names.
+
+        Raises:
+            InputError: if there is no such variant.
+        """
+        known = {variant.name: variant for variant in self.variants}
+        for name in names:
+            if name not in known:
+                raise InputError(f"{self.name} has no variant {name!r}", f"its variants: {', '.join(known)}")
+        return replace(self, variants=tuple(variant for name, variant in known.items() if name in names))
+
+
+def complementary(base: MethodSpec) -> Experiment:
+    """Figure 3: how the same explanation fares beside each complementary source; one-shot against tree."""
+    variants = tuple(Variant(search, replace(base, explainer=search)) for search in ("one-shot", "tree"))
+    question = "Which sentences falsify an explanation, and does the search by revision help?"
+    return Experiment("complementary", question, variants, layers="even", latents_per_layer=50)
+
+
+def explainers(base: MethodSpec) -> Experiment:
+    """Figure 4: one-shot and tree, each as sentence, as rules, from negatives too, and told what causes activations."""
+    variants = tuple(
+        explainer_variant(base, search, structured, holistic, negatives)
+        for search in ("one-shot", "tree")
+        for structured, holistic, negatives in (
+            (False, False, False),
+            (True, False, False),
+            (True, False, True),
+            (True, True, False),
+        )
+    )
+    question = "Do rules, negative examples, the causes of activations and the search by revision help?"
+    return Experiment("explainers", question, variants, layers="spaced:8", latents_per_layer=30)
+
+
+def explainer_variant(base: MethodSpec, search: str, structured: bool, holistic: bool, negatives: bool) -> Variant:
+    """Return one bar of Figure 4, named by what is switched on, such as `tree-structured-negatives`.
+
+    Args:
+        base: all that does not vary.
+        search: `one-shot` or `tree`.
+        structured: rules with strengths, or one sentence.
+        holistic: whether the proposer learns what causes activations.
+        negatives: whether train holds similar sentences on which the feature is silent.
+    """
+    name = f"{search}-{'structured' if structured else 'unstructured'}"
+    name += ("-negatives" if negatives else "") + ("-holistic" if holistic else "")
+    method = replace(base, explainer=search, structured=structured, holistic=holistic)
+    records = replace(PAPER_RECORDS, train_sources=(SIMILAR_NEGATIVE,)) if negatives else PAPER_RECORDS
+    return Variant(name, method, records)
+
+
+def polysemanticity(base: MethodSpec) -> Experiment:
+    """Figure 5: how many rules a feature needs, by layer."""
+    caps = range(1, MOST_RULES + 1)
+    variants = tuple(Variant(f"cap-{cap}", replace(base, explainer="tree", rule_cap=cap)) for cap in caps)
+    question = "How many rules does a feature need, and does that change with depth?"
+    return Experiment("polysemanticity", question, variants, layers="spaced:8", latents_per_layer=30)
+
+
+def layers(base: MethodSpec) -> Experiment:
+    """All attempts of the tree, judged on test too: whether the search fits its own feedback more than the feature."""
+    records = replace(PAPER_RECORDS, judge_attempts=True)
+    question = "What does the search by revision gain from round to round, and does it hold on test?"
+    return Experiment(
+        "layers", question, (Variant("tree", replace(base, explainer="tree"), records),), "all", latents_per_layer=50
+    )
+
+
+EXPERIMENTS: Mapping[str, Callable[[MethodSpec], Experiment]] = {
+    "complementary": complementary,
+    "explainers": explainers,
+    "polysemanticity": polysemanticity,
+    "layers": layers,
+}
+"""Name to a function from all that does not vary to the experiment."""
