@@ -182,6 +182,9 @@ def explain(
     rule_cap: options.RuleCap = 5,
     depth: options.Depth = 3,
     width: options.Width = 3,
+    engine: options.EngineName = options.EngineKind.LOCAL,
+    workers: options.Workers = 1,
+    address: options.Address = "",
 ) -> None:
     """Explain features from their records and test the explanations: one row per feature in RUN/run.sqlite."""
     from rich.console import Console
@@ -189,7 +192,7 @@ def explain(
     from featureinterp.dataset.folder import DataFolder
     from featureinterp.experiment.explain import FeatureChoice
 
-    spec = _run_spec(locals())
+    spec = replace(_run_spec(locals()), engine=options.engine_spec(engine, workers, address))
     choice = FeatureChoice(layers, options.numbers(latents, "latents"), features or None)
     _explain(Console(), DataFolder.open(data), out, choice, spec)
     typer.echo(f"The run: {out}; look at it with `featureinterp results {out}` or `featureinterp report {out}`")

@@ -15,10 +15,11 @@ from featureinterp.errors import InputError
 
 if TYPE_CHECKING:
     from featureinterp.dataset.spec import DataSpec
+    from featureinterp.experiment.engine import EngineSpec
     from featureinterp.experiment.methods import ModelAccess
     from featureinterp.experiment.run import FeatureRunParams
 
-DATA, HOW, MODELS = "Data", "How to explain", "Language models"
+DATA, HOW, MODELS, WHERE = "Data", "How to explain", "Language models", "Where to work"
 
 
 class HolisticScope(str, Enum):
@@ -50,6 +51,13 @@ class Quantization(str, Enum):
 
     EIGHT = "8bit"
     FOUR = "4bit"
+
+
+class EngineKind(str, Enum):
+    """Where the work is done."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 PresetName = Annotated[
@@ -94,7 +102,7 @@ DatasetConfig = Annotated[
 TextColumn = Annotated[str, typer.Option(help="Column of the texts, or of token ids.", rich_help_panel=DATA)]
 MaxDatasetSize = Annotated[int, typer.Option(help="Windows of the corpus at most.", rich_help_panel=DATA)]
 MaxSeqLength = Annotated[int, typer.Option(help="Tokens per window.", rich_help_panel=DATA)]
-Layers = Annotated[str, typer.Option(help="all, even, odd, or numbers such as 1,2.")]
+Layers = Annotated[str, typer.Option(help="all, even, odd, spaced:8, or numbers such as 1,2.")]
 Latents = Annotated[str, typer.Option(help="Latents of every layer, such as 3,17; all there are unless given.")]
 Projected = Annotated[
     bool, typer.Option("--projected", help="Also sentences that are alike under a map trained for each latent.")
@@ -174,6 +182,22 @@ Negatives = Annotated[int, typer.Option(help="Sentences per split of each other 
 RuleCap = Annotated[int, typer.Option(help="Rules in an explanation at most.", rich_help_panel=HOW)]
 Depth = Annotated[int, typer.Option(help="Rounds of revision (tree).", rich_help_panel=HOW)]
 Width = Annotated[int, typer.Option(help="Attempts kept after each round (tree).", rich_help_panel=HOW)]
+EngineName = Annotated[
+    EngineKind,
+    typer.Option("--engine", help="This machine, or a Ray cluster (extra [ray]).", rich_help_panel=WHERE),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes, or actors on the cluster; unless given as many as there are cores, or one where models are "
+        "large or far away.",
+        rich_help_panel=WHERE,
+    ),
+]
+Address = Annotated[
+    str, typer.Option(help="Of a Ray cluster, such as auto; unless given one is started here.", rich_help_panel=WHERE)
+]
 RunOut = Annotated[Path, typer.Option("--out", help="Folder of the run; one that is there is gone on with.")]
 
 
@@ -239,17 +263,33 @@ def numbers(text: str, what: str) -> tuple[int, ...] | None:
 
 
 def with_preset(
-    ctx: typer.Context, spec: DataSpec, preset: Preset | None, dtype: Dtype, quantization: Quantization | None
+    ctx: typer.Context,
+    spec: DataSpec,
+    preset: Preset | None,
+    dtype: Dtype = Dtype.AUTO,
+    quantization: Quantization | None = None,
 ) -> DataSpec:
     """Return a specification with a preset in what was not typed, and the numbers that the model computes in."""
     from featureinterp.experiment.presets import with_preset as filled_in
 
-    sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
-    typed = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
     spec = replace(spec, dtype=dtype.value, quantization=quantization.value if quantization else None)
-    return filled_in(spec, preset.value if preset else None, typed)
+    return filled_in(spec, preset.value if preset else None, typed(ctx))
+
+
+def typed(ctx: typer.Context) -> list[str]:
+    """Return the names of the options that were typed, as against those left at their defaults."""
+    sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+
+def engine_spec(engine: EngineKind, workers: int | None, address: str) -> EngineSpec:
+    """Return where the work is done."""
+    from featureinterp.experiment.engine import EngineSpec
+
+    return EngineSpec("ray" if engine is EngineKind.RAY else "local", workers, address)
 
 
 def command_line() -> str:
     """Return the command that is running, as it could be typed again."""
-    return shlex.join(["featureinterp", *sys.argv[1:]])
+    program = sys.argv[0]
+    return shlex.join([*(("python", program) if program.endswith(".py") else ("featureinterp",)), *sys.argv[1:]])

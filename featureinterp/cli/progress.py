@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Task as RichTask
 from rich.text import Text
+
+from featureinterp.chat import Usage
+
+if TYPE_CHECKING:
+    from featureinterp.experiment.result import FeatureResult
 
 STAGE_WORDS = {
     "tokens": "cutting the corpus into windows",
@@ -63,6 +69,38 @@ class Stages:
             words = STAGE_WORDS.get(stage, stage)
             self._tasks[stage] = self._progress.add_task(words, total=total, unit=UNITS.get(stage, ""))
         self._progress.update(self._tasks[stage], completed=done, total=total)
+
+
+class Features:
+    """A bar over the features of an experiment with what their language models cost; called with each result."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[cost]}"),
+            console=console,
+        )
+        self._task = self._progress.add_task("features", total=None, unit="", cost="")
+        self._usage = Usage()
+
+    def __enter__(self) -> Features:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, run: str, result: FeatureResult, done: int, total: int) -> None:
+        """Say that a feature of a run is done, and how many are."""
+        self._usage += result.usage
+        cost = f"${self._usage.cost:.2f}" if self._usage.cost else ""
+        self._progress.update(self._task, description=run, completed=done, total=total, cost=cost)
 
 
 def quiet_libraries() -> None:

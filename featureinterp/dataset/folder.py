@@ -61,6 +61,11 @@ class DataFolder:
         """The layer of each hook, in the order of `hook_names`."""
         return tuple(self.manifest.hooks[hook].layer for hook in self.selected)
 
+    @property
+    def n_layers(self) -> int:
+        """Layers of the whole model; where that is not known, up to the last one in the folder."""
+        return self.manifest.n_layers or max(self.layers, default=-1) + 1
+
     def hook_of(self, layer: int) -> str:
         """Return the hook of a layer.
 

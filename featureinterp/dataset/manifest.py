@@ -57,6 +57,8 @@ class Manifest:
     """By hook name."""
     stages: Mapping[str, StageEntry] = field(default_factory=dict)
     """By name of the stage."""
+    n_layers: int = 0
+    """Of the whole model; 0 where it is not known, as of imported data."""
 
     def save(self, folder: Path) -> None:
         """Write it below a data folder.

@@ -249,4 +249,5 @@ class Preparation:
                     f"choose another folder, or delete {folder} to make it again",
                 )
         hooks = sorted({**made.hooks, **asked}.items(), key=lambda item: (item[1].layer, item[0]))
-        return replace(made, spec=spec, versions=current_versions(), hooks=dict(hooks))
+        n_layers = self._subject.model.n_layers
+        return replace(made, spec=spec, versions=current_versions(), hooks=dict(hooks), n_layers=n_layers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
 from featureinterp.errors import InputError
 from featureinterp.experiment.methods import MethodSpec
@@ -39,6 +40,8 @@ class Experiment:
     layers: str
     """`all`, `even`, `odd`, `spaced:N` for N evenly spaced ones, or numbers."""
     latents_per_layer: int
+    on_request: tuple[Variant, ...] = ()
+    """Variants that are run only where they are named."""
 
     def only(self, names: Collection[str]) -> Experiment:
         """Return the experiment with the variants of these names.
@@ -46,7 +49,7 @@ class Experiment:
         Raises:
             InputError: if there is no such variant.
         """
-        known = {variant.name: variant for variant in self.variants}
+        known = {variant.name: variant for variant in (*self.variants, *self.on_request)}
         for name in names:
             if name not in known:
                 raise InputError(f"{self.name} has no variant {name!r}", f"its variants: {', '.join(known)}")
@@ -61,30 +64,31 @@ def complementary(base: MethodSpec) -> Experiment:
 
 
 def explainers(base: MethodSpec) -> Experiment:
-    """Figure 4: one-shot and tree, each as sentence, as rules, from negatives too, and told what causes activations."""
-    variants = tuple(
-        explainer_variant(base, search, structured, holistic, negatives)
+    """Figure 4: one-shot and tree, each as sentence, as rules, from negatives too, and told what causes activations.
+
+    The other combinations of these are run on request.
+    """
+    every = [
+        explainer_variant(base, search, structured, negatives, holistic)
         for search in ("one-shot", "tree")
-        for structured, holistic, negatives in (
-            (False, False, False),
-            (True, False, False),
-            (True, False, True),
-            (True, True, False),
-        )
-    )
+        for structured, negatives, holistic in product((False, True), repeat=3)
+    ]
+    drawn = ("unstructured", "structured", "structured-negatives", "structured-holistic")
+    variants = tuple(each for each in every if each.name.removeprefix(f"{each.method.explainer}-") in drawn)
     question = "Do rules, negative examples, the causes of activations and the search by revision help?"
-    return Experiment("explainers", question, variants, layers="spaced:8", latents_per_layer=30)
+    others = tuple(each for each in every if each not in variants)
+    return Experiment("explainers", question, variants, "spaced:8", latents_per_layer=30, on_request=others)
 
 
-def explainer_variant(base: MethodSpec, search: str, structured: bool, holistic: bool, negatives: bool) -> Variant:
+def explainer_variant(base: MethodSpec, search: str, structured: bool, negatives: bool, holistic: bool) -> Variant:
     """Return one bar of Figure 4, named by what is switched on, such as `tree-structured-negatives`.
 
     Args:
         base: all that does not vary.
         search: `one-shot` or `tree`.
         structured: rules with strengths, or one sentence.
-        holistic: whether the proposer learns what causes activations.
         negatives: whether train holds similar sentences on which the feature is silent.
+        holistic: whether the proposer learns what causes activations.
     """
     name = f"{search}-{'structured' if structured else 'unstructured'}"
     name += ("-negatives" if negatives else "") + ("-holistic" if holistic else "")

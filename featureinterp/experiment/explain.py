@@ -53,7 +53,7 @@ class FeatureChoice:
     """Which of a data folder's latents a run explains."""
 
     layers: str = "all"
-    """`all`, `even`, `odd`, or numbers such as `1,2`."""
+    """`all`, `even`, `odd`, `spaced:N`, or numbers such as `1,2`."""
     latents: tuple[int, ...] | None = None
     """These of every chosen layer, dead and rare ones too; None for all that the folder holds."""
     features: int | None = None
@@ -69,7 +69,7 @@ class FeatureChoice:
         return choose_features(latents, layer_of, self.features, seed)
 
     def _hooks(self, folder: DataFolder) -> list[str]:
-        chosen = select_layers(self.layers, max(folder.layers, default=-1) + 1)
+        chosen = select_layers(self.layers, folder.n_layers)
         if self.layers.strip().lower() in ("all", "even", "odd"):
             chosen = tuple(layer for layer in chosen if layer in folder.layers)
         return [folder.hook_of(layer) for layer in chosen]

@@ -11,6 +11,7 @@ from featureinterp.dataset.folder import DataFolder, prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.stages import Progress
 from featureinterp.experiment.explain import RunSpec
+from featureinterp.experiment.methods import MethodSpec
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.subject.subject import Subject
 
@@ -53,6 +54,22 @@ def with_preset(spec: DataSpec, preset: str | None, given: Collection[str] = ())
     if preset is None:
         return spec
     return replace(spec, **{field: value for field, value in PRESETS[preset].items() if field not in given})
+
+
+PAPER_PROPOSER = "openrouter:meta-llama/llama-4-scout"
+PAPER_SIMULATOR = "hf:google/gemma-2-27b-it@4bit"
+
+
+def with_paper_models(method: MethodSpec, preset: str | None, given: Collection[str] = ()) -> MethodSpec:
+    """Return a method with the paper's language models, under a preset, in the place of those not given explicitly.
+
+    >>> with_paper_models(MethodSpec(), "gpt2", ["simulator"]).proposer
+    'openrouter:meta-llama/llama-4-scout'
+    """
+    if preset is None:
+        return method
+    models = {"proposer": PAPER_PROPOSER, "simulator": PAPER_SIMULATOR}
+    return replace(method, **{field: name for field, name in models.items() if field not in given})
 
 
 def demo_folder(

@@ -1,0 +1,123 @@
+"""The command that conducts an experiment: `featureinterp experiment complementary` and the other three."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from featureinterp.cli import options
+from featureinterp.cli.group import app
+
+if TYPE_CHECKING:
+    from featureinterp.dataset.folder import DataFolder
+    from featureinterp.dataset.spec import DataSpec
+    from featureinterp.experiment.conduct import Conduct
+    from featureinterp.experiment.experiments import Experiment
+
+
+SENTENCES = 90
+"""Of each kind a latent, as `records` makes them, so that both share a data folder."""
+
+
+class ExperimentName(str, Enum):
+    """An experiment of the paper."""
+
+    COMPLEMENTARY = "complementary"
+    EXPLAINERS = "explainers"
+    POLYSEMANTICITY = "polysemanticity"
+    LAYERS = "layers"
+
+
+@app.command()
+def experiment(
+    ctx: typer.Context,
+    name: Annotated[ExperimentName, typer.Argument(help="What is asked.", show_default=False)],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="A data folder; may be given several times. Unless given, that of --preset is made."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of its runs; results/NAME unless given.")] = None,
+    layers: Annotated[str, typer.Option(help="all, even, odd, spaced:8, or numbers; the paper's unless given.")] = "",
+    latents_per_layer: Annotated[int, typer.Option(min=0, help="The paper's unless given.")] = 0,
+    variants: Annotated[str, typer.Option(help="Only these, separated by commas.")] = "",
+    seed: options.Seed = 0,
+    preset: options.PresetName = None,
+    data_root: Annotated[Path, typer.Option(help="Where data folders are made.")] = Path("data"),
+    max_dataset_size: options.MaxDatasetSize = 100_000,
+    proposer: options.ProposerName = "lexical",
+    simulator: options.SimulatorName = "lexical",
+    rule_cap: options.RuleCap = 5,
+    depth: options.Depth = 3,
+    width: options.Width = 3,
+    device: options.Device = "auto",
+    max_cost: options.MaxCost = None,
+    max_tokens: options.MaxTokens = None,
+    offline: options.Offline = False,
+    concurrency: options.Concurrency = 16,
+    engine: options.EngineName = options.EngineKind.LOCAL,
+    workers: options.Workers = None,
+    address: options.Address = "",
+) -> None:
+    """Conduct an experiment of the paper: every variant on the same features, with a summary and figures.
+
+    On the embedded model unless --data or --preset names another; a preset brings the paper's language models too.
+    """
+    from featureinterp.dataset.folder import DataFolder
+    from featureinterp.dataset.spec import DataSpec
+    from featureinterp.experiment.conduct import Conduct
+    from featureinterp.experiment.experiments import EXPERIMENTS
+    from featureinterp.experiment.methods import MethodSpec
+    from featureinterp.experiment.presets import with_paper_models
+
+    base = MethodSpec(proposer=proposer, simulator=simulator, rule_cap=rule_cap, depth=depth, width=width)
+    base = with_paper_models(base, preset.value if preset else None, options.typed(ctx))
+    asked = EXPERIMENTS[name.value](base)
+    n_latents = latents_per_layer or asked.latents_per_layer
+    asked = replace(asked, layers=layers or asked.layers, latents_per_layer=n_latents)
+    asked = asked.only([each.strip() for each in variants.split(",")]) if variants else asked
+    if data:
+        folders = [DataFolder.open(folder) for folder in data]
+    else:
+        spec = DataSpec(
+            max_dataset_size=max_dataset_size,
+            layers=asked.layers,
+            max_features=n_latents,
+            top_sample_n=SENTENCES,
+            complementary_sample_n=SENTENCES,
+            seed=seed,
+        )
+        folders = [_make_data(options.with_preset(ctx, spec, preset), data_root, asked, device)]
+    access = options.model_access(max_cost, max_tokens, offline, concurrency, device)
+    how = Conduct(seed, access, options.engine_spec(engine, workers, address), options.command_line())
+    _conduct(asked, folders, out or Path("results") / name.value, how)
+
+
+def _make_data(spec: DataSpec, root: Path, asked: Experiment, device: str) -> DataFolder:
+    """Make the data folder that an experiment needs, under bars that show how far it is."""
+    from rich.console import Console
+
+    from featureinterp.cli.progress import Stages, quiet_libraries
+    from featureinterp.experiment.conduct import experiment_data
+
+    quiet_libraries()
+    with Stages(Console()) as stages:
+        return experiment_data(spec, root, asked, stages, device)
+
+
+def _conduct(asked: Experiment, folders: Sequence[DataFolder], out: Path, how: Conduct) -> None:
+    """Conduct an experiment under a bar that shows how far it is and what it has cost."""
+    from rich.console import Console
+
+    from featureinterp.cli.progress import Features, quiet_libraries
+    from featureinterp.experiment.conduct import conduct
+
+    quiet_libraries()
+    typer.echo(asked.question)
+    with Features(Console()) as features:
+        runs = conduct(asked, folders, out, how, features)
+    typer.echo(f"{len(runs)} runs in {out}")
