@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from featureinterp.experiment.experiments import Experiment
 
 
-SENTENCES = 90
+SENTENCES = {"top_sample_n": 90, "complementary_sample_n": 90}
 """Of each kind a latent, as `records` makes them, so that both share a data folder."""
+
+
+RESULTS = Path("results")
 
 
 class ExperimentName(str, Enum):
@@ -75,26 +78,16 @@ def experiment(
     from featureinterp.experiment.presets import with_paper_models
 
     base = MethodSpec(proposer=proposer, simulator=simulator, rule_cap=rule_cap, depth=depth, width=width)
-    base = with_paper_models(base, preset.value if preset else None, options.typed(ctx))
-    asked = EXPERIMENTS[name.value](base)
+    asked = EXPERIMENTS[name.value](with_paper_models(base, preset and preset.value, options.typed(ctx)))
     n_latents = latents_per_layer or asked.latents_per_layer
     asked = replace(asked, layers=layers or asked.layers, latents_per_layer=n_latents)
-    asked = asked.only([each.strip() for each in variants.split(",")]) if variants else asked
-    if data:
-        folders = [DataFolder.open(folder) for folder in data]
-    else:
-        spec = DataSpec(
-            max_dataset_size=max_dataset_size,
-            layers=asked.layers,
-            max_features=n_latents,
-            top_sample_n=SENTENCES,
-            complementary_sample_n=SENTENCES,
-            seed=seed,
-        )
-        folders = [_make_data(options.with_preset(ctx, spec, preset), data_root, asked, device)]
+    asked = asked.only(variants.split(",")) if variants else asked
+    spec = DataSpec(max_dataset_size=max_dataset_size, layers=asked.layers, max_features=n_latents, seed=seed)
+    spec = options.with_preset(ctx, replace(spec, **SENTENCES), preset)
+    folders = [DataFolder.open(path) for path in data or ()] or [_make_data(spec, data_root, asked, device)]
     access = options.model_access(max_cost, max_tokens, offline, concurrency, device)
     how = Conduct(seed, access, options.engine_spec(engine, workers, address), options.command_line())
-    _conduct(asked, folders, out or Path("results") / name.value, how)
+    _conduct(asked, folders, out or RESULTS / name.value, how)
 
 
 def _make_data(spec: DataSpec, root: Path, asked: Experiment, device: str) -> DataFolder:

@@ -50,6 +50,7 @@ class Experiment:
             InputError: if there is no such variant.
         """
         known = {variant.name: variant for variant in (*self.variants, *self.on_request)}
+        names = [name.strip() for name in names]
         for name in names:
             if name not in known:
                 raise InputError(f"{self.name} has no variant {name!r}", f"its variants: {', '.join(known)}")

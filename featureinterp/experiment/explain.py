@@ -37,6 +37,8 @@ class RunSpec:
     seed: int = 0
     access: ModelAccess = field(default_factory=ModelAccess)
     """How language models are reached; not part of the configuration."""
+    engine: EngineSpec = field(default_factory=lambda: EngineSpec(workers=1))
+    """Where the work is done; not part of the configuration either."""
 
     def configuration(self, data: Mapping[str, object]) -> dict[str, object]:
         """Return it as JSON values, together with the settings of the data folder's records."""
@@ -130,7 +132,6 @@ def explain_folder(
     spec: RunSpec,
     command: str,
     on_result: OnResult,
-    engine: EngineSpec | None = None,
 ) -> Usage:
     """Explain features of a data folder into a run, or go on with one.
 
@@ -141,7 +142,6 @@ def explain_folder(
         spec: how.
         command: the command line to keep with a run that begins.
         on_result: called with every feature that is finished now; those finished earlier only count.
-        engine: where; one after the other in this process by default.
 
     Returns:
         What was paid for now, and by earlier runs of the same command.
@@ -164,7 +164,7 @@ def explain_folder(
 
         async def work() -> Usage:
             jobs = {RUN: FolderJob(folder.path, spec)}
-            async with open_engine(engine or EngineSpec(workers=1), jobs, spec.access) as opened:
+            async with open_engine(spec.engine, jobs, spec.access) as opened:
                 await sweep({RUN: SweptRun(store, keys, spec.seed)}, opened, count)
                 return opened.spent
 
