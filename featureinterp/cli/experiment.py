@@ -79,10 +79,11 @@ def experiment(
 
     base = MethodSpec(proposer=proposer, simulator=simulator, rule_cap=rule_cap, depth=depth, width=width)
     asked = EXPERIMENTS[name.value](with_paper_models(base, preset and preset.value, options.typed(ctx)))
-    n_latents = latents_per_layer or asked.latents_per_layer
-    asked = replace(asked, layers=layers or asked.layers, latents_per_layer=n_latents)
+    asked = asked.over(layers, latents_per_layer)
     asked = asked.only(variants.split(",")) if variants else asked
-    spec = DataSpec(max_dataset_size=max_dataset_size, layers=asked.layers, max_features=n_latents, seed=seed)
+    spec = DataSpec(
+        max_dataset_size=max_dataset_size, layers=asked.layers, max_features=asked.latents_per_layer, seed=seed
+    )
     spec = options.with_preset(ctx, replace(spec, **SENTENCES), preset)
     folders = [DataFolder.open(path) for path in data or ()] or [_make_data(spec, data_root, asked, device)]
     access = options.model_access(max_cost, max_tokens, offline, concurrency, device)

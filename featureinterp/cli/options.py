@@ -291,5 +291,6 @@ def engine_spec(engine: EngineKind, workers: int | None, address: str) -> Engine
 
 def command_line() -> str:
     """Return the command that is running, as it could be typed again."""
-    program = sys.argv[0]
-    return shlex.join([*(("python", program) if program.endswith(".py") else ("featureinterp",)), *sys.argv[1:]])
+    program = Path(sys.argv[0])
+    is_script = program.suffix == ".py" and program.name != "__main__.py"
+    return shlex.join([*(("python", str(program)) if is_script else ("featureinterp",)), *sys.argv[1:]])

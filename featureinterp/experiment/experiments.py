@@ -43,6 +43,11 @@ class Experiment:
     on_request: tuple[Variant, ...] = ()
     """Variants that are run only where they are named."""
 
+    def over(self, layers: str, latents_per_layer: int) -> Experiment:
+        """Return the experiment over other layers and latents; what is empty or 0 stays as it is."""
+        n = latents_per_layer or self.latents_per_layer
+        return replace(self, layers=layers or self.layers, latents_per_layer=n)
+
     def only(self, names: Collection[str]) -> Experiment:
         """Return the experiment with the variants of these names.
 
