@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,6 @@ from featureinterp.cli.group import app
 
 if TYPE_CHECKING:
     from featureinterp.dataset.folder import DataFolder
-    from featureinterp.dataset.spec import DataSpec
     from featureinterp.experiment.conduct import Conduct
     from featureinterp.experiment.experiments import Experiment
 
@@ -71,7 +70,6 @@ def experiment(
     On the embedded model unless --data or --preset names another; a preset brings the paper's language models too.
     """
     from featureinterp.dataset.folder import DataFolder
-    from featureinterp.dataset.spec import DataSpec
     from featureinterp.experiment.conduct import Conduct
     from featureinterp.experiment.experiments import EXPERIMENTS
     from featureinterp.experiment.methods import MethodSpec
@@ -81,26 +79,32 @@ def experiment(
     asked = EXPERIMENTS[name.value](with_paper_models(base, preset and preset.value, options.typed(ctx)))
     asked = asked.over(layers, latents_per_layer)
     asked = asked.only(variants.split(",")) if variants else asked
-    spec = DataSpec(
-        max_dataset_size=max_dataset_size, layers=asked.layers, max_features=asked.latents_per_layer, seed=seed
-    )
-    spec = options.with_preset(ctx, replace(spec, **SENTENCES), preset)
-    folders = [DataFolder.open(path) for path in data or ()] or [_make_data(spec, data_root, asked, device)]
+    folders = [DataFolder.open(path) for path in data or ()] or [_make_data(asked, locals())]
     access = options.model_access(max_cost, max_tokens, offline, concurrency, device)
     how = Conduct(seed, access, options.engine_spec(engine, workers, address), options.command_line())
     _conduct(asked, folders, out or RESULTS / name.value, how)
 
 
-def _make_data(spec: DataSpec, root: Path, asked: Experiment, device: str) -> DataFolder:
-    """Make the data folder that an experiment needs, under bars that show how far it is."""
+def _make_data(asked: Experiment, given: Mapping[str, Any]) -> DataFolder:
+    """Make the data folder that an experiment needs, under bars that show how far it is.
+
+    Args:
+        asked: the experiment.
+        given: the command's options by their names.
+    """
     from rich.console import Console
 
     from featureinterp.cli.progress import Stages, quiet_libraries
+    from featureinterp.dataset.spec import DataSpec
     from featureinterp.experiment.conduct import experiment_data
 
+    sizes = {**SENTENCES, "max_dataset_size": given["max_dataset_size"], "max_features": asked.latents_per_layer}
+    spec = options.with_preset(
+        given["ctx"], DataSpec(layers=asked.layers, seed=given["seed"], **sizes), given["preset"]
+    )
     quiet_libraries()
     with Stages(Console()) as stages:
-        return experiment_data(spec, root, asked, stages, device)
+        return experiment_data(spec, given["data_root"], asked, stages, given["device"])
 
 
 def _conduct(asked: Experiment, folders: Sequence[DataFolder], out: Path, how: Conduct) -> None:
