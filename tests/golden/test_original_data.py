@@ -129,8 +129,7 @@ def test_dense_holistic_activations_become_those_of_deleting_each_token(
         (tmp_path / folder).mkdir()
         torch.save(torch.from_numpy(values), tmp_path / folder / "h.pt")
     windows = Windows(tokens, np.arange(5, dtype=np.int32), True)
-    paths = (tmp_path / folder / "h.pt" for folder in ("holistic_acts", "sae_acts"))
-    write_holistic(*paths, tmp_path / "ours", windows)
+    write_holistic(tmp_path / "holistic_acts" / "h.pt", tmp_path / "sae_acts" / "h.pt", tmp_path / "ours", windows)
     found = HolisticActivations.open(tmp_path / "ours")
     ours = holistic_activations(tiny_subject, tokens, True, {HOOK: range(20)})[HOOK]
     assert found.whole_corpus and found.is_intact() and np.abs(ours).max() > 0.01

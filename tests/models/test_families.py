@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ WINDOW = {"sliding_window": 4}
 GEMMA = {"query_pre_attn_scalar": 1, **WINDOW}
 NEOX = {k: v for k, v in SIZES.items() if k not in ("num_key_value_heads", "head_dim")}
 
-MAKE: dict[str, Callable[[], nn.Module]] = {
+MAKE: dict[str, Callable[[], Any]] = {
     "gpt2": lambda: hf.GPT2LMHeadModel(hf.GPT2Config(vocab_size=4096, n_positions=64, n_embd=32, n_layer=3, n_head=4)),
     "llama": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**SIZES)),
     "mistral": lambda: hf.MistralForCausalLM(hf.MistralConfig(**SIZES, **WINDOW)),
@@ -81,6 +82,10 @@ PARTS = {
 """The output matrix of attention and the norm before the MLP, where they are not as in Llama."""
 
 
+def a_block(model, layer) -> Any:
+    return decoder_blocks("", model.language_model)[layer]
+
+
 def at(model, tokens, layer):
     """Our streams of every point of a block, as attributes."""
     kinds = FULL if model.language_model.config.model_type == "gpt_neox" else FULL + SERIAL
@@ -101,7 +106,7 @@ def normed(stream, norm):
 @pytest.mark.parametrize("layer", [0, 1])
 def test_points_inside_a_block_add_up_to_hugging_faces_stream(model, tokens, layer):
     """What the parts of a block compute by hand from our streams is our next stream, and in the end their own."""
-    family, block = model.language_model.config.model_type, decoder_blocks("", model.language_model)[layer]
+    family, block = model.language_model.config.model_type, a_block(model, layer)
     before, after = model.language_model(tokens, output_hidden_states=True).hidden_states[layer : layer + 2]
     ours = at(model, tokens, layer)
 
@@ -131,7 +136,7 @@ def test_points_inside_a_block_add_up_to_hugging_faces_stream(model, tokens, lay
 def test_head_outputs_are_the_heads_own(model, tokens):
     """Attention by hand: the heads' outputs are their patterns times their values."""
     family = model.language_model.config.model_type
-    block = decoder_blocks("", model.language_model)[1]
+    block = a_block(model, 1)
     found = model.language_model(tokens, output_attentions=True, output_hidden_states=True)
     n, length, width = *tokens.shape, 32
     before = (block.ln_1 if family == "gpt2" else block.input_layernorm)(found.hidden_states[1])
