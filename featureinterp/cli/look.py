@@ -26,6 +26,7 @@ class Format(str, Enum):
     JSONL = "jsonl"
     CSV = "csv"
     PARQUET = "parquet"
+    SUMMARY = "summary"
     TABLE = "table"
 
 
@@ -33,7 +34,10 @@ class Format(str, Enum):
 def results(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or of an experiment's runs.")],
     format_: Annotated[
-        Format, typer.Option("--format", help="A table to read, CSV, Parquet, or one JSON object per line.")
+        Format,
+        typer.Option(
+            "--format", help="A table to read, CSV, Parquet, one JSON object per line, or in words what was found."
+        ),
     ] = Format.TABLE,
     out: Annotated[Path | None, typer.Option(help="File to write to, for all but a table.")] = None,
 ) -> None:
@@ -48,6 +52,10 @@ def results(
         if out is None:
             raise InputError("Parquet is no text to print", "give --out FILE")
         write_parquet(result_rows(run), out)
+    elif format_ is Format.SUMMARY:
+        from featureinterp.experiment.findings import findings
+
+        _write_lines(findings(run).splitlines(), out)
     else:
         lines = (json_lines if format_ is Format.JSONL else csv_lines)(result_rows(run))
         _write_lines(lines, out)

@@ -57,6 +57,16 @@ def test_a_folder_of_runs_gives_the_rows_of_all_with_their_names(cli, run, one_s
     assert "one-shot" in cli("results", tmp_path / "runs").out
 
 
+def test_the_summary_of_a_run_says_in_words_what_was_found(cli, run, tmp_path):
+    printed = cli("results", run, "--format", "summary")
+    assert printed.code == 0, printed.err
+    assert printed.out.startswith("# Run all")
+    assert "token lookup" in printed.out
+    assert "comparisons, " in printed.out
+    assert cli("results", run, "--format", "summary", "--out", tmp_path / "summary.md").out == ""
+    assert (tmp_path / "summary.md").read_text() == printed.out
+
+
 def test_two_runs_are_compared_with_the_settings_that_differ(cli, run, one_shot):
     told = cli("compare", run, one_shot)
     assert told.code == 0, told.err

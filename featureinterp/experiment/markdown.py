@@ -1,0 +1,74 @@
+"""Numbers, names and tables as Markdown text; no name can write anything but itself."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from featureinterp.display import visible
+
+_PUNCTUATION = re.compile(r"([\\`*|\[\]#~$])")
+
+
+def plain(text: str) -> str:
+    r"""Return text as Markdown that shows it as it is, on one line and within a table's cell.
+
+    >>> plain("a|b <c>")
+    'a\\|b &lt;c&gt;'
+    """
+    return _PUNCTUATION.sub(r"\\\1", html.escape(visible(text), quote=False))
+
+
+def place_free(name: str) -> str:
+    """Return the last part of an absolute path, and any other name as it is."""
+    return Path(name).name if Path(name).is_absolute() else name
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number with a real minus sign; a dash for none.
+
+    >>> number(-0.1234), number(float("nan")), number(-0.0001)
+    ('−0.123', '–', '0.000')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def with_interval(value: float, low: float, high: float, digits: int = 3) -> str:
+    """Write a number and its interval in brackets, where it has one."""
+    text = number(value, digits)
+    return f"{text} [{number(low, digits)}, {number(high, digits)}]" if math.isfinite(low) else text
+
+
+def p_value(p: float) -> str:
+    """Write a p-value to three digits.
+
+    >>> p_value(0.0004), p_value(0.02)
+    ('p < 0.001', 'p = 0.020')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {number(p)}"
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """Write a count with its noun.
+
+    >>> counted(1, "feature"), counted(2, "feature")
+    ('1 feature', '2 features')
+    """
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table; cells are Markdown already, those of numbers are aligned to the right."""
+    body = [[str(cell) for cell in row] for row in rows]
+    right = [bool(body) and all(_NUMERIC.match(row[i]) for row in body) for i in range(len(head))]
+    rule = ["---:" if each else "---" for each in right]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [list(head), rule, *body])
+
+
+_NUMERIC = re.compile(r"^[−–\d]")
