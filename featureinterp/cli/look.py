@@ -155,7 +155,7 @@ def report(
         Path | None, typer.Option(help="Another run over the same features, to stand beside RUN with the difference.")
     ] = None,
 ) -> None:
-    """Write a run as a page that any browser opens from disk."""
+    """Write a run, or all runs of an experiment with its figures, as a page that any browser opens from disk."""
     typer.echo(f"The page: {write_pages(run, out or run / 'report', beside)}")
 
 
@@ -179,18 +179,29 @@ def doctor(device: options.Device = "auto") -> None:
 
 
 def write_pages(run: Path, out: Path, beside: Path | None = None) -> Path:
-    """Write the report of a run, another one beside it if asked for, and return where its first page is.
+    """Write the report of a run or of an experiment's folder, and return where its first page is.
+
+    Args:
+        run: the folder.
+        out: where pages go.
+        beside: another run, to stand beside the first.
 
     Raises:
         DataFolderError: if there is no run.
-        InputError: if the other run was made from other records.
+        InputError: if the other run was made from other records, or is to stand beside a whole experiment; if runs
+            below the folder are of no experiment, or of several.
         StorageError: if a file cannot be written.
     """
-    from featureinterp.experiment.store import RunStore
+    from featureinterp.experiment.store import FILE_NAME, RunStore
     from featureinterp.experiment.summary import run_summary
     from featureinterp.report.beside import Beside
+    from featureinterp.report.experiment import write_experiment
     from featureinterp.report.html import write_report
 
+    if not (run / FILE_NAME).is_file() and any(run.rglob(FILE_NAME)):
+        if beside is not None:
+            raise InputError(f"{run} is a folder of runs, and nothing can stand beside it", "name one of its runs")
+        return write_experiment(run, out).resolve()
     with RunStore.open(run) as store:
         if beside is None:
             return write_report(store.results(), run_summary(store), out).resolve()

@@ -80,7 +80,7 @@ def write_report(
     """
     environment = make_environment()
     for asset in ASSETS:
-        codec.atomic_write(out / asset, _asset(environment, asset))
+        codec.atomic_write(out / asset, asset_bytes(environment, asset))
     rows, names, pairs = [], [], []
     for before, page, after in _with_neighbours(_named(results, beside)):
         html = render_feature(environment, page, before and before.name, after and after.name, summary)
@@ -93,6 +93,22 @@ def write_report(
     compared = run_beside(pairs, beside.title) if beside and pairs else None
     codec.atomic_write(index, render_index(environment, rows, names, summary, compared).encode())
     return index
+
+
+def file_name(key: FeatureKey, taken: set[str]) -> str:
+    """Return the name of a feature's files: `layer-latent`, with the hook where two of a layer have the same latent.
+
+    Args:
+        key: the feature.
+        taken: names of the features before it, in the order of pages; this one is added.
+    """
+    name = f"{key.layer}-{key.latent}"
+    if name in taken:
+        name += "-" + re.sub(r"[^A-Za-z0-9]+", "_", key.hook_name)
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def make_environment() -> Environment:
@@ -239,17 +255,9 @@ def _metrics(result: FeatureResult) -> list[tuple[str, list[Score]]]:
 
 
 def _named(results: Iterable[FeatureResult], beside: Beside | None) -> Iterator[FeaturePage]:
-    """Name each feature's files `layer-latent`, with the hook where two hooks of a layer have the same latent."""
     taken: set[str] = set()
     for result in results:
-        key: FeatureKey = result.key
-        name = f"{key.layer}-{key.latent}"
-        if name in taken:
-            name += "-" + re.sub(r"[^A-Za-z0-9]+", "_", key.hook_name)
-        while name in taken:
-            name += "_"
-        taken.add(name)
-        yield FeaturePage(name, result, feature_beside(result, beside))
+        yield FeaturePage(file_name(result.key, taken), result, feature_beside(result, beside))
 
 
 def _with_neighbours(
@@ -274,6 +282,7 @@ def _json_safe(value: object) -> object:
     return value
 
 
-def _asset(environment: Environment, name: str) -> bytes:
+def asset_bytes(environment: Environment, name: str) -> bytes:
+    """Return a file that pages share, such as `report.css`."""
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0].encode()

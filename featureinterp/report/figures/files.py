@@ -118,12 +118,22 @@ def experiment_of(frames: Frames, folder: Path) -> str:
     return names[0]
 
 
-def _with_own_names(drawings: Sequence[Drawing]) -> list[Drawing]:
-    """Give drawings names that can name files, and tell those of the same name apart by a number."""
-    names = [re.sub(r"[^A-Za-z0-9_.-]+", "-", drawing.name).strip(".-") or "figure" for drawing in drawings]
+def file_names(names: Sequence[str]) -> list[str]:
+    """Return names that can name files, none twice: those that would be the same get numbers.
+
+    >>> file_names(["a/b", "a b", "c_d"])
+    ['a-b_1', 'a-b_2', 'c_d']
+    """
+    safe = [re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-") or "unnamed" for name in names]
     seen: Counter[str] = Counter()
-    named = []
-    for drawing, name in zip(drawings, names, strict=True):
+    told_apart = []
+    for name in safe:
         seen[name] += 1
-        named.append(replace(drawing, name=f"{name}_{seen[name]}" if names.count(name) > 1 else name))
-    return named
+        told_apart.append(f"{name}_{seen[name]}" if safe.count(name) > 1 else name)
+    return told_apart
+
+
+def _with_own_names(drawings: Sequence[Drawing]) -> list[Drawing]:
+    """Give drawings names that can name files."""
+    names = file_names([drawing.name for drawing in drawings])
+    return [replace(drawing, name=name) for drawing, name in zip(drawings, names, strict=True)]
