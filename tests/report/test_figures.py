@@ -17,6 +17,8 @@ import pytest
 from featureinterp.display import visible
 from featureinterp.errors import DataFolderError, InputError
 from featureinterp.experiment.analysis import mean_by
+from featureinterp.experiment.experiments import EXPERIMENTS
+from featureinterp.experiment.methods import MethodSpec
 from featureinterp.report.evidence import SOURCE_WORDS
 from featureinterp.report.figures.files import PLANS, draw_experiment, read_frames
 from featureinterp.report.figures.style import WIDTHS, Width, style
@@ -272,8 +274,13 @@ def test_an_experiment_without_an_explanation_has_no_figure_and_says_why(tmp_pat
     for name in MAKERS:
         folder = write_run(tmp_path, (name, "docs", "tree"), [failed(0, 2)], {"explainer": "tree", "rule_cap": 1})
         made = draw_experiment(folder)
-        assert made.figures == ()
+        assert (made.figures, made.tables) == ((), ())
         assert "docs, tree: none of 1 features has an explanation" in made.missing
+
+
+def test_a_run_that_is_only_begun_is_told(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, ("layers", "docs", "tree"), [], {"explainer": "tree"})
+    assert draw_experiment(folder).missing == ("docs, tree: no feature is begun",)
 
 
 def test_undefined_scores_are_left_out_and_counted_never_drawn_as_zero(tmp_path: Path) -> None:
@@ -348,3 +355,9 @@ def test_drawing_leaves_the_users_settings_alone(tmp_path: Path) -> None:
 def test_every_latex_command_in_a_name_is_disarmed() -> None:
     escaped = latex_escape(r"\input{x} % & # $ _ ^ ~ é 漢")
     assert escaped == (r"\textbackslash{}input\{x\} \% \& \# \$ \_ \textasciicircum{} \textasciitilde{} é ?")
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_what_is_missing_is_measured_by_the_experiments_own_variants(name: str) -> None:
+    variants = EXPERIMENTS[name](MethodSpec()).variants
+    assert set(PLANS[name].variants) == {variant.name for variant in variants}

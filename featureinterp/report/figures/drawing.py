@@ -66,7 +66,9 @@ class Frames:
             yield f"{subject} has no run of {', '.join(absent)}"
         for run in self.runs.to_dict("records"):
             asked, finished = run["asked"], run["finished"]
-            if finished < asked:
+            if not asked:
+                yield f"{subject}, {run['variant']}: no feature is begun"
+            elif finished < asked:
                 yield f"{subject}, {run['variant']}: {asked - finished} of {asked} features are not finished"
             elif not run["explained"]:
                 yield f"{subject}, {run['variant']}: none of {asked} features has an explanation"

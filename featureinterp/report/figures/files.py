@@ -85,7 +85,7 @@ def draw_experiment(
                 if width == "full":
                     drawn.append(FigureFile(path, drawing.title, drawing.alt))
     made: list[Path] = []
-    if plan.table is not None:
+    if plan.table is not None and drawn:
         made.append(tables / f"{name}.tex")
         codec.atomic_write(made[0], plan.table(frames).encode())
     return DrawnExperiment(name, tuple(drawn), tuple(made), tuple(frames.missing(plan.variants)))
