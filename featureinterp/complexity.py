@@ -88,7 +88,7 @@ class ComplexityAnalyzer:
         """Return the complexity of a rule's words, 0..5.
 
         Raises:
-            ChatError: if an endpoint does not answer, or tells no probabilities.
+            ChatError, UnansweredError: if an endpoint does not answer, or tells no probabilities.
         """
         if words not in self._known:
             self._known[words] = await self._judge.judge(words)
@@ -98,7 +98,7 @@ class ComplexityAnalyzer:
         """Return the mean complexity of the explanation's rules, 0..5.
 
         Raises:
-            ChatError: if an endpoint does not answer, or tells no probabilities.
+            ChatError, UnansweredError: if an endpoint does not answer, or tells no probabilities.
         """
         words = dict.fromkeys(rule.activates_on for rule in explanation.rules)
         judged = dict(zip(words, await asyncio.gather(*map(self.rule_complexity, words)), strict=True))
@@ -180,7 +180,7 @@ class ChatJudge:
         """Return the mean of the digits under their probabilities as the answer's first token.
 
         Raises:
-            ChatError: if the endpoint does not answer, tells no probabilities, or none of a digit.
+            ChatError, UnansweredError: if the endpoint does not answer, tells no probabilities, or none of a digit.
         """
         request = ChatRequest(_messages(words), 0.0, 4, self._top_logprobs, self._purpose)
         [answer] = await self._model.answer(request)

@@ -60,7 +60,13 @@ class ProposalError(FeatureInterpError):
 
 
 class ChatError(FeatureInterpError):
-    """A request that a language model's endpoint refused or could not answer; the feature fails, the run goes on."""
+    """A request that a language model's endpoint refused; the attempt fails, the run goes on."""
+
+
+class UnansweredError(FeatureInterpError):
+    """A request that an endpoint left unanswered in all attempts: the feature is left unfinished, the run goes on."""
+
+    retryable = True
 
 
 class EndpointError(FeatureInterpError):

@@ -116,7 +116,8 @@ class FolderJob:
     @property
     def light(self) -> bool:
         """Whether it loads no large model and waits for no endpoint."""
-        return not self.spec.method.asks and self.spec.method.simulator == "lexical"
+        method = self.spec.method
+        return not method.asks and (method.simulator, method.complexity) == ("lexical", "lexical")
 
     def open(self, models: Models) -> OpenRun:
         """Open its evidence and its method, over shared models."""

@@ -11,8 +11,9 @@ from featureinterp.core import Attempt, Score, ScoredSequence, Scores, Structure
 from featureinterp.display import section_html
 from featureinterp.record import ActivationRecord
 
-FeatureStatus = Literal["explained", "dead", "rare", "failed"]
-"""dead: never fires on the corpus; rare: fires on too few documents; failed: no attempt could be scored."""
+FeatureStatus = Literal["explained", "dead", "rare", "failed", "unfinished"]
+"""dead: never fires on the corpus; rare: fires on too few documents; failed: no attempt could be scored; unfinished: an
+endpoint left a request unanswered. An unfinished one is never stored, and tried again."""
 
 
 @dataclass(frozen=True)

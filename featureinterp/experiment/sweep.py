@@ -6,6 +6,8 @@ decided by the seed, the feature and the set of explained features of its hook, 
 or on interruptions. The store keeps which other one it was; where later features widen the choice, the floor is
 made again, and a run that grew from 24 to 48 features equals one that was asked for 48 at once.
 
+A request that an endpoint leaves unanswered decides no result: its feature is left unfinished, and done another time.
+
 Who does the work, here or on other machines, is an engine's business; what is done is stored here, by one writer.
 """
 
@@ -19,6 +21,7 @@ from typing import Protocol, TypeVar
 
 from featureinterp.chat import Usage
 from featureinterp.core import StructuredExplanation
+from featureinterp.errors import UnansweredError
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 from featureinterp.scoring import pick_other
@@ -96,17 +99,28 @@ async def sweep(runs: Mapping[str, SweptRun], engine: Engine, on_result: OnUnit 
 
     Raises:
         FeatureInterpError: an error that concerns more than one feature; what is stored stays.
+        UnansweredError: in the end, if an endpoint left requests unanswered; all but their features are finished.
     """
     for run in runs.values():
         run.store.ask(run.keys)
+    unanswered = []
 
     def store(unit: Unit, result: FeatureResult) -> None:
-        runs[unit.run].store.put(result, None if unit.floor is None else unit.floor.partner)
+        if result.status == "unfinished":
+            unanswered.append(result.reason)
+        else:
+            runs[unit.run].store.put(result, None if unit.floor is None else unit.floor.partner)
         if unit.floor is None and on_result is not None:
             on_result(unit, result)
 
     await engine.run(interleave([_waiting(name, run) for name, run in runs.items()]), store)
     await engine.run((unit for name, run in runs.items() for unit in _floors_due(name, run)), store)
+    if unanswered:
+        of = sum(len(run.keys) for run in runs.values())
+        raise UnansweredError(
+            f"{len(unanswered)} of {of} features are unfinished for want of answers: {unanswered[0]}",
+            "give the same command again: what is stored is not asked for again",
+        )
 
 
 def _waiting(name: str, run: SweptRun) -> list[Unit]:

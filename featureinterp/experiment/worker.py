@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from featureinterp.errors import OF_ONE_FEATURE
+from featureinterp.errors import OF_ONE_FEATURE, UnansweredError
 from featureinterp.experiment.methods import Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
 from featureinterp.experiment.run import FeatureRunParams, Method, explain_feature, shuffled_floor
@@ -73,7 +73,7 @@ class Worker:
         self._open: dict[str, OpenRun] = {}
 
     async def do(self, unit: Unit) -> FeatureResult:
-        """Explain a feature, or make the shuffled floor of one.
+        """Explain a feature, or make the shuffled floor of one; `unfinished` where an endpoint left it unanswered.
 
         Raises:
             FeatureInterpError: an error that concerns more than this feature.
@@ -82,7 +82,10 @@ class Worker:
         if unit.floor is None:
             return await explain_key(unit.key, run)
         floor = unit.floor
-        return await shuffled_floor(floor.result, floor.explanation, run.make_method(), run.seed)
+        try:
+            return await shuffled_floor(floor.result, floor.explanation, run.make_method(), run.seed)
+        except UnansweredError as error:
+            return replace(floor.result, status="unfinished", reason=error.problem)
 
     @property
     def at_once(self) -> int:
@@ -103,6 +106,8 @@ async def explain_key(key: FeatureKey, run: OpenRun) -> FeatureResult:
     if known.status is None:
         try:
             result = await explain_feature(run.source.record(key), key, method, run.params, run.seed)
+        except UnansweredError as error:
+            result = replace(result, status="unfinished", reason=error.problem)
         except OF_ONE_FEATURE as error:
             result = replace(result, reason=str(error))
     maximum = max(result.max_activation, known.max_activation)

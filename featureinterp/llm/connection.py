@@ -80,6 +80,7 @@ class Connection:
 
         Raises:
             ChatError: if it is the request's fault alone.
+            UnansweredError: if this was the last attempt.
             EndpointError: if no request would fare better.
             BudgetError: if the endpoint is down or too busy; everybody else is told too.
         """

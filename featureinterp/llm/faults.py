@@ -1,8 +1,8 @@
 """What goes wrong with a request to a language model, and what to do about it: one table, the same for all providers.
 
 A fault is a value until it is known whether another attempt is worth it. What it becomes in the end depends on whose
-fault it is: the request's own (`ChatError`: a feature fails), or the endpoint's (the run ends, and goes on another
-day, so that no feature is lost to a bad hour).
+fault it is: the request's own (`ChatError`: an attempt fails), or the endpoint's, which decides no result: it leaves
+the feature unfinished (`UnansweredError`), or ends the run, which goes on another day.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from random import Random
 
 import msgspec
 
-from featureinterp.errors import BudgetError, ChatError, EndpointError, FeatureInterpError
+from featureinterp.errors import BudgetError, ChatError, EndpointError, FeatureInterpError, UnansweredError
 
 LONGEST_MESSAGE = 300
 """Characters of a server's message that are passed on."""
@@ -58,10 +58,10 @@ REMEDIES: Mapping[FaultKind, Remedy] = {
     FaultKind.TOO_LONG: Remedy(False, ChatError, "show fewer or shorter records, or take a model with more context"),
     FaultKind.REFUSED: Remedy(False, ChatError, "the server's own words say why"),
     FaultKind.BUSY: Remedy(True, BudgetError, "ask fewer at once, or go on later: what is stored stays"),
-    FaultKind.FAILING: Remedy(True, ChatError, "try again later", of_endpoint=True),
+    FaultKind.FAILING: Remedy(True, UnansweredError, "try again later", of_endpoint=True),
     FaultKind.UNREACHABLE: Remedy(True, BudgetError, "check the address and whether it runs", of_endpoint=True),
-    FaultKind.SLOW: Remedy(True, ChatError, "allow more seconds, or try again later", of_endpoint=True),
-    FaultKind.GARBLED: Remedy(True, ChatError, "check the address: something else may answer", of_endpoint=True),
+    FaultKind.SLOW: Remedy(True, UnansweredError, "allow more seconds, or try again later", of_endpoint=True),
+    FaultKind.GARBLED: Remedy(True, UnansweredError, "check the address: something else may answer", of_endpoint=True),
 }
 
 _BY_STATUS = {

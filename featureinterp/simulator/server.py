@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.chat import ChatRequest, PromptRequest
-from featureinterp.errors import ChatError, InputError, SimulationError
+from featureinterp.errors import ChatError, InputError, SimulationError, UnansweredError
 from featureinterp.formatting import escape
 from featureinterp.protocols import ChatModel, PromptModel
 from featureinterp.record import MAX_LEVEL
@@ -130,7 +130,7 @@ async def _each(
             return np.empty(0)
         try:
             return await of(each)
-        except (ChatError, SimulationError) as error:
+        except (ChatError, SimulationError, UnansweredError) as error:
             return error
 
     return list(await asyncio.gather(*map(outcome, wanted)))

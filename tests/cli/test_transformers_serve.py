@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from featureinterp.chat import ChatRequest, Message
-from featureinterp.errors import ChatError
+from featureinterp.errors import ChatError, UnansweredError
 from featureinterp.experiment.store import RunStore
 from featureinterp.llm.chat import open_chat_model
 from featureinterp.llm.connection import ChatParams
@@ -126,7 +126,7 @@ def test_what_it_refuses_is_passed_on_in_its_own_words(server, tmp_path):
 
     with pytest.raises(ChatError, match="Server is pinned to 'model'; requested 'another'"):
         asyncio.run(ask("another", 1))
-    with pytest.raises(ChatError, match="fails after 2 attempts: status 500, Internal Server Error"):
+    with pytest.raises(UnansweredError, match="fails after 2 attempts: status 500, Internal Server Error"):
         asyncio.run(ask("model", 2 * POSITIONS))  # it looks up a position that the model does not have
 
 

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from featureinterp.errors import BudgetError, ChatError, EndpointError, FeatureInterpError
+from featureinterp.errors import BudgetError, ChatError, EndpointError, FeatureInterpError, UnansweredError
 from featureinterp.llm.faults import REMEDIES, Fault, FaultKind, backoff, fault_of_status, wait_asked_for
 
 
@@ -67,7 +67,10 @@ def test_every_kind_has_a_remedy_and_only_passing_ones_are_tried_again() -> None
         (FaultKind.BUSY, BudgetError),
         (FaultKind.UNREACHABLE, BudgetError),
         (FaultKind.TOO_LONG, ChatError),
-        (FaultKind.FAILING, ChatError),
+        (FaultKind.REFUSED, ChatError),
+        (FaultKind.FAILING, UnansweredError),
+        (FaultKind.SLOW, UnansweredError),
+        (FaultKind.GARBLED, UnansweredError),
     ],
 )
 def test_a_fault_becomes_the_error_of_whoever_it_concerns(kind: FaultKind, error: type[FeatureInterpError]) -> None:
