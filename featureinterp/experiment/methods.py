@@ -167,7 +167,8 @@ class Models:
         if name not in self._clients:
             access = self.access
             params = ChatParams(concurrency=access.concurrency, offline=access.offline)
-            self._clients[name] = open_chat_model(name, ledger=access.ledger, params=params, budget=self._budget)
+            client = open_chat_model(name, ledger=access.ledger, params=params, budget=self._budget)
+            self._clients[name] = client.held()
         return self._clients[name]
 
     def simulators(self, name: str, meter: Meter) -> RuleSimulatorFactory:

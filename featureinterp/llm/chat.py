@@ -90,6 +90,10 @@ class ChatClient:
         return self.endpoint.name
 
     async def __aenter__(self) -> ChatClient:
+        return self.held()
+
+    def held(self) -> ChatClient:
+        """Keep connections between requests, until `aclose`, and return the client itself."""
         self._stays_open = True
         return self
 
