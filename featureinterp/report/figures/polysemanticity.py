@@ -20,6 +20,7 @@ from featureinterp.report.evidence import MAIN_SOURCE, SOURCE_WORDS
 from featureinterp.report.figures.drawing import Drawing, Frames, of_subject
 from featureinterp.report.figures.lines import counts, describe, draw_line
 from featureinterp.report.figures.style import GREY, LOOKS, PALE, Width, finish, panels, short, words
+from featureinterp.report.numbers import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,6 +89,8 @@ def _draw_map(axes: Axes, cells: Grid, span: tuple[float, float]) -> None:
     every = range(0, len(layers), 1 + len(layers) // 13)
     axes.set_xticks([place + 0.5 for place in every], [str(layers[place]) for place in every])
     axes.set_yticks([place + 0.5 for place in range(len(caps))], [str(cap) for cap in caps])
+    axes.set_xlim(0, len(layers))
+    axes.set_ylim(0, len(caps))
     axes.set_xlabel("layer")
     axes.set_ylabel("rule cap")
     axes.grid(False)
@@ -97,7 +100,7 @@ def _draw_map(axes: Axes, cells: Grid, span: tuple[float, float]) -> None:
         for (row, column), mean in np.ndenumerate(means):
             if not np.isnan(mean):
                 dark = float(np.asarray(mesh.norm(mean))) < 0.5
-                at = column + 0.5, row + 0.5, f"{mean:.2f}"
+                at = column + 0.5, row + 0.5, number(mean)
                 axes.text(*at, ha="center", va="center", fontsize=5.5, color="white" if dark else "black")
 
 
