@@ -40,6 +40,19 @@ def test_what_cannot_be_drawn_is_told(cli, run: Path, tmp_path: Path) -> None:
     assert "no experiment" in single.err
 
 
+def test_report_makes_a_page_of_an_experiment(cli, tmp_path: Path) -> None:
+    folder = experiments.layers(tmp_path)
+    made = cli("report", folder)
+    assert made.code == 0, made.err
+    assert made.out == f"The page: {(folder / 'report/index.html').resolve()}\n"
+    assert (folder / "report/runs/docs_tiny_tree/features/1-0.html").is_file()
+    again = cli("report", folder, "--out", tmp_path / "again")  # what a report holds is no run
+    assert again.code == 0
+    refused = cli("report", folder, "--beside", folder / "docs_tiny" / "tree")
+    assert refused.code == 2
+    assert "is a folder of runs" in refused.err
+
+
 @pytest.mark.parametrize(
     ("program", "make"),
     [
