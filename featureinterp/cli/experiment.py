@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from featureinterp.experiment.experiments import Experiment
 
 
+EMBEDDED = "embedded"
 SENTENCES = {"top_sample_n": 90, "complementary_sample_n": 90}
 """Of each kind a latent, as `records` makes them, so that both share a data folder."""
 
 
 RESULTS = Path("results")
+MODELS = (EMBEDDED, *(preset.value for preset in options.Preset))
+"""What the original's programs take as --model."""
 
 
 class ExperimentName(str, Enum):
@@ -118,3 +121,10 @@ def _conduct(asked: Experiment, folders: Sequence[DataFolder], out: Path, how: C
     with Features(Console()) as features:
         runs = conduct(asked, folders, out, how, features)
     typer.echo(f"{len(runs)} runs in {out}")
+
+
+def run_experiment(name: str, model: str, others: Sequence[str]) -> NoReturn:
+    """Run the command for a program of the original: `model` is `embedded` or a preset, `others` are its options."""
+    preset = [] if model == EMBEDDED else ["--preset", model]
+    app(["experiment", name, *preset, *others], prog_name="featureinterp")
+    raise AssertionError("a command ends the program")

@@ -6,6 +6,7 @@ Ray starts a lost actor again and gives it its tasks once more; results return t
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
@@ -120,9 +121,12 @@ def _connect(ray: Any, address: str, n_actors: int) -> None:  # noqa: ANN401 - t
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(address="local", num_cpus=n_actors, **quiet)
         return
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
     try:
+        if colon and port.isdigit():
+            socket.create_connection((host, int(port)), timeout=10).close()  # Ray itself would try for minutes
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         told = str(error).strip().partition("\n")[0]
         raise InputError(
             f"no Ray cluster answers at {address}: {told}",

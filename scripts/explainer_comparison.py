@@ -1,0 +1,40 @@
+"""Figure 4: one bar of it, chosen by the flags, into results/; scripts/bash/explainer_comparison.sh makes all eight."""
+
+from __future__ import annotations
+
+import argparse
+
+from featureinterp.cli.experiment import MODELS, run_experiment
+from featureinterp.experiment.experiments import explainer_variant
+from featureinterp.experiment.methods import MethodSpec
+
+
+def parse() -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Other options go to `featureinterp experiment explainers`, whose --help lists them.",
+    )
+    parser.add_argument("--model", choices=MODELS, default="embedded", help="whose features (default: embedded)")
+    parser.add_argument("--explainer_type", "--explainer-type", choices=("one-shot", "tree"), default="one-shot")
+    for name, told in (
+        ("structured_explanations", "rules with strengths instead of one sentence"),
+        ("include_holistic_expressions", "also from the tokens that cause activations"),
+        ("include_train_negatives", "also from similar sentences on which the feature is silent"),
+    ):
+        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", action="store_true", help=told)
+    return parser.parse_known_args()
+
+
+def main() -> None:
+    options, others = parse()
+    switched_on = (
+        options.structured_explanations,
+        options.include_train_negatives,
+        options.include_holistic_expressions,
+    )
+    variant = explainer_variant(MethodSpec(), options.explainer_type, *switched_on)
+    run_experiment("explainers", options.model, ["--variants", variant.name, *others])
+
+
+if __name__ == "__main__":
+    main()
