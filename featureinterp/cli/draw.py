@@ -19,10 +19,14 @@ def figures(
     latex: Annotated[bool, typer.Option("--latex", help="Set the text with LaTeX, which has to be installed.")] = False,
 ) -> None:
     """Draw an experiment for a paper: PDF and PNG across a page and for a column, and tables; from its runs alone."""
+    draw_and_tell(run, out or run, latex)
+
+
+def draw_and_tell(run: Path, out: Path, latex: bool = False) -> None:
+    """Draw an experiment, and print what was made and what is missing."""
     from featureinterp.report.figures.files import draw_experiment
 
-    root = out or run
-    drawn = draw_experiment(run, root / "figures", root / "tables", latex)
+    drawn = draw_experiment(run, out / "figures", out / "tables", latex)
     for path in (*(figure.path.with_suffix(".pdf") for figure in drawn.figures), *drawn.tables):
         typer.echo(path)
     if not drawn.figures:

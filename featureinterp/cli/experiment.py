@@ -110,17 +110,20 @@ def _make_data(asked: Experiment, given: Mapping[str, Any]) -> DataFolder:
 
 
 def _conduct(asked: Experiment, folders: Sequence[DataFolder], out: Path, how: Conduct) -> None:
-    """Conduct an experiment under a bar that shows how far it is and what it has cost."""
+    """Conduct an experiment under a bar that shows how far it is and what it has cost; then tell what was found."""
     from rich.console import Console
 
+    from featureinterp.cli.draw import draw_and_tell
     from featureinterp.cli.progress import Features, quiet_libraries
     from featureinterp.experiment.conduct import conduct
+    from featureinterp.experiment.findings import write_findings
 
     quiet_libraries()
     typer.echo(asked.question)
     with Features(Console()) as features:
-        runs = conduct(asked, folders, out, how, features)
-    typer.echo(f"{len(runs)} runs in {out}")
+        conduct(asked, folders, out, how, features)
+    typer.echo(write_findings(out))
+    draw_and_tell(out, out)
 
 
 def run_experiment(name: str, model: str, others: Sequence[str]) -> NoReturn:
