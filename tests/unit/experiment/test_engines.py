@@ -7,6 +7,7 @@ import os
 import signal
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,12 @@ class MortalJob:
             os.kill(os.getpid(), signal.SIGKILL)
         world = World()
         if self.error is not None:
-            world.record = self._refuse
+            world.record = partial(refuse, self.error)
         return OpenRun(world, world.method)
 
-    def _refuse(self, key):
-        raise self.error("nothing can be read any more", "make room")
+
+def refuse(error, _key):
+    raise error("nothing can be read any more", "make room")
 
 
 @asynccontextmanager

@@ -1,0 +1,221 @@
+"""Experiments on the tiny world: the four of them, every engine, the original's programs, and what can go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from featureinterp.experiment.experiments import EXPERIMENTS
+from featureinterp.experiment.frames import read_attempts, read_scores
+from featureinterp.experiment.methods import MethodSpec
+from featureinterp.experiment.result import FeatureResult
+from featureinterp.experiment.store import RunStore
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 120
+SMALL = ("--layers", "0,1", "--latents-per-layer", 3, "--depth", 1, "--width", 1)
+
+
+@pytest.fixture(scope="module")
+def rich(tiny, cli, tmp_path_factory) -> Path:
+    """A data folder with enough sentences, and with what causes activations."""
+    root = tmp_path_factory.mktemp("rich")
+    stages = ("--write-sae-acts", "--write-holistic-acts", "--write-records")
+    sizes = ("--top-sample-n", 30, "--complementary-sample-n", 30, "--max-features", 8)
+    made = cli("records", "--out", root, *tiny.options(), *sizes, *stages)
+    assert made.code == 0, made.err
+    return root / "corpus_model"
+
+
+def rows(folder: Path) -> dict[str, list[FeatureResult]]:
+    """All results of an experiment by run, wall times aside."""
+    found = {}
+    for path in sorted(folder.rglob("run.sqlite")):
+        with RunStore.open(path.parent) as store:
+            results = [replace(result, seconds=0.0) for result in store.results()]
+        found[str(path.parent.relative_to(folder))] = results
+    return found
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_ends_with_a_summary_and_figures(cli, rich, tmp_path, name):
+    done = cli("experiment", name, "--data", rich, "--out", tmp_path, "--workers", 1, *SMALL)
+    assert done.code == 0, done.err
+    declared = EXPERIMENTS[name](MethodSpec())
+    variants = {path.parent.name for path in tmp_path.glob("corpus_model/*/run.sqlite")}
+    assert variants == {variant.name for variant in declared.variants}
+    assert declared.question in done.out
+    assert (tmp_path / "summary.md").read_text().startswith(f"# {name}")
+    assert list((tmp_path / "figures").glob("*.pdf"))
+    scores = read_scores(tmp_path)
+    features = {variant: set(zip(of.hook_name, of.latent, strict=True)) for variant, of in scores.groupby("variant")}
+    assert len(set(map(frozenset, features.values()))) == 1, "every variant explains the same features"
+    assert len(next(iter(features.values()))) == 6
+    assert set(scores.n_layers) == {2}
+
+
+def test_attempts_of_the_layer_sweep_are_judged_on_test(cli, rich, tmp_path):
+    assert cli("experiment", "layers", "--data", rich, "--out", tmp_path, "--workers", 1, *SMALL).code == 0
+    attempts = read_attempts(tmp_path)
+    scored = attempts[attempts.valid_score.notna()]
+    assert len(scored)
+    assert scored.complexity.notna().all()
+    chosen = scored[scored.chosen & scored.test_score.notna()]
+    assert len(chosen)
+
+
+def test_the_bars_of_figure_4_are_what_their_names_say(cli, rich, tmp_path):
+    assert cli("experiment", "explainers", "--data", rich, "--out", tmp_path, "--workers", 1, *SMALL).code == 0
+    runs = rows(tmp_path)
+    sentences = [result.explanation for result in runs["corpus_model/tree-unstructured"] if result.explanation]
+    assert sentences
+    assert all(len(explanation.rules) == 1 for explanation in sentences)
+    settings = ["explainer", "structured", "train_negatives", "holistic"]
+    for variant, scores in read_scores(tmp_path).groupby("variant"):
+        (bar,) = scores[settings].drop_duplicates().itertuples(index=False)
+        words = [bar.explainer, "structured" if bar.structured else "unstructured"]
+        words += [word for word, on in (("negatives", bar.train_negatives), ("holistic", bar.holistic)) if on]
+        assert variant == "-".join(words)
+
+
+@pytest.mark.slow
+def test_engines_and_killed_programs_give_the_same_results(cli, rich, tmp_path):
+    words = ("experiment", "complementary", "--data", rich, *SMALL)
+    whole = tmp_path / "whole"
+    assert cli(*words, "--out", whole, "--workers", 1).code == 0
+    for engine in (("--workers", 2), ("--engine", "ray", "--workers", 2)):
+        out = tmp_path / engine[-2].strip("-") / engine[1] if len(engine) > 2 else tmp_path / "processes"
+        done = run_program("-m", "featureinterp.cli", *words, "--out", out, *engine)
+        assert done.returncode == 0, done.stderr
+        assert rows(out) == rows(whole)
+        assert (out / "summary.md").read_bytes() == (whole / "summary.md").read_bytes()
+    killed, rng = tmp_path / "killed", random.Random(0)
+    for _ in range(3):
+        process = start("-m", "featureinterp.cli", *words, "--out", killed, "--workers", 2)
+        wait_for_rows(process, killed, rng.randint(1, 4))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    done = run_program("-m", "featureinterp.cli", *words, "--out", killed, "--workers", 2)
+    assert done.returncode == 0, done.stderr
+    assert rows(killed) == rows(whole)
+    pictures = {path.name: path.read_bytes() for path in (whole / "figures").iterdir()}
+    assert pictures == {path.name: path.read_bytes() for path in (killed / "figures").iterdir()}
+
+
+def wait_for_rows(process: subprocess.Popen, folder: Path, more: int) -> None:
+    """Wait until so many more features are finished, or the program is."""
+    before = n_rows(folder)
+    deadline = time.monotonic() + PATIENCE
+    while n_rows(folder) < before + more and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def n_rows(folder: Path) -> int:
+    import sqlite3
+
+    count = 0
+    for path in folder.rglob("run.sqlite"):
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+        try:
+            count += connection.execute("SELECT count(*) FROM feature").fetchone()[0]
+        except sqlite3.OperationalError:
+            pass
+        finally:
+            connection.close()
+    return count
+
+
+def start(*words: object) -> subprocess.Popen:
+    pipe = subprocess.PIPE
+    command = [sys.executable, *map(str, words)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+def run_program(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+@pytest.mark.slow
+def test_the_originals_programs_conduct_the_experiments(rich, tmp_path):
+    where = ("--data", rich, "--workers", 1, *SMALL)
+    programs = {
+        "complementary_sentences.py": ("--model", "embedded"),
+        "layer_sweep.py": (),
+        "polysemanticity_sweep.py": ("--variants", "cap-1,cap-2"),
+        "explainer_comparison.py": (
+            *("--explainer_type", "tree", "--structured_explanations"),
+            *("--include_holistic_expressions", "--include_train_negatives"),
+        ),
+    }
+    for program, words in programs.items():
+        done = run_program(f"scripts/{program}", *words, *where, "--out", tmp_path / program)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / program / "summary.md").exists()
+    (bar,) = (tmp_path / "explainer_comparison.py" / "corpus_model").iterdir()
+    assert bar.name == "tree-structured-negatives-holistic"
+    with RunStore.open(bar) as store:
+        about = store.about()
+        method, records = (json.loads(about["configuration"])[name] for name in ("method", "records"))
+    assert about["command"].startswith("python scripts/explainer_comparison.py --explainer_type tree")
+    assert (method["explainer"], method["structured"], method["holistic"]) == ("tree", True, True)
+    assert records["train_sources"] == ["similar_negative"]
+
+
+def test_one_layer_of_the_polysemanticity_sweep(rich, tmp_path):
+    words = ("--layer_index", 1, "--variants", "cap-1", "--latents-per-layer", 2, "--workers", 1)
+    done = run_program("scripts/polysemanticity_sweep.py", *words, "--data", rich, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert set(read_scores(tmp_path).layer) == {1}
+    assert "Missing:" in done.stderr
+    assert "cap-2" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--layers", "7"), "the model has layers 0 to 1"),
+        (("--latents-per-layer", 9), "has records of 8 latents of blocks.0.hook_resid_post, 9 are asked for"),
+        (("--variants", "three-shot"), "complementary has no variant 'three-shot' (its variants: one-shot, tree)"),
+        (("--address", "auto"), "--engine ray"),
+    ],
+)
+def test_what_cannot_be_done_is_told_with_the_remedy(cli, rich, tmp_path, words, told):
+    refused = cli("experiment", "complementary", "--data", rich, "--out", tmp_path, *SMALL, *words)
+    assert refused.code == 2
+    assert told in refused.err
+    assert not list(tmp_path.rglob("run.sqlite"))
+
+
+def test_records_that_are_missing_or_too_few_name_the_command_that_makes_them(cli, data, tiny, tmp_path):
+    few = cli("experiment", "complementary", "--data", data, "--out", tmp_path / "few", *SMALL)
+    assert few.code == 2
+    assert "has at most 12 sentences of each kind a latent (top_sample_n), three splits of 10 are asked for" in few.err
+    assert "`featureinterp records --top-sample-n 30`" in few.err
+    sizes = ("--top-sample-n", 30, "--complementary-sample-n", 30, "--max-features", 3, "--layers", "1")
+    assert cli("records", "--out", tmp_path, *tiny.options(), *sizes).code == 0
+    folder = tmp_path / "corpus_model"
+    absent = cli("experiment", "complementary", "--data", folder, "--out", tmp_path / "absent", *SMALL)
+    assert absent.code == 2
+    assert "has no records of layer 0 (make them: `featureinterp records --layers 0,1 --max-features 3`" in absent.err
+    words = ("--layers", "1", "--latents-per-layer", 3, "--workers", 1)
+    holistic = cli("experiment", "explainers", "--data", folder, "--out", tmp_path / "holistic", *words)
+    assert holistic.code == 2
+    assert "activation-causing tokens are asked for" in holistic.err
+
+
+def test_a_run_made_with_other_settings_is_refused(cli, rich, tmp_path):
+    words = ("experiment", "complementary", "--data", rich, "--out", tmp_path, "--workers", 1)
+    assert cli(*words, *SMALL).code == 0
+    refused = cli(*words, *SMALL, "--rule-cap", 2)
+    assert refused.code == 2
+    assert "method.rule_cap=5 instead of 2" in refused.err
