@@ -1,16 +1,16 @@
 """How fast a corpus becomes windows, and how much memory each window takes.
 
-    python benchmarks/corpus_windows.py [windows]
+    python -m benchmarks.corpus_windows [--windows 20000] [--memory]
 
-Prints windows and characters per second for each kind of file, one tokenizer thread and as many as there are cores,
-and bytes of memory per window.
+Prints windows per second for each kind of file, one tokenizer thread and as many as there are cores, and bytes of
+memory per window; `--memory` only the latter, and that of a tenth of the windows.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 import tracemalloc
@@ -61,8 +61,29 @@ class Letters:
         return [list(text.encode()) for text in texts]
 
 
+def tell_memory(n_windows: int) -> None:
+    """Print what a window takes while windows are made, of documents that take nothing themselves."""
+    params = WindowParams(max_windows=n_windows)
+    rng = np.random.default_rng(0)
+    documents = (rng.integers(1, Letters.vocabulary_size, params.length) for _ in range(n_windows))
+    tracemalloc.start()
+    windows, _ = cut_windows(documents, Letters(), params)
+    held, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    n = len(windows)
+    print(f"memory of {n:,} windows: {most / n:.0f} bytes each at most, {held / n:.0f} afterwards")
+
+
 def main() -> None:
-    n_windows = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--windows", type=int, default=20_000)
+    parser.add_argument("--memory", action="store_true", help="measure memory only")
+    args = parser.parse_args()
+    n_windows = args.windows
+    if args.memory:
+        tell_memory(n_windows // 10)
+        tell_memory(n_windows)
+        return
     model = SubjectModel.load("embedded", device="cpu")
     params = WindowParams(max_windows=n_windows)
     with tempfile.TemporaryDirectory() as folder:
@@ -75,11 +96,7 @@ def main() -> None:
                 seconds = time.perf_counter() - start
                 threads = "all cores" if parallel == "true" else "one thread"
                 print(f"{kind:10} {threads:10} {len(windows) / seconds:8.0f} windows/s, {counts.documents} documents")
-        rows = np.random.default_rng(0).integers(1, 2**20, (n_windows, params.length))
-        tracemalloc.start()
-        windows, _ = cut_windows((row for row in rows), Letters(), params)
-        held, most = tracemalloc.get_traced_memory()
-        print(f"memory: {most / len(windows):.0f} bytes per window at most, {held / len(windows):.0f} afterwards")
+    tell_memory(n_windows)
 
 
 if __name__ == "__main__":
