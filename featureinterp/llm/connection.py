@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 from featureinterp.errors import BudgetError, FeatureInterpError, InputError
 from featureinterp.llm.faults import REMEDIES, Fault, FaultKind, fault_of_status
 from featureinterp.llm.providers import Endpoint
 from featureinterp.llm.spending import Price
+
+POOL_SIZE = 16
+"""Requests on their way per pool of connections: for every request, a pool looks at all connections that it has."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,14 @@ class Connection:
         self._key = key
         self._ended: asyncio.Future[FeatureInterpError] = asyncio.get_running_loop().create_future()
         timeout = Timeout(params.total_seconds, connect=params.connect_seconds)
-        self._http = AsyncOpenAI(api_key=key or "none", base_url=endpoint.base_url, timeout=timeout, max_retries=0)
+        self._pools = [
+            AsyncOpenAI(api_key=key or "none", base_url=endpoint.base_url, timeout=timeout, max_retries=0)
+            for _ in range(-(-params.concurrency // POOL_SIZE))
+        ]
+        self._turns = cycle(self._pools)
         if endpoint.provider.key_name != "OPENAI_API_KEY":  # the package takes these from the environment
-            self._http.organization = self._http.project = None
+            for pool in self._pools:
+                pool.organization = pool.project = None
 
     def end(self, error: FeatureInterpError) -> None:
         """Let no further request out, and let everybody who waits know why."""
@@ -127,13 +136,14 @@ class Connection:
 
     async def close(self) -> None:
         """Let go of the connections."""
-        await self._http.close()
+        for pool in self._pools:
+            await pool.close()
 
     async def _send(self, path: str, body: dict[str, Any]) -> str:
         from openai import HttpxBinaryResponseContent
 
         # The body as it came: what it should hold is decided in `wire`, for all servers, not by the package for one.
-        response = await self._http.post(path, body=body, cast_to=HttpxBinaryResponseContent)
+        response = await next(self._turns).post(path, body=body, cast_to=HttpxBinaryResponseContent)
         return self._without_key(response.text)
 
     def _without_key(self, text: str) -> str:
