@@ -18,6 +18,7 @@ from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.sweep import SweptRun, Unit, choose_features, sweep
 from featureinterp.experiment.worker import LatentStatus, OpenRun, explain_key
+from featureinterp.explainer.prompts import prompt_fingerprint
 from featureinterp.record import SAEIndexRecord
 from featureinterp.subject.names import layer_of, select_layers
 
@@ -222,7 +223,13 @@ def _settings(folder: DataFolder) -> Mapping[str, object]:
 
 
 def _about(folder: DataFolder) -> dict[str, str]:
-    """Return names and versions: worth knowing, but the fingerprints among the settings decide."""
-    spec, versions = folder.manifest.spec, folder.manifest.versions
-    names = {"model": spec.model_name, "SAE": spec.sae_name, "corpus": spec.dataset_name}
-    return {**names, "versions": ", ".join(f"{name} {number}" for name, number in versions.items())}
+    """Return names, versions and hashes: worth knowing, but the fingerprints among the settings decide."""
+    spec, manifest = folder.manifest.spec, folder.manifest
+    return {
+        "model": spec.model_name,
+        "SAE": spec.sae_name,
+        "corpus": spec.dataset_name,
+        "versions": ", ".join(f"{name} {number}" for name, number in manifest.versions.items()),
+        "SAE hashes": ", ".join(f"{hook} {entry.fingerprint}" for hook, entry in manifest.hooks.items()),
+        "prompts hash": prompt_fingerprint(),
+    }

@@ -7,6 +7,7 @@ token, whatever is in it, can be taken for the layout.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,14 @@ SPARSE = 0.2
 """A text with a smaller share of active tokens has them repeated below it."""
 
 _FOLDER = Path(llm.__file__).parent / "prompts"
+
+
+def prompt_fingerprint() -> str:
+    """Return a SHA-256 over the words of all prompts."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in _FOLDER.iterdir() if path.is_file()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def proposal_messages(records: Sequence[ActivationRecord], params: OneShotExplainerParams) -> tuple[Message, ...]:

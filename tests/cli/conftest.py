@@ -42,3 +42,14 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = run_command("explain", data, "--out", folder, "--depth", 1)
     assert made.code == 0, made.err
     return folder
+
+
+@pytest.fixture(scope="session")
+def rich(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with enough sentences, and with what causes activations."""
+    root = tmp_path_factory.mktemp("rich")
+    stages = ("--write-sae-acts", "--write-holistic-acts", "--write-records")
+    sizes = ("--top-sample-n", 30, "--complementary-sample-n", 30, "--max-features", 8)
+    made = run_command("records", "--out", root, *tiny.options(), *sizes, *stages)
+    assert made.code == 0, made.err
+    return root / "corpus_model"

@@ -25,17 +25,6 @@ PATIENCE = 120
 SMALL = ("--layers", "0,1", "--latents-per-layer", 3, "--depth", 1, "--width", 1)
 
 
-@pytest.fixture(scope="module")
-def rich(tiny, cli, tmp_path_factory) -> Path:
-    """A data folder with enough sentences, and with what causes activations."""
-    root = tmp_path_factory.mktemp("rich")
-    stages = ("--write-sae-acts", "--write-holistic-acts", "--write-records")
-    sizes = ("--top-sample-n", 30, "--complementary-sample-n", 30, "--max-features", 8)
-    made = cli("records", "--out", root, *tiny.options(), *sizes, *stages)
-    assert made.code == 0, made.err
-    return root / "corpus_model"
-
-
 def rows(folder: Path) -> dict[str, list[FeatureResult]]:
     """All results of an experiment by run, wall times aside."""
     found = {}

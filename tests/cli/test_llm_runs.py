@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,43 @@ def results(run: Path):
 def explain(data: Path, server: LLMServer, out: object, *more: object):
     small = ("--depth", 1, "--width", 1)
     return run_command("explain", data, "--out", out, "--proposer", f"local:m@{server.url}", *small, *more)
+
+
+def test_the_eight_bars_of_figure_4_ask_what_their_names_say(rich, tmp_path):
+    """The whole comparison through the real client: each combination reaches the prompt in one-shot and in tree."""
+    with LLMServer(brain) as server:
+        small = ("--layers", 0, "--latents-per-layer", 6, "--depth", 1, "--width", 1, "--workers", 1)
+        words = ("--data", rich, "--out", tmp_path / "runs", "--proposer", f"local:m@{server.url}")
+        made = run_command("experiment", "explainers", *words, *small)
+    assert made.code == 0, made.err
+    firsts = [body["messages"] for body in server.seen.requests if not asks_to_revise(body["messages"])]
+    asked = Counter(
+        (
+            "JSON list" in messages[0]["content"],
+            "Texts on which the feature is silent" in messages[-1]["content"],
+            "Its activation-causing tokens:" in messages[-1]["content"],
+        )
+        for messages in firsts
+    )
+    bars = {(False, False, False), (True, False, False), (True, True, False), (True, False, True)}
+    assert set(asked) == bars
+    assert len(set(asked.values())) == 1, "each as often: one-shot's sample is the first of tree's, and asked once"
+    runs = sorted((tmp_path / "runs" / "corpus_model").iterdir())
+    assert len(runs) == 8
+    for run in runs:
+        explained = [result for result in results(run) if result.explanation]
+        assert explained, run.name
+        assert all(
+            result.explanation.rules[0].strength == (5 if "unstructured" in run.name else 4) for result in explained
+        )
+        assert all(result.usage.input_tokens > 0 for result in explained)
+        assert any(attempt.parent is not None for result in explained for attempt in result.attempts) == (
+            "tree" in run.name
+        )
+
+
+def asks_to_revise(messages) -> bool:
+    return messages[-1]["content"].startswith("Your explanation")
 
 
 @pytest.mark.parametrize(("structured", "holistic", "negatives"), list(itertools.product([True, False], repeat=3)))
