@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.chat import ChatAnswer, ChatRequest, PromptReading, PromptRequest
-from featureinterp.core import Attempt, ExplainerResult, Feedback, Proposal, SequenceSimulation, StructuredExplanation
+from featureinterp.core import (
+    Attempt,
+    ExplainerResult,
+    Feedback,
+    Proposal,
+    ScoredSequence,
+    SequenceSimulation,
+    StructuredExplanation,
+)
 from featureinterp.record import ActivationRecord
 
 
@@ -54,6 +62,10 @@ class Explainer(Protocol):
     ) -> ExplainerResult:
         """Return the `num_samples` best explanations by valid score, and every attempt."""
         ...
+
+
+Statistic = Callable[[Sequence[ScoredSequence]], float]
+"""A score of one's own: a number made from windows and what was expected on them, NaN where it is undefined."""
 
 
 class TextEmbedder(Protocol):

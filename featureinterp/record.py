@@ -31,6 +31,8 @@ class ComplementaryRecordSource(str, Enum):
     SIMILAR_NEGATIVE = "similar_negative"
     SIMILAR_PROJECTED = "similar_projected"
     SIMILAR_NEGATIVE_PROJECTED = "similar_negative_projected"
+    OTHER = "other"
+    """Sentences of one's own choosing: no latent's records hold them, `DataFolder.activation_records` makes them."""
 
 
 class Split(int, Enum):
@@ -147,6 +149,7 @@ class SAEIndexRecord:
             ComplementaryRecordSource.SIMILAR_NEGATIVE: self.similar_no_act_records,
             ComplementaryRecordSource.SIMILAR_PROJECTED: self.similar_projected_records,
             ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED: self.similar_projected_no_act_records,
+            ComplementaryRecordSource.OTHER: (),
         }[source]
 
     def records(self, split: Split, params: RecordSliceParams | None = None) -> tuple[ActivationRecord, ...]:

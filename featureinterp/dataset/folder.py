@@ -8,22 +8,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featureinterp.codec import decode, decode_index_record
+from featureinterp.dataset.activations import SparseActivations
 from featureinterp.dataset.approximate import IndexRecall
 from featureinterp.dataset.build import LatentReport
 from featureinterp.dataset.corpus import open_corpus
 from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.manifest import Manifest
+from featureinterp.dataset.records import TokenStrings, texts_of
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.stages import Preparation, Progress
 from featureinterp.dataset.windows import Windows
 from featureinterp.errors import DataFolderError, InputError
-from featureinterp.record import SAEIndexRecord
+from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SAEIndexRecord
 
 if TYPE_CHECKING:
     from featureinterp.subject.subject import Subject
@@ -131,6 +133,48 @@ class DataFolder:
             DataFolderError: if they are missing or damaged.
         """
         return Windows.load(Layout(self.path).tokens)
+
+    def activations(self, hook_name: str) -> SparseActivations:
+        """Return what the captured latents of a hook do on every window of the corpus.
+
+        Raises:
+            DataFolderError: if they are missing or damaged.
+        """
+        return SparseActivations.open(Layout(self.path).activations_of(hook_name))
+
+    def activation_records(
+        self,
+        hook_name: str,
+        latent: int,
+        windows: Iterable[int],
+        token_strings: TokenStrings,
+        source: ComplementaryRecordSource | None = ComplementaryRecordSource.OTHER,
+    ) -> tuple[ActivationRecord, ...]:
+        """Return records of any windows of the corpus: what a latent does there, its causes left out.
+
+        Args:
+            hook_name: the hook of the latent.
+            latent: whose activations were captured.
+            windows: rows of the corpus, in the order in which their records are returned.
+            token_strings: gives the text of token ids; `subject.model.token_strings`.
+            source: which list they make; None for sentences that count as positives.
+
+        Raises:
+            InputError: if there is no such window or latent, or the latent was not captured.
+            DataFolderError: if windows or activations are missing or damaged.
+        """
+        corpus, activations = self.windows(), self.activations(hook_name)
+        rows = [int(window) for window in windows]
+        outside = [row for row in rows if not 0 <= row < len(corpus)]
+        if outside:
+            raise InputError(f"window {outside[0]} does not exist", f"the corpus has windows 0 to {len(corpus) - 1}")
+        largest = activations.max_activation(latent)
+        texts = texts_of(corpus.text_tokens[rows], token_strings) if rows else ()
+        values = activations.dense(latent, rows).tolist()
+        return tuple(
+            ActivationRecord(tokens, tuple(own), (), row, largest, source=source)
+            for tokens, own, row in zip(texts, values, rows, strict=True)
+        )
 
     @property
     def has_holistic(self) -> bool:

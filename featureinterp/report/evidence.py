@@ -22,6 +22,7 @@ SOURCE_WORDS: dict[str, str] = {
     ComplementaryRecordSource.RANDOM.value: "random",
     ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED.value: "similar after projection, feature silent",
     ComplementaryRecordSource.SIMILAR_PROJECTED.value: "similar after projection",
+    ComplementaryRecordSource.OTHER.value: "of one's own choosing",
 }
 """Complementary sources as a reader meets them, the hardest first."""
 

@@ -6,6 +6,7 @@
 from featureinterp.scoring.comparison import correlation_difference, differences_by_source
 from featureinterp.scoring.floors import TokenLookupSimulator, pick_other
 from featureinterp.scoring.leave_one_out import feedback, scores_without_each, worst_records
+from featureinterp.scoring.own import score_with
 from featureinterp.scoring.simulation import (
     quick_score,
     score_by_source,
@@ -25,6 +26,7 @@ __all__ = [
     "score_by_source",
     "score_sequences",
     "score_simulations",
+    "score_with",
     "scores_without_each",
     "simulate_and_score",
     "simulate_records",

@@ -62,7 +62,9 @@ def test_a_split_is_every_third_record_and_all_are_equally_long():
 
 
 def test_each_source_has_its_own_list(index_record):
-    starts = {source: indices(index_record.complementary_records(source))[0] for source in ComplementaryRecordSource}
+    lists = {source: indices(index_record.complementary_records(source)) for source in ComplementaryRecordSource}
+    assert lists.pop(ComplementaryRecordSource.OTHER) == []
+    starts = {source: numbers[0] for source, numbers in lists.items()}
     assert starts == {
         ComplementaryRecordSource.RANDOM: 100,
         ComplementaryRecordSource.RANDOM_NEGATIVE: 200,

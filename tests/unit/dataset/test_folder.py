@@ -57,6 +57,29 @@ def test_a_record_says_what_the_model_does_on_its_windows(folder: DataFolder, tw
             assert truth[silent.dataset_index].max() <= 0
 
 
+def test_any_window_of_the_corpus_becomes_a_record(folder: DataFolder, two_layers: Subject):
+    hook, latent = live(folder)[-1]
+    stored = folder.index_record(hook, latent)
+    known = (*stored.most_act_records[::-1], *stored.random_records)
+    windows = [record.dataset_index for record in known]
+    strings = two_layers.model.token_strings
+    made = folder.activation_records(hook, latent, windows, strings)
+    assert made == tuple(replace(record, source=Source.OTHER) for record in known)
+    positives = folder.activation_records(hook, latent, np.array(windows[:3]), strings, source=None)
+    assert positives == stored.most_act_records[::-1][:3]
+    assert folder.activation_records(hook, latent, [], strings) == ()
+
+
+def test_a_window_or_latent_that_is_not_there_has_no_record(folder: DataFolder, two_layers: Subject):
+    hook, latent = live(folder)[0]
+    strings = two_layers.model.token_strings
+    for window in (-1, 150):
+        with pytest.raises(InputError, match=f"window {window} does not exist"):
+            folder.activation_records(hook, latent, [0, window], strings)
+    with pytest.raises(InputError, match="latent 1000000 does not exist"):
+        folder.activation_records(hook, 1_000_000, [0], strings)
+
+
 def test_no_document_gives_records_to_two_splits(folder: DataFolder):
     documents = folder.windows().documents
     for hook, latent in live(folder):

@@ -1,0 +1,116 @@
+"""The page on adding one's own: every part on it is small, runs as it stands, and keeps the promises of its kind."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featureinterp.core import ScoredSequence, Scores, SequenceSimulation, StructuredExplanation
+from featureinterp.dataset.folder import DataFolder, subject_of
+from featureinterp.experiment.result import FeatureKey, FeatureResult
+from featureinterp.experiment.store import RunStore
+from featureinterp.record import ComplementaryRecordSource, RecordSliceParams
+from featureinterp.scoring import score_by_source, score_with, simulate_records
+from featureinterp.simulator import LexicalSimulatorFactory
+from tests.cli.test_docs import python_blocks, run_block
+from tests.invented import invented_record
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/extending.md").read_text()
+FILES = dict(re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE))
+SNIPPETS = [block for block in python_blocks(PAGE) if block not in FILES.values()]
+
+PLUGIN = """
+import best_of_five, quoted_tokens, top_tokens
+from tests.contract import parts
+
+parts.PROPOSERS["top-tokens"] = top_tokens.TopTokens
+parts.SIMULATORS["quoted-tokens"] = lambda: quoted_tokens.make_quoted_tokens("", "cpu", None)
+"""
+
+
+def test_every_part_is_complete_in_under_thirty_lines() -> None:
+    assert list(FILES) == ["best_of_five.py", "top_tokens.py", "quoted_tokens.py", "same_token.py", "peaks.py"]
+    assert all(code.count("\n") < 30 for code in FILES.values())
+    assert len(SNIPPETS) == 2
+
+
+def test_explainer_proposer_and_simulator_keep_what_the_contracts_promise(tmp_path: Path) -> None:
+    for name, code in {**FILES, "own_parts.py": PLUGIN}.items():
+        (tmp_path / name).write_text(code)
+    suites = [f"tests/contract/test_{kind}.py" for kind in ("explainers", "proposers", "simulators")]
+    chosen = "best-of-five or top-tokens or quoted-tokens"
+    command = [sys.executable, "-m", "pytest", "-p", "own_parts", "-p", "no:cacheprovider", *suites, "-k", chosen]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    assert run.returncode == 0, run.stdout[-4000:]
+    passed = re.search(r"(\d+) passed", run.stdout)
+    assert passed is not None, run.stdout[-4000:]
+    assert int(passed[1]) > 50, "the suites ran over all three"
+
+
+def part(name: str) -> Any:
+    """Return what a file of the page defines last."""
+    names: dict[str, Any] = {}
+    exec(compile(FILES[f"{name}.py"], name, "exec"), names)  # noqa: S102 - our own documentation
+    return names[list(names)[-1]]
+
+
+def test_the_source_finds_silent_sentences_with_the_token_and_is_scored_beside_the_others(data: Path) -> None:
+    folder = DataFolder.open(data)
+    subject = subject_of(folder.manifest.spec, "cpu")
+    wanted = RecordSliceParams(complementary_record_source=ComplementaryRecordSource.SIMILAR_NEGATIVE)
+    same_token, n_scored = part("same_token"), 0
+    for hook in folder.hook_names:
+        for latent in (n for n, report in folder.latent_report(hook).items() if report.status == "ok"):
+            record = folder.index_record(hook, latent)
+            top = max(record.most_act_records, key=lambda r: max(r.expressions))
+            token = top.tokens[int(np.argmax(top.expressions))]
+            names: dict[str, Any] = {}
+            names |= run_block(
+                SNIPPETS[0],
+                **{"folder": folder, "subject": subject, "hook_name": hook, "latent": latent, "wanted": wanted},
+                **{"same_token": same_token, "simulate_records": simulate_records, "score_by_source": score_by_source},
+                simulator=LexicalSimulatorFactory()(StructuredExplanation.from_text(f"the token {token!r}")),
+            )
+            own, seen, scores = names["own"], names["seen"], names["scores"]
+            assert not any(each.is_active for each in own)
+            assert not {each.dataset_index for each in own} & {each.dataset_index for each in seen}
+            assert ("other" in scores) == bool(own)
+            if own and max(top.expressions) == record.max_expression:
+                n_scored += 1
+                assert all(token in each.tokens for each in own)
+                alarms = sum(each.tokens.count(token) for each in own) / len(own)
+                assert float(scores["other"].false_positives_per_sentence) == pytest.approx(alarms)
+    assert n_scored
+
+
+def test_the_score_is_what_it_says_and_is_made_of_a_finished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peaks_found = part("peaks")
+    records = [record for record in map(invented_record, range(8)) if record.is_active]
+    right = [SequenceSimulation(r.tokens, tuple(r.scaled_activations().tolist())) for r in records]
+    flat, unmoved = (SequenceSimulation(r.tokens, (0.0,) * len(r.tokens)) for r in (records[0], invented_record(1)))
+    first_is_active = float(np.argmax(records[0].expressions) == 0)
+    pairs = [ScoredSequence(r, s) for r, s in zip(records, [flat, *right[1:]], strict=True)]
+    assert peaks_found(pairs) == pytest.approx((len(pairs) - 1 + first_is_active) / len(pairs))
+    silent = ScoredSequence(invented_record(1), unmoved)
+    assert score_with(peaks_found, [silent], n_bootstrap=0).value is None
+
+    monkeypatch.chdir(tmp_path)
+    scores: dict[str, Scores] = {}
+    explanation = StructuredExplanation.from_text("the token ' error'")
+    with RunStore.create(Path("runs/demo"), {"seed": 0}) as store:
+        key = FeatureKey("h", 0, 7)
+        store.put(FeatureResult(key, "explained", explanation=explanation, scores=scores, test_sequences=tuple(pairs)))
+        store.put(FeatureResult(FeatureKey("h", 0, 8), "dead", reason="never fires"))
+    run_block(SNIPPETS[1], RunStore=RunStore, Path=Path, score_with=score_with, peaks_found=peaks_found)
+    assert capsys.readouterr().out.strip() == f"{key} {score_with(peaks_found, pairs)}"
