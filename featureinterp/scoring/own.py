@@ -42,7 +42,7 @@ def score_with(
     if not n_bootstrap or min(np.unique(complementary, return_counts=True)[1]) < 2:
         return Score(value)
     counts = stats.resampling_counts(complementary, n_bootstrap, stats.generator(seed, "bootstrap"))
-    taken = (np.repeat(np.arange(len(sequences)), row.astype(int)) for row in counts)
+    taken = (np.repeat(np.arange(len(sequences)), row.astype(int)).tolist() for row in counts)
     values = np.array([statistic([sequences[i] for i in rows]) for rows in taken], dtype=np.float64)
     low, high = stats.percentile_interval(np.where(np.isfinite(values), values, np.nan))
     return Score(value) if math.isnan(low) else Score(value, low, high)
