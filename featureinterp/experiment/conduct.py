@@ -18,7 +18,7 @@ from featureinterp.dataset.stages import Progress
 from featureinterp.errors import InputError
 from featureinterp.experiment.engine import EngineSpec, open_engine
 from featureinterp.experiment.experiments import Experiment, Variant
-from featureinterp.experiment.explain import FolderJob, RunSpec, begin_run
+from featureinterp.experiment.explain import FolderJob, RunSpec, begin_run, check_causes_known
 from featureinterp.experiment.methods import ModelAccess
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.sweep import SweptRun, Unit, choose_features, sweep
@@ -107,6 +107,7 @@ def features_of(folder: DataFolder, experiment: Experiment, seed: int) -> tuple[
         raise InputError(f"{folder.path} has no records of layer {', '.join(absent)}", f"make them: {same}")
     for variant in experiment.variants:
         _check_sentences(folder, variant)
+        check_causes_known(folder, variant.method)
     latents = {folder.hook_of(layer): folder.latents(folder.hook_of(layer)) for layer in layers}
     for hook, known in latents.items():
         if len(known) < n:

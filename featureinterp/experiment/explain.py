@@ -187,12 +187,21 @@ def begin_run(folder: DataFolder, run: Path, spec: RunSpec, about: Mapping[str, 
         InputError: if activation-causing tokens are asked for that the folder does not hold.
         StorageError: if the run cannot be written.
     """
-    if spec.method.holistic and not folder.has_holistic:
+    check_causes_known(folder, spec.method)
+    return RunStore.create(run, spec.configuration(_settings(folder)), {**about, **_about(folder)})
+
+
+def check_causes_known(folder: DataFolder, method: MethodSpec) -> None:
+    """Check that a data folder says what causes activations, where a method asks for it.
+
+    Raises:
+        InputError: if it does not.
+    """
+    if method.holistic and not folder.has_holistic:
         raise InputError(
             f"activation-causing tokens are asked for, but {folder.path} has none",
             "make it with `featureinterp records --write-sae-acts --write-holistic-acts --write-records`",
         )
-    return RunStore.create(run, spec.configuration(_settings(folder)), {**about, **_about(folder)})
 
 
 def explain_one(data: DataSpec, root: Path, spec: RunSpec | None = None) -> FeatureResult:

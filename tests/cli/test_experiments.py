@@ -200,6 +200,7 @@ def test_records_that_are_missing_or_too_few_name_the_command_that_makes_them(cl
     holistic = cli("experiment", "explainers", "--data", folder, "--out", tmp_path / "holistic", *words)
     assert holistic.code == 2
     assert "activation-causing tokens are asked for" in holistic.err
+    assert not list((tmp_path / "holistic").rglob("run.sqlite"))
 
 
 def test_a_run_made_with_other_settings_is_refused(cli, rich, tmp_path):
