@@ -14,11 +14,14 @@ import typer.main
 from featureinterp import errors
 from featureinterp.codec import decode_index_record
 from featureinterp.core import Score, Scores, StructuredExplanation
+from featureinterp.experiment.experiments import EXPERIMENTS
+from featureinterp.experiment.methods import MethodSpec
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 from featureinterp.explainer import TreeExplainer, TreeExplainerParams
 from featureinterp.record import ComplementaryRecordSource, RecordSliceParams
 from featureinterp.simulator import LexicalSimulatorFactory
+from featureinterp.subject.names import select_layers
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -155,3 +158,20 @@ def test_every_module_has_its_line_in_the_tree() -> None:
     modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "featureinterp").rglob("*.py")}
     hidden = {path for path in modules if path.endswith(("__init__.py", "__main__.py"))}
     assert listed == modules - hidden
+
+
+def test_the_requests_of_the_papers_experiments_are_what_they_declare() -> None:
+    page = (ROOT / "docs/reproducing.md").read_text()
+    params = TreeExplainerParams()
+    tree = params.root_nodes + params.depth * params.width * params.branching_factor
+    n_layers = {"gpt2": 12, "gemma": 42, "llama": 32}
+    rows = re.findall(r"^\| `(\w+)` \| `?(\w+)`? \| ([\d,]+) \| ([\d,]+) \| .*\|.*\|$", page, flags=re.MULTILINE)
+    for name, subject, features, requests in rows:
+        experiment = EXPERIMENTS[name](MethodSpec())
+        for subject_name in n_layers if subject == "each" else [subject]:
+            layers = select_layers(experiment.layers, n_layers[subject_name])
+            n = len(layers) * experiment.latents_per_layer
+            asked = sum(tree if each.method.explainer == "tree" else 1 for each in experiment.variants)
+            assert (features, requests) == (f"{n:,}", f"{n * asked:,}"), (name, subject_name)
+    assert {(name, subject) for name, subject, *_ in rows} >= {("explainers", "each"), ("layers", "llama")}
+    assert {name for name, *_ in rows} == set(EXPERIMENTS)
