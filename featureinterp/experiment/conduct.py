@@ -122,10 +122,13 @@ def experiment_data(
 ) -> DataFolder:
     """Make the data folder that an experiment needs, or what is missing of it.
 
+    A new one holds what causes activations even where this experiment asks for none: they cannot be added to records
+    later, and the next experiment may want them.
+
     Args:
         spec: corpus and subject.
         root: where data folders are.
-        experiment: says which layers, how many latents, and whether causes of activations are needed.
+        experiment: says whether causes of activations are needed.
         on_progress: told the stage, how much is done, and of how much.
         device: where the subject computes.
 
@@ -134,10 +137,15 @@ def experiment_data(
     """
     folder = root / spec.folder_name
     made = Manifest.load(folder).stages.get("records") if Manifest.exists(folder) else None
-    holistic = any(variant.method.holistic for variant in experiment.variants)
-    holistic = holistic or (made is not None and made.settings.get("holistic") is True)
-    stages = ("holistic_acts", "records") if holistic else ("records",)
-    return prepare(spec, root, stages=stages, on_progress=on_progress, device=device)
+    needed = any(variant.method.holistic for variant in experiment.variants)
+    without = made is not None and made.settings.get("holistic") is not True and not needed
+    return prepare(
+        spec,
+        root,
+        stages=("records",) if without else ("holistic_acts", "records"),
+        on_progress=on_progress,
+        device=device,
+    )
 
 
 def _check_sentences(folder: DataFolder, variant: Variant) -> None:

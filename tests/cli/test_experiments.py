@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from featureinterp.dataset.spec import DataSpec
+from featureinterp.experiment.conduct import experiment_data
 from featureinterp.experiment.experiments import EXPERIMENTS
 from featureinterp.experiment.frames import read_attempts, read_scores
 from featureinterp.experiment.methods import MethodSpec
@@ -201,6 +203,17 @@ def test_records_that_are_missing_or_too_few_name_the_command_that_makes_them(cl
     assert holistic.code == 2
     assert "activation-causing tokens are asked for" in holistic.err
     assert not list((tmp_path / "holistic").rglob("run.sqlite"))
+
+
+def test_data_made_for_one_experiment_serves_the_next(tiny, tmp_path):
+    spec = DataSpec(
+        str(tiny.model), str(tiny.saes), "layer_{layer}", str(tiny.corpus), 60, 12, layers="1", max_features=2,
+        top_sample_n=30, complementary_sample_n=30,
+    )  # fmt: skip
+    first = experiment_data(spec, tmp_path, EXPERIMENTS["complementary"](MethodSpec()), lambda *_: None, "cpu")
+    assert first.has_holistic
+    again = experiment_data(spec, tmp_path, EXPERIMENTS["explainers"](MethodSpec()), lambda *_: None, "cpu")
+    assert again.manifest == first.manifest
 
 
 def test_a_run_made_with_other_settings_is_refused(cli, rich, tmp_path):
