@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,6 +81,22 @@ def _refuse_non_finite(value: Any, path: str) -> None:  # noqa: ANN401 - any JSO
     elif isinstance(value, (list, tuple)):
         for index, inner in enumerate(value):
             _refuse_non_finite(inner, f"{path}[{index}]")
+
+
+def json_safe(value: object) -> object:
+    """Return JSON values that can always be written: half characters become U+FFFD, NaN and infinities null.
+
+    For text that goes to others, where a row with one odd value is worth more than none; `encode` refuses instead.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {json_safe(key): json_safe(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_safe(inner) for inner in value]
+    return value
 
 
 class _Record(msgspec.Struct, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ Commands are thin: they read options, make one call into the package and print. 
 inside the command that needs it, so that `featureinterp --help` answers at once.
 """
 
-from featureinterp.cli import build, draw, estimate, experiment, look, share  # noqa: F401 - importing them adds their commands
+from featureinterp.cli import build, draw, estimate, exchange, experiment, look, share  # noqa: F401 - importing them adds commands
 from featureinterp.cli.group import app, main
 
 __all__ = ["app", "main"]

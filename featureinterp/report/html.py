@@ -193,7 +193,7 @@ def feature_json(result: FeatureResult) -> bytes:
 
     Unlike `codec.encode` it never refuses: a page with one odd number is worth more than none.
     """
-    data = _json_safe(msgspec.to_builtins(result))
+    data = codec.json_safe(msgspec.to_builtins(result))
     return msgspec.json.encode({"schema": codec.SCHEMA_VERSION, "type": "FeatureResult", "data": data})
 
 
@@ -268,18 +268,6 @@ def _with_neighbours(
         after = next(pages, None)
         yield before, page, after
         before, page = page, after
-
-
-def _json_safe(value: object) -> object:
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {_json_safe(key): _json_safe(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json_safe(inner) for inner in value]
-    return value
 
 
 def asset_bytes(environment: Environment, name: str) -> bytes:

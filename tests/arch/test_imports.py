@@ -21,6 +21,7 @@ LIGHT = (
     "featureinterp.scoring",
     "featureinterp.explainer",
     "featureinterp.report",
+    "featureinterp.interop.neuronpedia",
     "featureinterp.experiment.result",
     "featureinterp.experiment.store",
 )

@@ -1,0 +1,64 @@
+"""The command `export`: a run in the format of another tool."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from featureinterp.cli.group import app
+
+if TYPE_CHECKING:
+    from featureinterp.experiment.store import RunStore
+
+
+class ExportFormat(str, Enum):
+    """What a run is written as."""
+
+    NEURONPEDIA = "neuronpedia"
+    JSON = "json"
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/demo.")],
+    format_: Annotated[
+        ExportFormat,
+        typer.Option(
+            "--format",
+            help="neuronpedia: the folder that Neuronpedia imports in bulk; "
+            "json: a file with all that is known of a feature, as beside the report's pages.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    creator: Annotated[
+        str | None,
+        typer.Option(help="Id of the Neuronpedia account that rows belong to; a fresh one's own if not given."),
+    ] = None,
+) -> None:
+    """Write a run's finished features in the format of another tool."""
+    from featureinterp.errors import InputError
+    from featureinterp.experiment.store import RunStore
+    from featureinterp.interop.neuronpedia import DEFAULT_CREATOR, write_neuronpedia
+
+    if creator is not None and format_ is not ExportFormat.NEURONPEDIA:
+        raise InputError("--creator is for Neuronpedia alone", "leave it out, or give --format neuronpedia")
+    with RunStore.open(run) as store:
+        if format_ is ExportFormat.NEURONPEDIA:
+            n = write_neuronpedia(store, out, creator or DEFAULT_CREATOR)
+        else:
+            n = _write_json(store, out)
+    typer.echo(f"The export: {out}; features: {n}")
+
+
+def _write_json(store: RunStore, out: Path) -> int:
+    from featureinterp.interop.folder import new_folder
+    from featureinterp.report.html import feature_json, file_name
+
+    taken: set[str] = set()
+    with new_folder(out) as folder:
+        for result in store.results():
+            (folder / f"{file_name(result.key, taken)}.json").write_bytes(feature_json(result))
+    return len(taken)

@@ -1,0 +1,233 @@
+"""A run as the folder that Neuronpedia imports in bulk: what the SAEs are, features, activations, explanations.
+
+`MODEL/LAYER-SET/` holds `release.jsonl`, `model.jsonl`, `sourceset.jsonl`, `source.jsonl`, and batches of gzipped
+JSON lines below `features/`, `activations/` and `explanations/`. The rows are those of Neuronpedia's tables; what a run
+does not measure (decoder vectors, logits, histograms, the share of tokens) has the table's own default.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from featureinterp.core import StructuredExplanation
+from featureinterp.experiment.result import FeatureKey, FeatureResult
+from featureinterp.experiment.store import RunStore
+from featureinterp.interop.folder import gzip_lines, json_line, new_folder, plain_name
+from featureinterp.interop.positives import positives_of
+from featureinterp.record import ActivationRecord
+
+BATCH = 1024
+"""Features in a file, at most."""
+MOST_TOKENS = 1024
+"""Of a window; a longer one is cut around its largest activation."""
+MOST_CHARACTERS = 512
+"""Of an explanation; a longer one is cut, and whole in its notes."""
+DEFAULT_CREATOR = "clkht01d40000jv08hvalcvly"
+"""The account that a fresh Neuronpedia begins with."""
+_TOP_GROUP = {"binMin": -1.0, "binMax": 99.0, "binContains": -1.0}
+"""How SAEDashboard marks the windows with the largest activations."""
+_EMPTY_LISTS = (
+    "vector", "topkCosSimIndices", "topkCosSimValues",
+    "neuron_alignment_indices", "neuron_alignment_values", "neuron_alignment_l1",
+    "correlated_neurons_indices", "correlated_neurons_pearson", "correlated_neurons_l1",
+    "correlated_features_indices", "correlated_features_pearson", "correlated_features_l1",
+    "neg_str", "neg_values", "pos_str", "pos_values",
+    "freq_hist_data_bar_heights", "freq_hist_data_bar_values",
+    "logits_hist_data_bar_heights", "logits_hist_data_bar_values", "decoder_weights_dist",
+)  # fmt: skip
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One SAE of a run, by the names that Neuronpedia knows it by."""
+
+    model: str
+    set_name: str
+    release: str
+    layer: int
+    suffix: str
+    """What tells it from another SAE of the layer; empty where it is the only one."""
+    created: str
+    """When the run began, ISO 8601: the date of every row."""
+    creator: str
+    """Id of the account that the rows belong to."""
+    run: str
+    """What makes ids of rows unlike those of other runs: the hash of the run's configuration."""
+
+    @property
+    def id(self) -> str:
+        """`{layer}-{set}`, or `{layer}-{set}__{suffix}`."""
+        return f"{self.layer}-{self.set_name}" + (f"__{self.suffix}" if self.suffix else "")
+
+    @property
+    def names(self) -> Row:
+        """The columns that most tables share."""
+        return {"modelId": self.model, "creatorId": self.creator, "createdAt": self.created}
+
+    def row_id(self, *names: object) -> str:
+        """Return an id of 25 characters, the same for the same names of the same run."""
+        digest = hashlib.sha256(repr((self.run, self.id, *names)).encode("utf-8", "backslashreplace")).hexdigest()
+        return f"c{digest[:24]}"
+
+
+def write_neuronpedia(store: RunStore, out: Path, creator: str = DEFAULT_CREATOR) -> int:
+    """Write a run as a folder that Neuronpedia imports; equal runs give equal bytes.
+
+    Args:
+        store: the run; features that are not finished are left out.
+        out: folder to make.
+        creator: id of the Neuronpedia account that the rows belong to.
+
+    Returns:
+        How many features were written.
+
+    Raises:
+        InputError: if `out` is there already.
+        StorageError: if a file cannot be written; nothing is left then.
+    """
+    about, n = store.about(), 0
+    with new_folder(out) as folder:
+        for source, keys in _sources(store, creator):
+            place = folder / source.model / source.id
+            place.mkdir(parents=True)
+            for name, row in source_rows(source, about.get("corpus", "")).items():
+                (place / f"{name}.jsonl").write_bytes(json_line(row))
+            results = (result for key in keys if (result := store.get(key)) is not None)
+            n += _write_batches(results, source, place)
+    return n
+
+
+def source_rows(source: Source, corpus: str) -> dict[str, Row]:
+    """Return the rows that say what an SAE is, by the name of their file."""
+    words = f"features explained by featureinterp in the run {source.release}"
+    public: Row = {"visibility": "PUBLIC", "creatorId": source.creator, "createdAt": source.created}
+    creator: Row = {"creatorName": "featureinterp", "creatorEmail": None}
+    return {
+        "release": {
+            **public, **creator, "name": source.release, "description": words, "descriptionShort": words,
+            "urls": [], "creatorNameShort": "featureinterp", "isNewUi": False, "featured": False,
+            "defaultSourceSetName": None, "defaultSourceId": None, "defaultUmapSourceIds": [],
+        },
+        "model": {
+            **public, "id": source.model, "instruct": source.model.endswith("-it"), "displayNameShort": source.model,
+            "displayName": source.model, "tlensId": None, "dimension": None, "defaultSourceSetName": None,
+            "defaultSourceId": None, "inferenceEnabled": False, "layers": 0, "neuronsPerLayer": 0, "owner": "",
+            "updatedAt": source.created, "website": None,
+        },
+        "sourceset": {
+            **public, **creator, "modelId": source.model, "name": source.set_name, "hasDashboards": True,
+            "description": words, "type": "", "urls": [], "releaseName": source.release, "defaultOfModelId": None,
+            "defaultRange": 1, "defaultShowBreaks": True, "showDfa": False, "showCorrelated": False,
+            "showHeadAttribution": False, "showUmap": False,
+        },
+        "source": {
+            **public, "id": source.id, "modelId": source.model, "setName": source.set_name, "hasDashboards": True,
+            "inferenceEnabled": False, "inferenceHosts": [], "hasUmap": False, "hasUmapLogSparsity": False,
+            "hasUmapClusters": False, "num_prompts": None, "num_tokens_in_prompt": None,
+            "dataset": _no_nul(corpus) or None, "notes": None, "defaultOfModelId": None,
+        },
+    }  # fmt: skip
+
+
+def feature_row(result: FeatureResult, source: Source) -> Row:
+    """Return a feature as a row of Neuronpedia's table of features."""
+    return {
+        **source.names, "layer": source.id, "index": str(result.key.latent), "sourceSetName": source.set_name,
+        "maxActApprox": result.max_activation, "hasVector": False, "vectorLabel": None,
+        "vectorDefaultSteerStrength": 10.0, "hookName": _no_nul(result.key.hook_name), "frac_nonzero": 0.0,
+        **{name: [] for name in _EMPTY_LISTS},
+    }  # fmt: skip
+
+
+def activation_rows(result: FeatureResult, source: Source) -> Iterator[Row]:
+    """Yield the windows that a feature fires on, the most active first, as rows of the table of activations."""
+    for record in positives_of(result):
+        tokens, values = _cut(record)
+        largest = max(values)
+        yield {
+            **source.names, "id": source.row_id("activation", result.key.latent, record.dataset_index),
+            "layer": source.id, "index": str(result.key.latent), "tokens": [_no_nul(token) for token in tokens],
+            "values": list(values), "maxValue": largest, "maxValueTokenIndex": values.index(largest),
+            "minValue": min(values), "dataIndex": str(record.dataset_index), "dataSource": None, "dfaValues": [],
+            "dfaTargetIndex": None, "dfaMaxValue": None, "lossValues": [], "logitContributions": None, **_TOP_GROUP,
+            "qualifyingTokenIndex": values.index(largest),
+        }  # fmt: skip
+
+
+def explanation_rows(result: FeatureResult, source: Source) -> Iterator[Row]:
+    """Yield a feature's explanation, where it has one, as a row of the table of explanations."""
+    if result.explanation is None:
+        return
+    words = _no_nul(one_sentence(result.explanation))
+    cut = len(words) > MOST_CHARACTERS
+    scores = "; ".join(f"correlation with {name} {scores.correlation}" for name, scores in result.scores.items())
+    told = [f"by featureinterp, {result.explainer}", scores, f"in full: {words}" if cut else ""]
+    yield {
+        "id": source.row_id("explanation", result.key.latent), "modelId": source.model, "layer": source.id,
+        "index": str(result.key.latent), "description": words[: MOST_CHARACTERS - 1] + "…" if cut else words,
+        "authorId": source.creator, "createdAt": source.created, "notes": _no_nul("; ".join(filter(None, told))),
+        "triggeredById": None, "typeName": None, "explanationModelName": None,
+    }  # fmt: skip
+
+
+def one_sentence(explanation: StructuredExplanation) -> str:
+    """Return an explanation in one line, each rule with its strength where there are several."""
+    if len(explanation.rules) == 1:
+        return explanation.rules[0].activates_on
+    return "; ".join(f"{rule.activates_on} ({rule.strength} of 5)" for rule in explanation.rules)
+
+
+def _sources(store: RunStore, creator: str) -> Iterator[tuple[Source, list[FeatureKey]]]:
+    about, by_hook = store.about(), {}
+    for key in sorted(store.finished(), key=lambda key: (key.layer, key.hook_name, key.latent)):
+        by_hook.setdefault((key.layer, key.hook_name), []).append(key)
+    layers = [layer for layer, _ in by_hook]
+    used: set[str] = set()
+    for (layer, hook_name), keys in by_hook.items():
+        suffix = plain_name(hook_name, "hook") if layers.count(layer) > 1 else ""
+        while suffix and f"{layer} {suffix}" in used:
+            suffix += "_"
+        used.add(f"{layer} {suffix}")
+        yield Source(
+            plain_name(_last_part(about.get("model", "")), "model"),
+            plain_name(_last_part(about.get("SAE", "")), "sae"),
+            plain_name(store.path.resolve().parent.name, "run"), layer, suffix,
+            about["created"], creator, about["configuration_hash"],
+        ), keys  # fmt: skip
+
+
+def _write_batches(results: Iterator[FeatureResult], source: Source, place: Path) -> int:
+    n, number = 0, 0
+    while batch := list(islice(results, BATCH)):
+        tables: Mapping[str, Iterable[Row]] = {
+            "features": (feature_row(result, source) for result in batch),
+            "activations": (row for result in batch for row in activation_rows(result, source)),
+            "explanations": (row for result in batch for row in explanation_rows(result, source)),
+        }
+        for name, rows in tables.items():
+            (place / name).mkdir(exist_ok=True)
+            (place / name / f"batch-{number}.jsonl.gz").write_bytes(gzip_lines(rows))
+        n, number = n + len(batch), number + 1
+    return n
+
+
+def _cut(record: ActivationRecord) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    peak = max(range(len(record.tokens)), key=record.expressions.__getitem__)
+    start = max(0, min(peak - MOST_TOKENS // 2, len(record.tokens) - MOST_TOKENS))
+    return record.tokens[start : start + MOST_TOKENS], record.expressions[start : start + MOST_TOKENS]
+
+
+def _no_nul(text: str) -> str:
+    """Return text that PostgreSQL can hold, with a space for NUL as Neuronpedia's own import has it."""
+    return text.replace("\0", " ")
+
+
+def _last_part(name: str) -> str:
+    return name.rstrip("/").rsplit("/", 1)[-1]
