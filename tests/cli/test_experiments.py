@@ -23,7 +23,7 @@ from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 120
+PATIENCE = 300
 SMALL = ("--layers", "0,1", "--latents-per-layer", 3, "--depth", 1, "--width", 1)
 
 
