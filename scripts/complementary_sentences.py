@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
+from featureinterp.cli.experiment import program_parser, run_experiment
 
-from featureinterp.cli.experiment import MODELS, run_experiment
-
-
-def parse() -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Other options go to `featureinterp experiment complementary`, whose --help lists them.",
-    )
-    parser.add_argument("--model", choices=MODELS, default="embedded", help="whose features (default: embedded)")
-    return parser.parse_known_args()
+EXPERIMENT = "complementary"
 
 
 def main() -> None:
-    options, others = parse()
-    run_experiment("complementary", options.model, others)
+    options, others = program_parser(EXPERIMENT, __doc__).parse_known_args()
+    run_experiment(EXPERIMENT, options.model, others)
 
 
 if __name__ == "__main__":

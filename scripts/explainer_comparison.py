@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from featureinterp.cli.experiment import MODELS, run_experiment
+from featureinterp.cli.experiment import program_parser, run_experiment
 from featureinterp.experiment.experiments import explainer_variant
 from featureinterp.experiment.methods import MethodSpec
 
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Other options go to `featureinterp experiment explainers`, whose --help lists them.",
-    )
-    parser.add_argument("--model", choices=MODELS, default="embedded", help="whose features (default: embedded)")
+    parser = program_parser("explainers", __doc__)
     parser.add_argument("--explainer_type", "--explainer-type", choices=("one-shot", "tree"), default="one-shot")
     for name, told in (
         ("structured_explanations", "rules with strengths instead of one sentence"),

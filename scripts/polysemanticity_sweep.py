@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from featureinterp.cli.experiment import MODELS, run_experiment
+from featureinterp.cli.experiment import program_parser, run_experiment
 
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Other options go to `featureinterp experiment polysemanticity`, whose --help lists them.",
-    )
-    parser.add_argument("--model", choices=MODELS, default="embedded", help="whose features (default: embedded)")
+    parser = program_parser("polysemanticity", __doc__)
     parser.add_argument("--layer_index", "--layer-index", type=int, help="this layer only")
     return parser.parse_known_args()
 

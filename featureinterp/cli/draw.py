@@ -1,13 +1,16 @@
-"""The command `figures`: an experiment's figures and tables as files for a paper."""
+"""The command `figures`, and the original's programs that draw: an experiment's figures as files for a paper."""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from featureinterp.cli.group import app
+from featureinterp.errors import FeatureInterpError
 
 
 @app.command()
@@ -33,3 +36,24 @@ def draw_and_tell(run: Path, out: Path, latex: bool = False) -> None:
         typer.echo("There is nothing to draw yet.")
     for message in drawn.missing:
         typer.echo(f"Missing: {message}", err=True)
+
+
+def run_figures_program(description: str | None, results: Path) -> None:
+    """Run one of the original's programs that draw, whose experiment lies in `results` unless told otherwise."""
+    from featureinterp.report.figures.files import draw_experiment
+
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--results", type=Path, default=results, help="folder of the experiment")
+    parser.add_argument("--out", type=Path, help="folder of figures and tables; that of the experiment unless given")
+    parser.add_argument("--latex", action="store_true", help="set the text with LaTeX, which has to be installed")
+    given = parser.parse_args()
+    out = given.out or given.results
+    try:
+        drawn = draw_experiment(given.results, out / "figures", out / "tables", given.latex)
+    except FeatureInterpError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    for path in (*(figure.path.with_suffix(".pdf") for figure in drawn.figures), *drawn.tables):
+        typer.echo(path)
+    for message in drawn.missing:
+        typer.echo(f"missing: {message}", err=True)

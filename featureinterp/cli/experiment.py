@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -17,13 +18,11 @@ if TYPE_CHECKING:
     from featureinterp.experiment.conduct import Conduct
     from featureinterp.experiment.experiments import Experiment
 
-
-EMBEDDED = "embedded"
+RESULTS = Path("results")
 SENTENCES = {"top_sample_n": 90, "complementary_sample_n": 90}
 """Of each kind a latent, as `records` makes them, so that both share a data folder."""
 
-
-RESULTS = Path("results")
+EMBEDDED = "embedded"
 MODELS = (EMBEDDED, *(preset.value for preset in options.Preset))
 """What the original's programs take as --model."""
 
@@ -124,6 +123,14 @@ def _conduct(asked: Experiment, folders: Sequence[DataFolder], out: Path, how: C
         conduct(asked, folders, out, how, features)
     typer.echo(write_findings(out))
     draw_and_tell(out, out)
+
+
+def program_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of one of the original's programs; what it does not know goes on to the command."""
+    epilog = f"Other options go to `featureinterp experiment {name}`, whose --help lists them."
+    parser = argparse.ArgumentParser(description=description, epilog=epilog)
+    parser.add_argument("--model", choices=MODELS, default=EMBEDDED, help=f"whose features (default: {EMBEDDED})")
+    return parser
 
 
 def run_experiment(name: str, model: str, others: Sequence[str]) -> NoReturn:

@@ -6,7 +6,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Task as RichTask
 from rich.text import Text
 
@@ -40,18 +48,24 @@ class _Rate(TextColumn):
         return Text(f"{speed:,.0f}{unit}/s" if speed else "", style="dim")
 
 
+def _bars(console: Console, *more: ProgressColumn) -> Progress:
+    """Return bars with how much is done, the rate and the time left, and what else is asked for."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        *more,
+        console=console,
+    )
+
+
 class Stages:
     """Bars for the stages of a preparation; calling it with (stage, done, total) moves the stage's bar."""
 
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            console=console,
-        )
+        self._progress = _bars(console)
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Stages:
@@ -75,15 +89,7 @@ class Features:
     """A bar over the features of an experiment with what their language models cost; called with each result."""
 
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            TextColumn("{task.fields[cost]}"),
-            console=console,
-        )
+        self._progress = _bars(console, TextColumn("{task.fields[cost]}"))
         self._task = self._progress.add_task("features", total=None, unit="", cost="")
         self._usage = Usage()
 
