@@ -10,7 +10,7 @@ usable() { # succeeds if $1 is a Python we support that can make virtual environ
 }
 
 # The folder is part of the stamp because an environment cannot be moved.
-wanted=$({ pwd; cat pyproject.toml constraints.txt setup.sh; } | cksum)
+wanted=$({ pwd; cat pyproject.toml constraints.txt tests/contract/neighbours.txt setup.sh; } | cksum)
 stamp=.venv/set-up.stamp
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && usable .venv/bin/python; then
   exit 0
@@ -33,5 +33,6 @@ if ! usable .venv/bin/python; then
 fi
 rm -f "$stamp"
 .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+.venv/bin/python -m pip install --disable-pip-version-check --no-deps -r tests/contract/neighbours.txt
 echo "$wanted" >"$stamp"
 echo "Set up in .venv; activate it with: source .venv/bin/activate"
