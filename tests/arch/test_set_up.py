@@ -64,8 +64,9 @@ def test_everything_that_is_set_up_is_pinned() -> None:
 
 @pytest.mark.parametrize("python", ["/nowhere/python", "/bin/false"])
 def test_set_up_without_a_python_fails_in_one_line(tmp_path: Path, python: str) -> None:
-    for name in ("setup.sh", "pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "tests" / "contract").mkdir(parents=True)
+    for name in ("setup.sh", "pyproject.toml", "constraints.txt", "tests/contract/neighbours.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
     environment = {**os.environ, "PYTHON": python}
     run = subprocess.run(["bash", "setup.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert run.returncode == 1
