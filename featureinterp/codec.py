@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,10 +37,10 @@ def encode(noun: object) -> bytes:
     """Return a frozen dataclass as JSON that names its type and the schema's version.
 
     Raises:
-        InputError: if a number in it is NaN or infinite, which JSON cannot say.
+        InputError: if a number in it is NaN or infinite, or a text holds half a character: JSON cannot say them.
     """
     data = msgspec.to_builtins(noun)
-    _refuse_non_finite(data, "$")
+    _refuse_what_json_cannot_say(data, "$")
     return msgspec.json.encode({"schema": SCHEMA_VERSION, "type": type(noun).__name__, "data": data})
 
 
@@ -72,15 +73,20 @@ def _read(encoded: bytes | str | msgspec.Raw, wanted: type[Noun], where: str) ->
         raise DataFolderError(f"{where} cannot be read: {error}", "it is damaged or of another kind") from error
 
 
-def _refuse_non_finite(value: Any, path: str) -> None:  # noqa: ANN401 - any JSON value
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+
+
+def _refuse_what_json_cannot_say(value: Any, path: str) -> None:  # noqa: ANN401 - any JSON value
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{path} is {value}, a finite number is wanted")
+    if isinstance(value, str) and _HALF_CHARACTER.search(value):
+        raise InputError(f"{path} is {value!r}, which holds half a character", "replace it by U+FFFD")
     if isinstance(value, dict):
         for key, inner in value.items():
-            _refuse_non_finite(inner, f"{path}.{key}")
+            _refuse_what_json_cannot_say(inner, f"{path}.{key}")
     elif isinstance(value, (list, tuple)):
         for index, inner in enumerate(value):
-            _refuse_non_finite(inner, f"{path}[{index}]")
+            _refuse_what_json_cannot_say(inner, f"{path}[{index}]")
 
 
 def json_safe(value: object) -> object:
@@ -143,7 +149,7 @@ def encode_index_record(record: SAEIndexRecord) -> bytes:
     """Return one latent's records as JSON with exactly the original's keys.
 
     Raises:
-        InputError: if an activation is NaN or infinite.
+        InputError: if an activation is NaN or infinite, or a token holds half a surrogate pair.
     """
     lists = {
         name: [
@@ -158,7 +164,7 @@ def encode_index_record(record: SAEIndexRecord) -> bytes:
         max_holistic_expression=record.max_holistic_expression,
         **lists,
     )
-    _refuse_non_finite(msgspec.to_builtins(wire), "$")
+    _refuse_what_json_cannot_say(msgspec.to_builtins(wire), "$")
     return msgspec.json.encode(wire)
 
 

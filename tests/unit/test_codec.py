@@ -144,3 +144,9 @@ def test_when_no_more_can_be_written_the_old_file_stays(tmp_path: Path):
     assert str(path) in done.stdout and "too large" in done.stdout
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("half", ["\ud83d", "a\udc00b"])
+def test_half_a_character_is_refused_with_its_place(half: str) -> None:
+    with pytest.raises(InputError, match=r"\$\.rules\[1\]\.activates_on is .* half a character"):
+        encode(StructuredExplanation((Rule("whole \U0001f600", 1), Rule(half, 2))))
