@@ -95,8 +95,8 @@ def compare(
     """Compare two runs, or two experiments, feature by feature, and say which of their settings differ."""
     from rich.console import Console
 
-    from featureinterp.experiment.compare import compare_runs
-    from featureinterp.report.comparison import comparison_view
+    from featureinterp.experiment.run_pair import compare_runs
+    from featureinterp.report.run_pair import comparison_view
 
     Console().print(comparison_view(compare_runs(a, b)))
 

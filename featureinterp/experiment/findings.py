@@ -16,10 +16,10 @@ import pandas as pd
 from featureinterp.codec import atomic_write
 from featureinterp.experiment import analysis
 from featureinterp.experiment.analysis import MAIN_SOURCE, mean_by
-from featureinterp.experiment.comparisons import Comparison, experiment_comparisons
 from featureinterp.experiment.frames import read_attempts, read_scores
 from featureinterp.experiment.heads import OUTCOMES, RunHead, read_heads
 from featureinterp.experiment.markdown import counted, number, p_value, place_free, plain, table, with_interval
+from featureinterp.experiment.questions import Comparison, experiment_comparisons
 from featureinterp.experiment.rounds import MEASURES, agreement, rounds
 from featureinterp.experiment.run import MEASURED_SOURCES
 

@@ -24,7 +24,7 @@ from featureinterp.experiment.summary import run_summary
 from featureinterp.report.evidence import MAIN_SOURCE
 from featureinterp.report.figures.files import DrawnExperiment, draw_experiment, file_names, read_frames
 from featureinterp.report.html import asset_bytes, file_name, make_environment, write_report
-from featureinterp.report.markdown import markdown_html
+from featureinterp.report.markdown_html import markdown_html
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from featureinterp.display import visible
 from featureinterp.experiment.markdown import plain, table
-from featureinterp.report.markdown import inline_html, markdown_html
+from featureinterp.report.markdown_html import inline_html, markdown_html
 
 
 class Read(HTMLParser):

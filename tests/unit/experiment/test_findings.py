@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from featureinterp.core import Attempt, Proposal, Score, Scores, StructuredExplanation
-from featureinterp.experiment.comparisons import compare, method_question
 from featureinterp.experiment.findings import findings, sentence, write_findings
 from featureinterp.experiment.frames import read_scores
+from featureinterp.experiment.questions import compare, method_question
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 

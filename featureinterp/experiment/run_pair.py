@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from featureinterp.errors import InputError
-from featureinterp.experiment.comparisons import ALARMS, SCORE, Comparison, Question, compare, method_question
-from featureinterp.experiment.comparisons import with_correction as corrected
 from featureinterp.experiment.configuration import differences
 from featureinterp.experiment.frames import read_scores
 from featureinterp.experiment.heads import RunHead, read_heads
+from featureinterp.experiment.questions import ALARMS, SCORE, Comparison, Question, compare, method_question
+from featureinterp.experiment.questions import with_correction as corrected
 from featureinterp.experiment.run import MEASURED_SOURCES
 from featureinterp.experiment.store import FILE_NAME
 

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from featureinterp.display import visible
-from featureinterp.experiment.compare import RunPair
-from featureinterp.experiment.comparisons import Comparison
+from featureinterp.experiment.questions import Comparison
+from featureinterp.experiment.run_pair import RunPair
 from featureinterp.report.numbers import number
 
 _STYLES = {"higher": "bold green", "lower": "bold red", "": "dim"}
