@@ -7,11 +7,8 @@ stream: one in memory at a time.
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,11 +16,10 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from featureinterp import codec
-from featureinterp.chat import Usage
 from featureinterp.core import Score, Scores, worst_first
 from featureinterp.display import visible
 from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
-from featureinterp.report.beside import Beside, FeatureBeside, RowPair, RunBeside, feature_beside, run_beside
+from featureinterp.report.beside import Beside, FeatureBeside, RowPair, feature_beside, run_beside
 from featureinterp.report.evidence import (
     FLOOR_WORDS,
     MAIN_SOURCE,
@@ -33,8 +29,9 @@ from featureinterp.report.evidence import (
     record_view,
     sentence_view,
 )
-from featureinterp.report.numbers import PLOT_FROM, PLOT_TO, number, place, share, usage_words, when
-from featureinterp.report.overview import FeatureRow, means_by_layer, means_by_source
+from featureinterp.report.index import INDEX_SCRIPT, index_script, render_index
+from featureinterp.report.numbers import number, place, share, usage_words, when
+from featureinterp.report.overview import FeatureRow
 from featureinterp.report.tree import walk_tree
 
 ASSETS = ("report.css", "index.js", "feature.js")
@@ -89,6 +86,7 @@ def write_report(
         rows.append(FeatureRow.of(page.result))
         names.append(page.name)
         pairs += [RowPair.of(page.result, page.beside)] if page.beside else []
+    codec.atomic_write(out / INDEX_SCRIPT, index_script(rows, names))
     index = out / "index.html"
     compared = run_beside(pairs, beside.title) if beside and pairs else None
     codec.atomic_write(index, render_index(environment, rows, names, summary, compared).encode())
@@ -124,27 +122,6 @@ def make_environment() -> Environment:
     environment.filters.update(place=place, number=number, share=share, when=when, usage_words=usage_words)
     environment.globals.update(source_words=SOURCE_WORDS, floor_words=FLOOR_WORDS, main_source=MAIN_SOURCE)
     return environment
-
-
-def render_index(
-    environment: Environment,
-    rows: Sequence[FeatureRow],
-    names: Sequence[str],
-    summary: RunSummary,
-    beside: RunBeside | None = None,
-) -> str:
-    """Return the index page of features whose files have these names."""
-    counts = {**summary.counts, **Counter(row.status for row in rows)}
-    return environment.get_template("index.html.j2").render(
-        summary=summary,
-        counts={name: n for name, n in counts.items() if n},
-        n_features=len(rows),
-        usage=sum((row.usage for row in rows), Usage()),
-        sources=means_by_source(rows),
-        layers=means_by_layer(rows),
-        beside=beside,
-        data=script_json({"from": PLOT_FROM, "to": PLOT_TO, "rows": _index_rows(rows, names)}),
-    )
 
 
 def render_feature(
@@ -197,55 +174,9 @@ def feature_json(result: FeatureResult) -> bytes:
     return msgspec.json.encode({"schema": codec.SCHEMA_VERSION, "type": "FeatureResult", "data": data})
 
 
-def script_json(value: object) -> str:
-    r"""Return JSON that can stand in a `<script>` element: nothing in it can end the element or a line.
-
-    >>> print(script_json("</script>"))
-    "\u003c/script\u003e"
-    """
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
-
-
 def _finalize(value: object) -> object:
     """Make text visible before it is escaped; what is markup already stays."""
     return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
-
-
-def _index_rows(rows: Sequence[FeatureRow], names: Sequence[str]) -> list[dict[str, object]]:
-    hooks = {(row.key.layer, row.key.hook_name) for row in rows}
-    crowded = len({layer for layer, _ in hooks}) < len(hooks)
-    return [
-        {
-            "href": f"features/{name}.html",
-            "layer": row.key.layer,
-            "place": row.key.hook_name if crowded else str(row.key.layer),
-            "latent": row.key.latent,
-            "status": row.status,
-            "words": [visible(words) for words in row.words],
-            "score": _interval(row.score()),
-            "random": _interval(row.score("random")),
-            "lookup": _rounded(row.floor("token_lookup").value),
-            "shuffled": _rounded(row.floor("shuffled").value),
-            "false_positives": _rounded(row.false_positives.value),
-            "density": row.density,
-            "density_words": share(row.density),
-            "rules": row.n_rules,
-        }
-        for row, name in zip(rows, names, strict=True)
-    ]
-
-
-def _interval(score: Score) -> list[float | None] | None:
-    if score.value is None:
-        return None
-    return [_rounded(score.value), _rounded(score.ci_low), _rounded(score.ci_high)]
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else round(value, 4)
 
 
 def _metrics(result: FeatureResult) -> list[tuple[str, list[Score]]]:

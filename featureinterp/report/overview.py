@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from featureinterp.chat import Usage
 from featureinterp.core import Score
+from featureinterp.display import visible_token
 from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
 from featureinterp.report.evidence import MAIN_SOURCE, SOURCE_WORDS
 from featureinterp.stats import generator, paired_difference
@@ -30,6 +31,8 @@ class FeatureRow:
     n_rules: int
     usage: Usage = Usage()
     """What answers of language models took."""
+    tokens: tuple[str, ...] = ()
+    """Those it fires on most strongly, made visible, the strongest first."""
 
     @classmethod
     def of(cls, result: FeatureResult) -> FeatureRow:
@@ -46,6 +49,7 @@ class FeatureRow:
             density=result.density,
             n_rules=len(rules),
             usage=result.whole_usage,
+            tokens=strongest_tokens(result),
         )
 
     def score(self, source: str = MAIN_SOURCE) -> Score:
@@ -58,6 +62,26 @@ class FeatureRow:
 
 
 _NOT_TESTED = "not tested"
+N_TOKENS = 10
+"""Tokens in a row."""
+LONGEST_TOKEN = 40
+"""Characters of a token in a row; longer ones are cut."""
+
+
+def strongest_tokens(result: FeatureResult, most: int = N_TOKENS) -> tuple[str, ...]:
+    """Return the distinct tokens on which the feature's records show it most active, made visible, strongest first."""
+    records = [*result.train_positives, *(sequence.record for sequence in result.test_sequences)]
+    highest: dict[str, float] = {}
+    for record in records:
+        for token, activation in zip(record.tokens, record.expressions, strict=True):
+            if activation > highest.get(token, 0.0):
+                highest[token] = activation
+    strongest = sorted(highest, key=lambda token: -highest[token])[:most]
+    return tuple(_cut(visible_token(token)) for token in strongest)
+
+
+def _cut(token: str) -> str:
+    return token if len(token) <= LONGEST_TOKEN else token[: LONGEST_TOKEN - 1] + "…"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from featureinterp.display import visible_token
-from featureinterp.report.html import make_environment, render_index, write_report
+from featureinterp.report.html import write_report
+from featureinterp.report.index import index_script
 from featureinterp.report.overview import FeatureRow
 from tests.report.features import HOSTILE_TOKENS, LONG_TOKEN, SUMMARY, explained
 
@@ -121,6 +122,44 @@ def test_filters_narrow_the_list(page: "Page", report: Path) -> None:
     page.fill("input[name=min]", "0.5")
     assert rows(page) == ["0/3", "1/7"]
     assert page.text_content("#count") == "2 of 7 features"
+    page.fill("input[name=max]", "0.7")
+    assert rows(page) == ["1/7"]
+    page.fill("input[name=min]", "")
+    assert rows(page) == ["0/12", "1/7"]
+
+
+def test_the_words_of_the_search_may_be_tokens(page: "Page", report: Path) -> None:
+    page.goto((report / "index.html").as_uri())
+    page.fill("input[name=q]", "RAISING capitalised")
+    assert rows(page) == ["1/7"]
+    page.fill("input[name=q]", "{{7*7}} onmouseover")
+    assert rows(page) == ["5/99"]
+
+
+def test_columns_are_chosen_and_kept_in_the_address(page: "Page", report: Path) -> None:
+    def heads() -> list[str]:
+        return page.eval_on_selector_all(
+            "#features th", "heads => heads.filter(th => th.offsetParent).map(th => th.className)"
+        )
+
+    page.goto((report / "index.html").as_uri())
+    usual = ["layer", "latent", "status", "words", "score", "lookup", "false_positives", "density"]
+    assert heads() == usual
+    page.click(".columns summary")
+    page.check("input[value=tokens]")
+    page.uncheck("input[value=density]")
+    page.uncheck("input[value=status]")
+    chosen = ["layer", "latent", "words", "tokens", "score", "lookup", "false_positives"]
+    assert heads() == chosen
+    assert page.text_content("#features tbody tr:first-child td.tokens") == " raise  raising "
+    assert page.locator("#features tbody tr:first-child td").count() == len(chosen)
+    page.reload()
+    assert heads() == chosen
+    page.click("button[type=reset]")
+    assert heads() == chosen
+    page.evaluate("location.hash = '#columns=constructor+rules'")
+    page.locator("#features th.words").wait_for(state="hidden")
+    assert heads() == ["latent", "rules"]
 
 
 def test_the_state_is_in_the_address_and_survives_a_reload(page: "Page", report: Path) -> None:
@@ -144,9 +183,12 @@ def test_the_state_is_in_the_address_and_survives_a_reload(page: "Page", report:
 
 
 def test_an_address_that_makes_no_sense_is_harmless(page: "Page", report: Path) -> None:
-    page.goto((report / "index.html").as_uri() + "#sort=constructor&layer=nowhere&min=abc&order=up")
+    page.goto((report / "index.html").as_uri() + "#sort=constructor&layer=nowhere&min=abc&order=up&columns=__proto__")
     assert rows(page) == []
     assert page.input_value("input[name=min]") == ""
+    page.goto((report / "index.html").as_uri())
+    page.evaluate("location.hash = '#layer=nowhere'")
+    page.locator("#count", has_text="0 of 7").wait_for()
     page.click("button[type=reset]")
     assert rows(page) == IN_ORDER
 
@@ -219,10 +261,10 @@ def test_dark_and_light(page: "Page", report: Path) -> None:
 def test_thousands_of_features_stay_quick(page: "Page", tmp_path: Path) -> None:
     index = write_report([], SUMMARY, tmp_path)
     many = [FeatureRow.of(explained(k % 12, k, (k * 37 % 100) / 100)) for k in range(5000)]
-    index.write_text(render_index(make_environment(), many, [str(k) for k in range(5000)], SUMMARY))
+    (tmp_path / "features.js").write_bytes(index_script(many, [str(k) for k in range(5000)]))
     page.goto(index.as_uri())
     assert 0 < len(rows(page)) < 1000  # drawn in chunks
-    assert page.text_content("#count") == "5000 of 5000 features"
+    assert page.text_content("#count") == "5,000 of 5,000 features"
     script = "button => { const start = performance.now(); button.click(); return performance.now() - start; }"
     assert page.eval_on_selector("#features th.score button", script) < 1000
     assert page.text_content("#features tbody tr:first-child td.score span") == "0.99"

@@ -13,7 +13,9 @@ from featureinterp.core import StructuredExplanation
 from featureinterp.display import visible, visible_token
 from featureinterp.errors import StorageError
 from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
-from featureinterp.report.html import N_WORST, feature_json, python_code, script_json, write_report
+from featureinterp.report.html import N_WORST, feature_json, python_code, write_report
+from featureinterp.report.index import LONGEST_WORDS, script_json
+from featureinterp.report.overview import LONGEST_TOKEN
 from tests.report.features import HOSTILE_TOKENS, SIMILAR_NEGATIVE, all_kinds, explained, hostile, record, scored
 
 
@@ -58,6 +60,7 @@ def test_every_feature_has_a_page_and_a_file_of_data(report: Path) -> None:
         "index.html",
         "report.css",
         "index.js",
+        "features.js",
         "feature.js",
         "features",
     }
@@ -67,7 +70,7 @@ def test_no_text_becomes_an_element_or_an_attribute(report: Path) -> None:
     for path in pages(report):
         page = Page(path)
         sources = [script.get("src", script.get("type", "")) for script in page.all("script")]
-        assert sources == (["index.js", "application/json"] if path.stem == "index" else ["../feature.js"])
+        assert sources == (["features.js", "index.js"] if path.stem == "index" else ["../feature.js"])
         assert not {tag for tag, _ in page.elements} & {"img", "style", "iframe", "object", "base"}
         for _, attributes in page.elements:
             assert not [name for name in attributes if name.startswith("on") or name == "style"]
@@ -127,17 +130,30 @@ def test_features_lead_from_one_to_the_next(report: Path) -> None:
     assert "next" not in step["5-99"]
 
 
-def test_data_in_the_index_reads_back(report: Path) -> None:
-    text = (report / "index.html").read_text()
-    [inside] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text)
-    assert not set(inside) & set("<>&\u2028\u2029")
-    rows = json.loads(inside)["rows"]
-    assert [(row["layer"], row["latent"], row["status"]) for row in rows] == [
+def table_of(report: Path) -> dict[str, list]:
+    text = (report / "features.js").read_text(encoding="ascii")
+    [inside] = re.findall(r"\AglobalThis\.featureTable=(.*);\n\Z", text)
+    assert not set(inside) & set("<>&\n")
+    return json.loads(inside)
+
+
+def test_data_beside_the_index_reads_back(report: Path) -> None:
+    table = table_of(report)
+    assert list(zip(table["layer"], table["latent"], table["status"], strict=True)) == [
         (result.key.layer, result.key.latent, result.status) for result in all_kinds()
     ]
-    assert rows[0]["score"] == [0.9, 0.8, 1.0]
-    assert rows[-1]["score"] is None
-    assert rows[-1]["words"] == [visible("".join(HOSTILE_TOKENS[:-1]))]
+    assert table["score"][0] == [0.9, 0.8, 1.0]
+    assert table["score"][-1] is None
+    assert table["words"][-1] == [visible("".join(HOSTILE_TOKENS[:-1]))]
+    assert table["tokens"][0] == [" raise", " raising"]
+    assert table["name"] == ["0-3", "0-12", "1-4", "1-7", "2-5", "2-6", "5-99"]
+
+
+def test_long_texts_are_cut_in_the_table(tmp_path: Path) -> None:
+    long = replace(explained(0, 1, 0.5, "a" * 10_000), train_positives=(record(("b" * 10_000,), (10.0,), 1),))
+    table = table_of(write_report([long], RunSummary("x"), tmp_path).parent)
+    assert table["words"][0][0] == "a" * (LONGEST_WORDS - 1) + "…"
+    assert table["tokens"][0] == ["b" * (LONGEST_TOKEN - 1) + "…", " raise", " raising"]
 
 
 def test_script_json_refuses_what_is_not_json() -> None:

@@ -1,134 +1,164 @@
-// The list of features: sorted and filtered from data in the page, drawn in chunks, its state kept in the address.
+// The list of features: sorted and filtered from the table in features.js, drawn in chunks, its state in the address.
 "use strict";
 
 (() => {
-  const CHUNK = 150;
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const CHUNK = 60;
+  const table = globalThis.featureTable; // every column a list; a feature is its place in them
   const form = document.getElementById("filters");
-  const head = document.querySelector("#features thead tr");
+  const heads = [...document.querySelectorAll("#features thead th")];
   const body = document.querySelector("#features tbody");
   const count = document.getElementById("count");
   const more = document.getElementById("more");
+  const boxes = [...form.querySelectorAll("input[name=columns]")];
 
-  const first = (interval) => (interval ? interval[0] : null);
-  const columns = [
-    { id: "layer", label: "layer", value: (row) => row.layer },
-    { id: "latent", label: "latent", value: (row) => row.latent },
-    { id: "status", label: "status", value: (row) => row.status },
-    { id: "words", label: "explanation", value: (row) => row.words.join(" ").toLowerCase() },
-    { id: "score", label: "score (similar)", value: (row) => first(row.score), high: true },
-    { id: "random", label: "score (random)", value: (row) => first(row.random), high: true },
-    { id: "lookup", label: "token lookup", value: (row) => row.lookup, high: true },
-    { id: "shuffled", label: "another’s words", value: (row) => row.shuffled, high: true },
-    { id: "false_positives", label: "false positives / sentence", value: (row) => row.false_positives, high: true },
-    { id: "density", label: "density", value: (row) => row.density, high: true },
-    { id: "rules", label: "rules", value: (row) => row.rules || null, high: true },
-  ];
-  const byId = new Map(columns.map((column) => [column.id, column]));
-  for (const row of data.rows) {
-    row.text = [`${row.place}/${row.latent}`, `${row.layer}/${row.latent}`, ...row.words].join("\n").toLowerCase();
-  }
+  const labels = new Map(heads.map((th) => [th.className, th.textContent]));
+  const usual = boxes.filter((box) => box.defaultChecked).map((box) => box.value).join(" ");
+  const FILTERS = ["q", "layer", "status", "min", "max"];
+  const features = table.name.map((_, i) => i).sort(inOrder);
+  const texts = table.name.map((_, i) =>
+    [`${table.place[i]}/${table.latent[i]}`, `${table.layer[i]}/${table.latent[i]}`, ...table.words[i], ...table.tokens[i]]
+      .join("\n")
+      .toLowerCase(),
+  );
 
   let state = readState();
+  let order = { key: "", features };
   let shown = [];
   let drawn = 0;
 
+  function inOrder(i, j) {
+    return table.layer[i] - table.layer[j] || table.latent[i] - table.latent[j] || i - j;
+  }
+
   function readState() {
     const parameters = new URLSearchParams(location.hash.slice(1));
-    const sort = byId.has(parameters.get("sort")) ? parameters.get("sort") : "layer";
+    const number = (name) => (Number.isFinite(Number(parameters.get(name))) ? parameters.get(name) || "" : "");
     return {
-      sort,
+      sort: labels.has(parameters.get("sort")) ? parameters.get("sort") : "layer",
       down: parameters.get("order") === "down",
       q: parameters.get("q") || "",
       layer: parameters.get("layer") || "",
       status: parameters.get("status") || "",
-      min: Number.isFinite(Number(parameters.get("min"))) ? parameters.get("min") || "" : "",
+      min: number("min"),
+      max: number("max"),
+      columns: (parameters.get("columns") ?? usual).split(" ").filter((name) => labels.has(name)),
     };
   }
 
   function writeState() {
     const parameters = new URLSearchParams();
-    for (const name of ["q", "layer", "status", "min"]) if (state[name]) parameters.set(name, state[name]);
+    for (const name of FILTERS) if (state[name]) parameters.set(name, state[name]);
     if (state.sort !== "layer" || state.down) {
       parameters.set("sort", state.sort);
       parameters.set("order", state.down ? "down" : "up");
     }
+    if (state.columns.join(" ") !== usual) parameters.set("columns", state.columns.join(" "));
     history.replaceState(null, "", "#" + parameters.toString());
   }
 
-  function compare(a, b) {
-    const value = byId.get(state.sort).value;
-    const x = value(a);
-    const y = value(b);
-    if (x === null || y === null) return x === y ? inOrder(a, b) : x === null ? 1 : -1; // undefined ones last, always
-    if (x === y) return inOrder(a, b);
-    return (x < y ? -1 : 1) * (state.down ? -1 : 1);
+  const first = (interval) => (interval ? interval[0] : null);
+  const sortKeys = {
+    words: (i) => table.words[i].join(" ").toLowerCase(),
+    tokens: (i) => table.tokens[i].join(" ").trim().toLowerCase() || null,
+    score: (i) => first(table.score[i]),
+    random: (i) => first(table.random[i]),
+    rules: (i) => table.rules[i] || null,
+  };
+
+  // Sorted once per choice of column, so that a keystroke only filters.
+  function sorted() {
+    const key = `${state.sort} ${state.down}`;
+    if (order.key === key) return order.features;
+    const keys = features.map(() => null);
+    for (const i of features) keys[i] = sortKeys[state.sort] ? sortKeys[state.sort](i) : table[state.sort][i];
+    const sign = state.down ? -1 : 1;
+    const compare = (i, j) => {
+      const [x, y] = [keys[i], keys[j]];
+      if (x === y) return inOrder(i, j);
+      if (x === null || y === null) return x === null ? 1 : -1; // undefined ones last, always
+      return x < y ? -sign : sign;
+    };
+    order = { key, features: [...features].sort(compare) };
+    return order.features;
   }
 
-  const inOrder = (a, b) => a.layer - b.layer || a.latent - b.latent;
-
-  function passes(row) {
-    if (state.layer && row.place !== state.layer) return false;
-    if (state.status && row.status !== state.status) return false;
-    if (state.min !== "" && !(row.score && row.score[0] >= Number(state.min))) return false;
-    return state.q.toLowerCase().split(/\s+/).every((word) => row.text.includes(word));
+  function filter() {
+    const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+    const least = state.min === "" ? -Infinity : Number(state.min);
+    const most = state.max === "" ? Infinity : Number(state.max);
+    const ranged = state.min !== "" || state.max !== "";
+    return sorted().filter((i) => {
+      if (state.layer && table.place[i] !== state.layer) return false;
+      if (state.status && table.status[i] !== state.status) return false;
+      if (ranged && !(table.score[i] && table.score[i][0] >= least && table.score[i][0] <= most)) return false;
+      return words.every((word) => texts[i].includes(word));
+    });
   }
 
   function update() {
-    shown = data.rows.filter(passes).sort(compare);
-    for (const th of head.children) {
-      const active = th.dataset.id === state.sort;
+    shown = filter();
+    for (const th of heads) {
+      const active = th.className === state.sort;
       th.setAttribute("aria-sort", active ? (state.down ? "descending" : "ascending") : "none");
+      th.hidden = !isShown(th.className);
     }
-    count.textContent = `${shown.length} of ${data.rows.length} features`;
+    const all = features.length.toLocaleString("en");
+    count.textContent = `${shown.length.toLocaleString("en")} of ${all} feature${features.length === 1 ? "" : "s"}`;
     body.replaceChildren();
     drawn = 0;
     draw();
   }
 
-  function draw(all = false) {
-    const until = all ? shown.length : Math.min(shown.length, drawn + CHUNK);
+  // What has no box is always there.
+  const isShown = (name) => state.columns.includes(name) || !boxes.some((box) => box.value === name);
+
+  function draw(until = drawn + CHUNK) {
+    const names = heads.filter((th) => !th.hidden).map((th) => th.className);
     const chunk = document.createDocumentFragment();
-    for (; drawn < until; drawn += 1) chunk.append(drawRow(shown[drawn]));
+    for (; drawn < Math.min(until, shown.length); drawn += 1) chunk.append(drawRow(shown[drawn], names));
     body.append(chunk);
     more.hidden = drawn >= shown.length;
   }
 
-  function drawRow(row) {
+  function drawRow(i, names) {
     const tr = make("tr", { role: "row" });
-    for (const column of columns) {
-      const td = make("td", { role: "cell", class: column.id, "data-label": column.label });
-      cells[column.id](td, row);
+    for (const name of names) {
+      const td = make("td", { role: "cell", class: name, "data-label": labels.get(name) });
+      cells[name](td, i);
       tr.append(td);
     }
     return tr;
   }
 
   const cells = {
-    layer: (td, row) => (td.textContent = row.place),
-    latent: (td, row) => {
-      const a = make("a", { href: row.href, "aria-label": `layer ${row.layer}, latent ${row.latent}` });
-      a.textContent = row.latent;
+    layer: (td, i) => (td.textContent = table.place[i]),
+    latent: (td, i) => {
+      const [layer, latent, name] = [table.layer[i], table.latent[i], table.name[i]];
+      const a = make("a", { href: `features/${name}.html`, "aria-label": `layer ${layer}, latent ${latent}` });
+      a.textContent = latent;
       td.append(a);
     },
-    status: (td, row) => {
-      td.textContent = row.status;
-      td.classList.add(row.status);
+    status: (td, i) => {
+      td.textContent = table.status[i];
+      td.classList.add(table.status[i]);
     },
-    words: (td, row) => {
-      if (row.status !== "explained") td.classList.add("none");
-      for (const words of row.words) td.append(text("span", words));
+    words: (td, i) => {
+      if (table.status[i] !== "explained") td.classList.add("none");
+      for (const words of table.words[i]) td.append(text("span", words));
     },
-    score: (td, row) => {
-      interval(td, row.score);
-      if (row.score) td.append(plot(row));
+    tokens: (td, i) => {
+      for (const token of table.tokens[i]) td.append(text("code", token), " ");
     },
-    random: (td, row) => interval(td, row.random),
-    lookup: (td, row) => (td.textContent = number(row.lookup)),
-    shuffled: (td, row) => (td.textContent = number(row.shuffled)),
-    false_positives: (td, row) => (td.textContent = number(row.false_positives)),
-    density: (td, row) => (td.textContent = row.density_words),
-    rules: (td, row) => (td.textContent = row.rules || "–"),
+    score: (td, i) => {
+      interval(td, table.score[i]);
+      if (table.score[i]) td.append(plot(i));
+    },
+    random: (td, i) => interval(td, table.random[i]),
+    lookup: (td, i) => (td.textContent = number(table.lookup[i])),
+    shuffled: (td, i) => (td.textContent = number(table.shuffled[i])),
+    false_positives: (td, i) => (td.textContent = number(table.false_positives[i])),
+    density: (td, i) => (td.textContent = table.density_words[i]),
+    rules: (td, i) => (td.textContent = table.rules[i] || "–"),
   };
 
   function interval(td, values) {
@@ -140,18 +170,18 @@
     }
   }
 
-  function plot(row) {
+  function plot(i) {
     const svg = draw_svg("svg", { class: "plot", "aria-hidden": "true" });
     for (const at of [0, 0.5, 1]) svg.append(line("grid", at, at, "0", "100%"));
-    for (const kind of ["shuffled", "lookup"]) if (row[kind] !== null) svg.append(mark(kind, row[kind], 3));
-    const [value, low, high] = row.score;
+    for (const kind of ["shuffled", "lookup"]) if (table[kind][i] !== null) svg.append(mark(kind, table[kind][i], 3));
+    const [value, low, high] = table.score[i];
     if (low !== null) svg.append(line("whisker explanation", low, high, "50%", "50%"));
     svg.append(mark("explanation", value, 4));
     return svg;
   }
 
   const place = (value) => {
-    const share = (value - data.from) / (data.to - data.from);
+    const share = (value - table.from) / (table.to - table.from);
     return `${(100 * Math.min(Math.max(share, 0), 1)).toFixed(1)}%`;
   };
   const line = (kind, from, to, y1, y2) => draw_svg("line", { class: kind, x1: place(from), x2: place(to), y1, y2 });
@@ -178,44 +208,32 @@
     return element;
   }
 
-  function makeHead() {
-    for (const column of columns) {
-      const th = make("th", { role: "columnheader", scope: "col", "data-id": column.id, class: column.id });
-      const button = text("button", column.label);
-      button.type = "button";
-      button.addEventListener("click", () => {
-        state.down = state.sort === column.id ? !state.down : Boolean(column.high);
-        state.sort = column.id;
-        writeState();
-        update();
-      });
-      th.append(button);
-      head.append(th);
-    }
-  }
-
-  function fillSelect(name, values) {
-    for (const value of values) form.elements[name].append(new Option(value, value));
-  }
-
   function showState() {
-    for (const name of ["q", "layer", "status", "min"]) form.elements[name].value = state[name];
+    for (const name of FILTERS) form.elements[name].value = state[name];
+    for (const box of boxes) box.checked = state.columns.includes(box.value);
     update();
   }
 
-  makeHead();
-  fillSelect("layer", new Set([...data.rows].sort(inOrder).map((row) => row.place)));
-  fillSelect("status", new Set(data.rows.map((row) => row.status).sort()));
+  for (const th of heads) {
+    th.firstElementChild.addEventListener("click", () => {
+      state.down = state.sort === th.className ? !state.down : th.dataset.first === "descending";
+      state.sort = th.className;
+      writeState();
+      update();
+    });
+  }
   form.addEventListener("input", () => {
-    for (const name of ["q", "layer", "status", "min"]) state[name] = form.elements[name].value.trim();
+    for (const name of FILTERS) state[name] = form.elements[name].value.trim();
+    state.columns = boxes.filter((box) => box.checked).map((box) => box.value);
     writeState();
     update();
   });
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => {
-    state = { ...state, q: "", layer: "", status: "", min: "" };
+  form.addEventListener("reset", (event) => {
+    event.preventDefault(); // the filters are cleared, the choice of columns stays
+    for (const name of FILTERS) state[name] = "";
     writeState();
-    update();
+    showState();
   });
   more.addEventListener("click", () => draw());
   new IntersectionObserver((entries) => {
@@ -225,6 +243,6 @@
     state = readState();
     showState();
   });
-  window.addEventListener("beforeprint", () => draw(true));
+  window.addEventListener("beforeprint", () => draw(shown.length));
   showState();
 })();
