@@ -18,6 +18,7 @@ class ExportFormat(str, Enum):
     """What a run is written as."""
 
     NEURONPEDIA = "neuronpedia"
+    OPENAI = "openai"
     JSON = "json"
 
 
@@ -29,6 +30,7 @@ def export(
         typer.Option(
             "--format",
             help="neuronpedia: the folder that Neuronpedia imports in bulk; "
+            "openai: NeuronRecords and scored explanations, as in OpenAI's public data set; "
             "json: a file with all that is known of a feature, as beside the report's pages.",
         ),
     ],
@@ -42,12 +44,15 @@ def export(
     from featureinterp.errors import InputError
     from featureinterp.experiment.store import RunStore
     from featureinterp.interop.neuronpedia import DEFAULT_CREATOR, write_neuronpedia
+    from featureinterp.interop.neurons import write_openai
 
     if creator is not None and format_ is not ExportFormat.NEURONPEDIA:
         raise InputError("--creator is for Neuronpedia alone", "leave it out, or give --format neuronpedia")
     with RunStore.open(run) as store:
         if format_ is ExportFormat.NEURONPEDIA:
             n = write_neuronpedia(store, out, creator or DEFAULT_CREATOR)
+        elif format_ is ExportFormat.OPENAI:
+            n = write_openai(store, out)
         else:
             n = _write_json(store, out)
     typer.echo(f"The export: {out}; features: {n}")

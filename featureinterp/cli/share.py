@@ -30,17 +30,21 @@ def share(
 
 @app.command("import")
 def import_(
-    original: Annotated[
+    source: Annotated[
         Path,
-        typer.Argument(metavar="ORIGINAL", help="A folder of the original: records/, tokens.pt, dense activations."),
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder of the original (records/, tokens.pt, dense activations), results of delphi (latents/), "
+            "or OpenAI's NeuronRecords: a file, or a folder with {layer}/{neuron}.json.",
+        ),
     ],
     out: Annotated[Path | None, typer.Option(help="The data folder; data/NAME-imported unless given.")] = None,
 ) -> None:
-    """Turn a data folder of the original system into one of ours, for `featureinterp explain`."""
-    from featureinterp.dataset.original import import_original
+    """Turn data of another tool into a data folder, for `featureinterp explain`; what it is of is seen."""
+    from featureinterp.interop.importing import import_data
 
-    folder = out or Path("data") / f"{original.resolve().name}-imported"
-    found = import_original(original, folder)
+    folder = out or Path("data") / f"{source.resolve().name}-imported"
+    found = import_data(source, folder)
     typer.echo(
         f"The data folder: {folder}; {found.latents} latents on {found.hooks} hooks, {found.windows} windows; "
         f"{found.left_out} records left out, whose windows would be in two splits or on which a positive is silent"

@@ -133,17 +133,33 @@ def _import_record(path: Path, layout: Layout, hook: str, measured: _Measured) -
     record = place_records(found)
     if measured.holistic is not None:
         record = _with_measured(record, measured.holistic)
+    report = store_record(layout, hook, record, _report(record, measured.activations))
+    return report, n_records(found) - n_records(record)
+
+
+def store_record(layout: Layout, hook: str, record: SAEIndexRecord, report: LatentReport | None = None) -> LatentReport:
+    """Write a latent's placed records where they suffice for three splits, and return what is known of it.
+
+    Args:
+        layout: of the data folder.
+        hook: the latent's hook name.
+        record: its records, as `place_records` returns them.
+        report: how often it fires; estimated from its random records unless given.
+    """
+    report = report or _report(record, None)
     sizes = {name: len(getattr(record, name)) for name in _LISTS}
-    report = _report(record, measured.activations)
     if sizes["most_act_records"] < N_SPLITS:
         reason = f"its records have {sizes['most_act_records']} windows on which it fires, at least 3 are wanted"
-        report = replace(report, status="rare", reason=reason)
-    else:
-        named = {name.removesuffix("_records").replace("no_act", "negative"): n for name, n in sizes.items() if n}
-        named["positives"] = named.pop("most_act")
-        report = replace(report, status="ok", reason="", list_sizes=named)
-        atomic_write(layout.record(hook, latent), encode_index_record(record))
-    return report, sum(len(getattr(found, name)) for name in _LISTS) - sum(sizes.values())
+        return replace(report, status="rare", reason=reason)
+    named = {name.removesuffix("_records").replace("no_act", "negative"): n for name, n in sizes.items() if n}
+    named["positives"] = named.pop("most_act")
+    atomic_write(layout.record(hook, record.id.latent_index), encode_index_record(record))
+    return replace(report, status="ok", reason="", list_sizes=named)
+
+
+def n_records(record: SAEIndexRecord) -> int:
+    """Return how many records a latent has in all its lists."""
+    return sum(len(getattr(record, name)) for name in _LISTS)
 
 
 def place_records(record: SAEIndexRecord) -> SAEIndexRecord:

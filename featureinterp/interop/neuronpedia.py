@@ -14,11 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from featureinterp.core import StructuredExplanation
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 from featureinterp.interop.folder import gzip_lines, json_line, new_folder, plain_name
-from featureinterp.interop.positives import positives_of
+from featureinterp.interop.positives import one_sentence, positives_of
 from featureinterp.record import ActivationRecord
 
 BATCH = 1024
@@ -175,13 +174,6 @@ def explanation_rows(result: FeatureResult, source: Source) -> Iterator[Row]:
         "authorId": source.creator, "createdAt": source.created, "notes": _no_nul("; ".join(filter(None, told))),
         "triggeredById": None, "typeName": None, "explanationModelName": None,
     }  # fmt: skip
-
-
-def one_sentence(explanation: StructuredExplanation) -> str:
-    """Return an explanation in one line, each rule with its strength where there are several."""
-    if len(explanation.rules) == 1:
-        return explanation.rules[0].activates_on
-    return "; ".join(f"{rule.activates_on} ({rule.strength} of 5)" for rule in explanation.rules)
 
 
 def _sources(store: RunStore, creator: str) -> Iterator[tuple[Source, list[FeatureKey]]]:

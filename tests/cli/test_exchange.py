@@ -49,3 +49,14 @@ def test_no_run(tmp_path):
     assert told.code == 2
     assert "there is no run" in told.err
     assert not (tmp_path / "np").exists()
+
+
+def test_what_is_exported_for_openai_can_be_imported(run_folder, tmp_path):
+    told = run_command("export", run_folder, "--format", "openai", "--out", tmp_path / "neurons")
+    assert told.code == 0, told.err
+    told = run_command("import", tmp_path / "neurons", "--out", tmp_path / "data")
+    assert told.code == 0, told.err
+    assert "1 latents on 1 hooks" in told.out
+    again = run_command("import", tmp_path / "neurons", "--out", tmp_path / "data")
+    assert again.code == 2
+    assert "is there already" in again.err

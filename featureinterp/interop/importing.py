@@ -1,0 +1,78 @@
+"""Data of other tools as a data folder: which tool a folder or file is of, and the folder made whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from featureinterp.codec import atomic_write, encode
+from featureinterp.dataset.layout import LatentTable, Layout
+from featureinterp.dataset.local_files import hash_files
+from featureinterp.dataset.manifest import IMPORTED, HookEntry, Manifest, StageEntry, current_versions
+from featureinterp.dataset.original import Imported, import_original, n_records, place_records, store_record
+from featureinterp.dataset.spec import DataSpec
+from featureinterp.errors import InputError
+from featureinterp.interop.folder import new_folder
+from featureinterp.interop.openai import NeuronRecord, read_neuron_record, records_of
+
+NEURON_HOOK = "blocks.{layer}.mlp.hook_post"
+"""Where OpenAI's neurons are: behind the MLP's activation function."""
+
+
+def import_data(source: Path, folder: Path) -> Imported:
+    """Make a data folder from data of another tool; its latents can be explained.
+
+    Args:
+        source: a folder of the original (`records/`), or OpenAI's NeuronRecords: one file, or a folder with
+            `{layer}/{neuron}.json`, itself or in `collated-activations/`.
+        folder: the data folder that is made.
+
+    Raises:
+        InputError: if `source` is none of these, or `folder` is there already.
+        DataFolderError: if a file cannot be read; nothing is left then.
+        StorageError: if a file cannot be written; nothing is left then.
+    """
+    if neurons := neuron_files(source):
+        return _import_neurons(source, neurons, folder)
+    if (source / "records").is_dir():
+        return import_original(source, folder)
+    raise InputError(
+        f"{source} holds no data that can be imported",
+        "name a folder of the original (records/), of delphi (latents/) or with NeuronRecords ({layer}/{neuron}.json)",
+    )
+
+
+def neuron_files(source: Path) -> list[Path]:
+    """Return the files of NeuronRecords in a folder, or the one that is given; none where it is no such data."""
+    if source.is_file():
+        return [source]
+    place = source / "collated-activations" if (source / "collated-activations").is_dir() else source
+    found = (path for path in place.glob("*/*.json") if path.stem.isdecimal() and path.parent.name.isdecimal())
+    return sorted(found, key=lambda path: (int(path.parent.name), int(path.stem)))
+
+
+def _import_neurons(source: Path, paths: Iterable[Path], folder: Path) -> Imported:
+    paths = list(paths)
+    neurons: dict[int, dict[int, NeuronRecord]] = {}
+    for path in paths:
+        found = read_neuron_record(path)
+        layer, index = found.neuron_id.layer_index, found.neuron_id.neuron_index
+        if index in neurons.setdefault(layer, {}):
+            raise InputError(f"neuron {index} of layer {layer} is there twice, once in {path}", "leave one out")
+        neurons[layer][index] = found
+    with new_folder(folder) as temporary:
+        layout, hooks, left_out = Layout(temporary), {}, 0
+        for layer, by_index in sorted(neurons.items()):
+            hook = NEURON_HOOK.format(layer=layer)
+            reports = []
+            for _, neuron in sorted(by_index.items()):
+                given = records_of(neuron)
+                record = place_records(given)
+                reports.append(store_record(layout, hook, record))
+                left_out += n_records(given) - n_records(record)
+            atomic_write(layout.latents(hook), encode(LatentTable(tuple(reports))))
+            hooks[hook] = HookEntry(layer, max(by_index) + 1, IMPORTED)
+        spec = DataSpec(model_name="unknown", sae_name="neurons", dataset_name=source.resolve().stem or "neurons")
+        made = {"records": StageEntry({IMPORTED: hash_files(tuple(paths)), "holistic": False}, {})}
+        Manifest(spec, current_versions(), hooks, made).save(temporary)
+    return Imported(0, len(hooks), sum(map(len, neurons.values())), left_out)
