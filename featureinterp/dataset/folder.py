@@ -20,6 +20,7 @@ from featureinterp.dataset.build import LatentReport
 from featureinterp.dataset.corpus import open_corpus
 from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.manifest import Manifest
+from featureinterp.dataset.profile import LatentProfile, read_profiles
 from featureinterp.dataset.records import TokenStrings, texts_of
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.stages import Preparation, Progress
@@ -102,6 +103,16 @@ class DataFolder:
         if missing:
             raise DataFolderError(f"{self.path} has no records of latents {_told(missing)} of {hook_name}", "make them")
         return {latent: reports[latent] for latent in wanted}
+
+    def profiles(self, hook_name: str) -> Mapping[int, LatentProfile]:
+        """Return how the activations of a hook's latents are distributed and what they do to the output, by latent.
+
+        Folders that were imported, or made before there were profiles, have none.
+
+        Raises:
+            DataFolderError: if the file is damaged.
+        """
+        return read_profiles(Layout(self.path).profiles(hook_name))
 
     def index_record(self, hook_name: str, latent: int) -> SAEIndexRecord:
         """Return the records of one latent.
@@ -240,6 +251,8 @@ def prepare(
             preparation.holistic(windows, embeddings)
         if "records" in preparation.stages:
             preparation.records(windows, embeddings)
+    if "records" in preparation.stages:
+        preparation.profiles()
     return DataFolder(folder, preparation.manifest, preparation.latents)
 
 

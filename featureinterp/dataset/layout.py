@@ -76,6 +76,10 @@ class Layout:
         """Return the path of what is known of a hook's latents, beside the folder of their records."""
         return self.records / f"{hook_name}.latents.json"
 
+    def profiles(self, hook_name: str) -> Path:
+        """Return the path of the profiles of a hook's latents, which older folders lack."""
+        return self.records / f"{hook_name}.profiles.json"
+
     def latent_reports(self, hook_name: str) -> dict[int, LatentReport]:
         """Read what is known of a hook's latents; empty where none was looked at.
 

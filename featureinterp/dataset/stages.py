@@ -25,6 +25,7 @@ from featureinterp.dataset.documents import Corpus
 from featureinterp.dataset.embeddings import EmbedderSource, embed_corpus
 from featureinterp.dataset.layout import LatentTable, Layout
 from featureinterp.dataset.manifest import HookEntry, Manifest, Setting, StageEntry, current_versions
+from featureinterp.dataset.profile import ProfileTable, profile_latents, read_profiles
 from featureinterp.dataset.records import HookData, Plan, texts_of
 from featureinterp.dataset.retrieval import ExactRanker, Ranker
 from featureinterp.dataset.spec import DataSpec
@@ -143,6 +144,20 @@ class Preparation:
                     self._progress(f"records of {hook}", done, len(missing))
                 table = LatentTable(tuple(reports[latent] for latent in sorted(reports)))
                 atomic_write(self._layout.latents(hook), encode(table))
+
+    def profiles(self) -> None:
+        """Write the profiles that are missing of the latents asked for, in older folders too."""
+        for hook in self._subject.saes:
+            path = self._layout.profiles(hook)
+            known = dict(read_profiles(path))
+            missing = [latent for latent in self.latents[hook] if latent not in known]
+            if missing:
+                activations = SparseActivations.open(self._layout.activations_of(hook))
+                made = profile_latents(self._subject, hook, missing, activations)
+                for done, profile in enumerate(made, start=1):
+                    known[profile.latent] = profile
+                    self._progress(f"profiles of {hook}", done, len(missing))
+                atomic_write(path, encode(ProfileTable(tuple(known[latent] for latent in sorted(known)))))
 
     def is_complete(self) -> bool:
         """Say whether there is a record or a reason for every latent asked for, and nothing else is missing."""

@@ -95,12 +95,14 @@ class FolderSource:
     def __init__(self, folder: DataFolder) -> None:
         self._folder = folder
         self._reports = {hook: folder.latent_report(hook) for hook in folder.hook_names}
+        self._profiles = {hook: folder.profiles(hook) for hook in folder.hook_names}
 
     def status(self, key: FeatureKey) -> LatentStatus:
         """Say whether the latent can be explained."""
         report = self._reports[key.hook_name][key.latent]
         status = None if report.status == "ok" else report.status
-        return LatentStatus(status, report.reason, report.density, report.max_activation)
+        profile = self._profiles[key.hook_name].get(key.latent)
+        return LatentStatus(status, report.reason, report.density, report.max_activation, profile)
 
     def record(self, key: FeatureKey) -> SAEIndexRecord:
         """Return all evidence about a latent that can be explained."""

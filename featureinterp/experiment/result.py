@@ -8,7 +8,9 @@ from typing import Literal
 
 from featureinterp.chat import Usage
 from featureinterp.core import Attempt, Score, ScoredSequence, Scores, StructuredExplanation, worst_first
+from featureinterp.dataset.profile import LatentProfile
 from featureinterp.display import section_html
+from featureinterp.experiment.contributions import RuleContribution
 from featureinterp.record import ActivationRecord
 
 FeatureStatus = Literal["explained", "dead", "rare", "failed", "unfinished"]
@@ -42,6 +44,8 @@ class FeatureResult:
     """Test scores by complementary source (its enum value): positives plus that source's records."""
     floors: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
     """Correlation of each floor (`token_lookup`, `shuffled`) by complementary source, on the same records."""
+    contributions: tuple[RuleContribution, ...] = ()
+    """What each rule of the explanation adds on the test windows; empty in runs made before it was measured."""
     attempts: tuple[Attempt, ...] = ()
     """Every node of the explainer's search, failed ones too."""
     chosen: int | None = None
@@ -53,6 +57,8 @@ class FeatureResult:
     """Largest activation over the corpus: level 5."""
     density: float = 0.0
     """Share of the corpus's windows on which the feature fires, 0..1."""
+    profile: LatentProfile | None = None
+    """How its activations are distributed, and which next tokens it promotes; None where its data folder has none."""
     usage: Usage = Usage()
     """What answers of language models behind endpoints took, stored ones as when they were asked for: those that
     proposed, simulated and judged complexity."""

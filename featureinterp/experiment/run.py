@@ -16,11 +16,13 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from featureinterp.chat import Usage
 from featureinterp.complexity import ComplexityAnalyzer
 from featureinterp.core import Attempt, Score, ScoredSequence, StructuredExplanation
+from featureinterp.experiment.contributions import rule_contributions
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.explainer.search import OF_ONE_ATTEMPT
 from featureinterp.protocols import Explainer, Simulator, SimulatorFactory
@@ -131,16 +133,18 @@ async def explain_feature(
         result = replace(result, attempts=await judged(found.trace, method, one_per_window(splits.test)))
     if not found.explanations:
         return replace(result, status="failed", reason=why_none(found.trace), seconds=time.perf_counter() - started)
-    simulator = method.simulator_factory(found.explanations[0])
-    sequences = await simulate_records(simulator, splits.test)
-    floor = await floor_scores(TokenLookupSimulator(train), sequences, derived_seed(seed, *_names(key), "token_lookup"))
+    explanation, seed_of = found.explanations[0], partial(derived_seed, seed, *_names(key))
+    factory = method.simulator_factory
+    sequences = await simulate_records(factory(explanation), splits.test)
+    floor = await floor_scores(TokenLookupSimulator(train), sequences, seed_of("token_lookup"))
     return replace(
         result,
-        explanation=found.explanations[0],
-        complexity=await method.complexity.complexity(found.explanations[0]),
+        explanation=explanation,
+        complexity=await method.complexity.complexity(explanation),
+        contributions=await rule_contributions(explanation, factory, sequences, seed_of("contributions")),
         chosen=found.chosen[0] if found.chosen else None,
         test_sequences=sequences,
-        scores=score_by_source(sequences, seed=derived_seed(seed, *_names(key), "scores")),
+        scores=score_by_source(sequences, seed=seed_of("scores")),
         floors={"token_lookup": floor},
         seconds=time.perf_counter() - started,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from featureinterp.dataset.profile import LatentProfile
 from featureinterp.errors import OF_ONE_FEATURE, UnansweredError
 from featureinterp.experiment.methods import Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
@@ -24,6 +25,8 @@ class LatentStatus:
     density: float = 0.0
     """Share of the corpus's windows on which it fires, 0..1."""
     max_activation: float = 0.0
+    profile: LatentProfile | None = None
+    """None where the data folder has none."""
 
 
 class RecordSource(Protocol):
@@ -111,4 +114,4 @@ async def explain_key(key: FeatureKey, run: OpenRun) -> FeatureResult:
         except OF_ONE_FEATURE as error:
             result = replace(result, reason=str(error))
     maximum = max(result.max_activation, known.max_activation)
-    return replace(result, density=known.density, max_activation=maximum, usage=method.usage)
+    return replace(result, density=known.density, max_activation=maximum, profile=known.profile, usage=method.usage)

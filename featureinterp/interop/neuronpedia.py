@@ -2,7 +2,7 @@
 
 `MODEL/LAYER-SET/` holds `release.jsonl`, `model.jsonl`, `sourceset.jsonl`, `source.jsonl`, and batches of gzipped
 JSON lines below `features/`, `activations/` and `explanations/`. The rows are those of Neuronpedia's tables; what a run
-does not measure (decoder vectors, logits, histograms, the share of tokens) has the table's own default.
+does not measure (decoder vectors, the histogram of logits) has the table's own default.
 """
 
 from __future__ import annotations
@@ -141,8 +141,25 @@ def feature_row(result: FeatureResult, source: Source) -> Row:
         **source.names, "layer": source.id, "index": str(result.key.latent), "sourceSetName": source.set_name,
         "maxActApprox": result.max_activation, "hasVector": False, "vectorLabel": None,
         "vectorDefaultSteerStrength": 10.0, "hookName": _no_nul(result.key.hook_name), "frac_nonzero": 0.0,
-        **{name: [] for name in _EMPTY_LISTS},
+        **{name: [] for name in _EMPTY_LISTS}, **_profile_columns(result),
     }  # fmt: skip
+
+
+def _profile_columns(result: FeatureResult) -> Row:
+    """Return the histogram of activations and the output tokens, to three decimals as SAEDashboard has them."""
+    profile = result.profile
+    if profile is None:
+        return {}
+    width = result.max_activation / len(profile.histogram)
+    return {
+        "frac_nonzero": profile.share_active,
+        "freq_hist_data_bar_values": [round(width * (part + 0.5), 3) for part in range(len(profile.histogram))],
+        "freq_hist_data_bar_heights": list(profile.histogram),
+        "pos_str": [_no_nul(token.text) for token in profile.promoted],
+        "pos_values": [round(token.logit, 3) for token in profile.promoted],
+        "neg_str": [_no_nul(token.text) for token in profile.suppressed],
+        "neg_values": [round(token.logit, 3) for token in profile.suppressed],
+    }
 
 
 def activation_rows(result: FeatureResult, source: Source) -> Iterator[Row]:

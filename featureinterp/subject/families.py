@@ -20,6 +20,10 @@ _BLOCK_LISTS = ("transformer.h", "model.layers", "model.language_model.layers", 
 """Where a family keeps its decoder blocks: GPT-2; Llama and its kin; the same beside a vision tower; GPT-NeoX."""
 
 
+_FINAL_NORMS = ("ln_f", "norm", "final_layer_norm")
+"""What the norm after the last block is called, beside the list of blocks."""
+
+
 @dataclass(frozen=True)
 class Family:
     """Paths of modules inside a decoder block; an empty one means that there is no such point."""
@@ -90,6 +94,17 @@ def decoder_blocks(name: str, model: nn.Module) -> nn.ModuleList:
         f"model {name!r} is a {type(model).__name__}, whose decoder blocks are not known",
         f"models that keep them at one of {', '.join(_BLOCK_LISTS)} are supported",
     )
+
+
+def final_norm(model: nn.Module) -> nn.Module | None:
+    """Return the norm between the last decoder block and the unembedding; None where it is not known."""
+    for path in _BLOCK_LISTS:
+        for name in _FINAL_NORMS:
+            try:
+                return model.get_submodule(f"{path.rpartition('.')[0]}.{name}")
+            except AttributeError:
+                continue
+    return None
 
 
 def tap(block: nn.Module, model_type: str, kind: str, centre: bool) -> Tap:

@@ -119,6 +119,11 @@ class SubjectModel:
         return self._model.config.vocab_size
 
     @property
+    def n_token_strings(self) -> int:
+        """Token ids below this have a text; embeddings may be padded beyond."""
+        return min(self.vocabulary_size, len(self._tokenizer))
+
+    @property
     def language_model(self) -> Any:
         """The Hugging Face model itself, for measurements that need its logits."""
         return self._model

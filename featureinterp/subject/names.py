@@ -26,6 +26,11 @@ KINDS = (
 )
 """The points of a decoder block that can be read."""
 
+RESIDUAL_KINDS = frozenset({
+    "hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out", "hook_mlp_in"
+})  # fmt: skip
+"""Those that are the residual stream, or are added to it."""
+
 _LAYER = re.compile(r"\.(\d+)(?:\.|$)")
 _SPACED = re.compile(r"spaced:(\d{1,6})")
 _BLOCK_POINT = re.compile(r"blocks\.(\d+)\.(.+)")

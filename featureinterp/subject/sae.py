@@ -21,7 +21,7 @@ from featureinterp.errors import SubjectError
 from featureinterp.subject.advice import Advice, read_advice
 from featureinterp.subject.embedded import EMBEDDED, sae_folder
 from featureinterp.subject.fingerprint import hash_weights
-from featureinterp.subject.names import hook_point
+from featureinterp.subject.names import RESIDUAL_KINDS, hook_point
 from featureinterp.subject.precision import resolve_device
 from featureinterp.subject.releases import load_from_release, quiet_saelens
 
@@ -91,6 +91,26 @@ class SparseAutoencoder:
     def width(self) -> int:
         """Width of what the SAE reads."""
         return self._sae.cfg.d_in
+
+    @property
+    def width_out(self) -> int:
+        """Width of what the SAE gives back, or of what a transcoder predicts."""
+        return self._sae.W_dec.shape[1]
+
+    @property
+    def writes_residual(self) -> bool:
+        """Whether its latents stand for directions in the residual stream; the hook of any other module may be one."""
+        is_transcoder = "transcoder" in self._sae.cfg.architecture()
+        return is_transcoder or hook_point(self.hook_name).kind in (None, *RESIDUAL_KINDS)
+
+    def direction(self, latent: int) -> Float[Tensor, " width_out"]:
+        """Return what one latent adds per unit of its activation.
+
+        Raises:
+            SubjectError: if the SAE has no such latent.
+        """
+        self.check_latents([latent])
+        return self._sae.W_dec[latent].detach()
 
     @property
     def prepend_bos(self) -> bool:

@@ -12,6 +12,8 @@ from featureinterp.core import (
     StructuredExplanation,
     WorstRecord,
 )
+from featureinterp.dataset.profile import N_BINS, LatentProfile, OutputToken
+from featureinterp.experiment.contributions import RuleContribution
 from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource
 
@@ -87,6 +89,29 @@ def scores(correlation: Score, false_positives: float = 0.5) -> Scores:
     )
 
 
+CONTRIBUTIONS = (
+    RuleContribution(
+        {"similar_negative": Score(0.1), "random": Score(0.2)},
+        {"similar_negative": Score(0.5, 0.4, 0.6), "random": Score(0.3)},
+        alone=(1,),
+        claims={1: (1,), 3: (0,)},
+    ),
+    RuleContribution(
+        dict.fromkeys(("similar_negative", "random"), Score.undefined("the rest expects the same of every token")),
+        dict.fromkeys(("similar_negative", "random"), Score.undefined("one of the two is undefined")),
+        alone=(),
+        claims={},
+    ),
+)
+PROFILE = LatentProfile(
+    3,
+    (*range(40, 0, -1), *(0,) * 9, 1),
+    100_000,
+    tuple(OutputToken(f" up{i}", 2.0 - i / 10) for i in range(10)),
+    tuple(OutputToken(f" down{i}", i / 10 - 2.0) for i in range(10)),
+)
+
+
 def explained(layer: int, latent: int, correlation: float, words: str = "the token ' raise'") -> FeatureResult:
     """A feature that fires on ' raise', with a good window, a miss and a false alarm."""
     explanation = StructuredExplanation((Rule(words, 5), Rule("words ending in 'ing'", 2)))
@@ -111,6 +136,8 @@ def explained(layer: int, latent: int, correlation: float, words: str = "the tok
             "token_lookup": {"similar_negative": Score(0.25, 0.2, 0.3), "random": Score(0.3)},
             "shuffled": {"similar_negative": Score(-0.05, -0.1, 0.0)},
         },
+        contributions=CONTRIBUTIONS,
+        profile=PROFILE,
         attempts=(
             first,
             Attempt(1, None, 0, Proposal(None, failure="the answer is not JSON")),
@@ -145,6 +172,17 @@ def hostile(layer: int = 5, latent: int = 99) -> FeatureResult:
         explanation=explanation,
         scores={"similar_negative": scores(Score.undefined(words)), "random": scores(Score(0.5, 0.4, 0.6))},
         floors={"token_lookup": {"similar_negative": Score.undefined(words)}},
+        contributions=(
+            RuleContribution(
+                {"similar_negative": Score.undefined(words)},
+                {"similar_negative": Score.undefined(words)},
+                (1,),
+                {1: tuple(range(n)), 2: (0,)},
+            ),
+        ),
+        profile=LatentProfile(
+            latent, (1,) * N_BINS, 1000, tuple(OutputToken(token, 1.0) for token in HOSTILE_TOKENS), (), words
+        ),
         attempts=(Attempt(0, None, 0, Proposal(explanation, words, words), 0.1, 0.1),),
         chosen=0,
         test_sequences=(active, silent),

@@ -114,6 +114,20 @@ def test_hostile_text_stays_text_and_what_a_database_cannot_hold_goes():
     assert LONG_TOKEN in json.loads(encoded)["notes"]
 
 
+def test_the_profile_fills_the_columns_that_saedashboard_fills():
+    row = feature_row(explained(0, 3, 0.5), SOURCE)
+    assert row["frac_nonzero"] == (sum(range(1, 41)) + 1) / 100_000
+    assert (row["pos_str"][0], row["pos_values"][0], row["neg_str"][0], row["neg_values"][0]) == (
+        " up0", 2.0, " down0", -2.0,
+    )  # fmt: skip
+    assert [len(row[name]) for name in ("pos_str", "pos_values", "neg_str", "neg_values")] == [10] * 4
+    assert row["freq_hist_data_bar_heights"] == [*range(40, 0, -1), *(0,) * 9, 1]
+    assert row["freq_hist_data_bar_values"][:2] == [0.1, 0.3]
+    assert row["freq_hist_data_bar_values"][-1] == 9.9
+    unprofiled = feature_row(without_explanation(1, 4, "dead", "never fires"), SOURCE)
+    assert (unprofiled["frac_nonzero"], unprofiled["pos_str"], unprofiled["freq_hist_data_bar_heights"]) == (0, [], [])
+
+
 def test_limits_of_length():
     n = 3000
     window = record(tuple(map(str, range(n))), (*(0.0,) * 2500, 7.0, *(0.0,) * 499), 1)

@@ -1,0 +1,85 @@
+"""What each rule of an explanation adds: the score without it, the windows it alone explains, the tokens it claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from featureinterp.core import Score, ScoredSequence, StructuredExplanation
+from featureinterp.protocols import SimulatorFactory
+from featureinterp.scoring import differences_by_source, score_by_source, simulate_records
+from featureinterp.scoring.simulation import ACTIVE_ABOVE
+
+ONLY_RULE = "it is the only rule"
+
+
+@dataclass(frozen=True)
+class RuleContribution:
+    """What one rule adds to its explanation on the test windows."""
+
+    without: Mapping[str, Score]
+    """Correlation of the explanation without this rule, by complementary source; undefined for an only rule."""
+    lost: Mapping[str, Score]
+    """Correlation of the whole explanation minus that, paired, by complementary source."""
+    alone: tuple[int, ...]
+    """Positives with an active token that is expected to be active by the whole explanation, and none without the rule:
+    their numbers (`dataset_index`), ascending."""
+    claims: Mapping[int, tuple[int, ...]]
+    """Tokens that this rule by itself expects to be active: their positions by the number of their window."""
+
+
+async def rule_contributions(
+    explanation: StructuredExplanation,
+    simulator_factory: SimulatorFactory,
+    sequences: Sequence[ScoredSequence],
+    seed: int,
+) -> tuple[RuleContribution, ...]:
+    """Return what each rule adds, in the order of the rules.
+
+    Args:
+        explanation: the whole.
+        simulator_factory: made the simulator of `sequences`; one that remembers rules computes nothing here.
+        sequences: test windows with what the whole explanation expects of them.
+        seed: decides the resamples of the intervals.
+    """
+    records = [pair.record for pair in sequences]
+    sources = [record.source.value for record in records if record.source is not None]
+    contributions = []
+    for position, rule in enumerate(explanation.rules):
+        own = await simulate_records(simulator_factory(StructuredExplanation((rule,))), records)
+        others = explanation.rules[:position] + explanation.rules[position + 1 :]
+        rest = None
+        without = lost = dict.fromkeys(sources, Score.undefined(ONLY_RULE))
+        if others:
+            rest = await simulate_records(simulator_factory(StructuredExplanation(others)), records)
+            scored = score_by_source(rest, n_bootstrap=0)
+            without = {source: scores.correlation for source, scores in scored.items()}
+            lost = differences_by_source(sequences, rest, seed=seed)
+        contributions.append(RuleContribution(without, lost, _explained_alone(sequences, rest), _claims(own)))
+    return tuple(contributions)
+
+
+def _explained_alone(whole: Sequence[ScoredSequence], rest: Sequence[ScoredSequence] | None) -> tuple[int, ...]:
+    """Return the positives whose active tokens are expected by the whole explanation, and none of them by the rest."""
+    others = rest or [None] * len(whole)
+    return tuple(
+        sorted({
+            pair.record.dataset_index
+            for pair, other in zip(whole, others, strict=True)
+            if pair.record.source is None and _hits(pair) and not (other and _hits(other))
+        })
+    )  # fmt: skip
+
+
+def _hits(pair: ScoredSequence) -> bool:
+    levels = zip(pair.record.expressions, pair.simulation.expected_activations, strict=True)
+    return any(truth > 0 and expected > ACTIVE_ABOVE for truth, expected in levels)
+
+
+def _claims(sequences: Sequence[ScoredSequence]) -> dict[int, tuple[int, ...]]:
+    claims = {}
+    for pair in sequences:
+        expected = pair.simulation.expected_activations
+        if claimed := tuple(position for position, level in enumerate(expected) if level > ACTIVE_ABOVE):
+            claims[pair.record.dataset_index] = claimed
+    return claims

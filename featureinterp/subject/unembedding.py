@@ -1,0 +1,83 @@
+"""Which next tokens a direction in the residual stream speaks for: the logit lens, as SAEDashboard computes it.
+
+SAEDashboard multiplies a latent's decoder direction by the unembedding of TransformerLens's processed model. There the
+final norm's weight is folded into the unembedding, the direction loses its mean where that norm is a LayerNorm, and the
+mean over the vocabulary is subtracted unless the model caps its logits. The norm's scale and bias play no part.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from featureinterp.subject.families import final_norm
+from featureinterp.subject.model import SubjectModel
+from featureinterp.subject.sae import SparseAutoencoder
+
+_BLOCK = 1 << 15
+"""Rows of the unembedding that are brought to float32 at a time."""
+
+
+def why_no_outputs(model: SubjectModel, sae: SparseAutoencoder) -> str:
+    """Say why an SAE's directions cannot be read as output tokens; empty where they can."""
+    unembedding = _unembedding(model)
+    if unembedding is None or final_norm(model.language_model) is None:
+        return f"it is not known where model {model.name!r} keeps its final norm and its unembedding"
+    if not sae.writes_residual:
+        return f"its SAE does not write to the residual stream: it stands for what is at {sae.hook_name}"
+    if sae.width_out != unembedding.shape[1]:
+        return (
+            f"its SAE writes {sae.width_out} wide, the unembedding of model {model.name!r} reads {unembedding.shape[1]}"
+        )
+    return ""
+
+
+class Unembedding:
+    """A model's final norm and unembedding, as far as they act on a direction."""
+
+    def __init__(self, model: SubjectModel) -> None:
+        norm, weight = final_norm(model.language_model), _unembedding(model)
+        assert norm is not None
+        assert weight is not None
+        self._model = model
+        self._weight = weight
+        self._centred = isinstance(norm, nn.LayerNorm)
+        self._gain = _gain(norm, weight)
+        self._capped = bool(getattr(model.language_model.config.get_text_config(), "final_logit_softcapping", None))
+
+    @torch.inference_mode()
+    def logits(self, direction: Float[Tensor, " width"]) -> Float[Tensor, " vocabulary"]:
+        """Return how much a direction adds to each token's logit, float32 on the CPU."""
+        read = direction.to(self._gain.device, torch.float32)
+        read = (read - read.mean() if self._centred else read) * self._gain
+        logits = torch.cat([block.float() @ read for block in self._weight.split(_BLOCK)])
+        return (logits if self._capped else logits - logits.mean()).cpu()
+
+    def extremes(
+        self, direction: Float[Tensor, " width"], n: int
+    ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+        """Return the n tokens with the largest logits and the n with the smallest, the most extreme first."""
+        logits = self.logits(direction)[: self._model.n_token_strings]
+        order = torch.argsort(logits, descending=True, stable=True).tolist()
+        return self._named(logits, order[:n]), self._named(logits, order[::-1][:n])
+
+    def _named(self, logits: Tensor, ids: list[int]) -> list[tuple[str, float]]:
+        values = [round(value, 4) for value in logits[ids].tolist()]
+        return list(zip(self._model.token_strings(ids), values, strict=True))
+
+
+def _unembedding(model: SubjectModel) -> Float[Tensor, "vocabulary width"] | None:
+    head: Any = model.language_model.get_output_embeddings()
+    weight = getattr(head, "weight", None)
+    return weight if isinstance(weight, Tensor) and weight.is_floating_point() and weight.ndim == 2 else None
+
+
+@torch.inference_mode()
+def _gain(norm: nn.Module, like: Tensor) -> Float[Tensor, " width"]:
+    """Return what a norm multiplies each entry by; an RMSNorm tells by what it makes of ones."""
+    if isinstance(norm, nn.LayerNorm):
+        return norm.weight.detach().float()
+    return norm(torch.ones(like.shape[1], dtype=torch.float32, device=like.device)).float()
