@@ -30,7 +30,7 @@ from featureinterp.report.evidence import (
     sentence_view,
 )
 from featureinterp.report.index import INDEX_SCRIPT, index_script, render_index
-from featureinterp.report.numbers import number, place, share, usage_words, when
+from featureinterp.report.numbers import number, place, place_down, share, usage_words, when
 from featureinterp.report.overview import FeatureRow
 from featureinterp.report.tree import walk_tree
 
@@ -119,7 +119,9 @@ def make_environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.filters.update(place=place, number=number, share=share, when=when, usage_words=usage_words)
+    environment.filters.update(
+        place=place, place_down=place_down, number=number, share=share, when=when, usage_words=usage_words
+    )
     environment.globals.update(source_words=SOURCE_WORDS, floor_words=FLOOR_WORDS, main_source=MAIN_SOURCE)
     return environment
 

@@ -20,8 +20,9 @@ from featureinterp.core import Score
 from featureinterp.display import visible
 from featureinterp.experiment.result import RunSummary
 from featureinterp.report.beside import RunBeside
+from featureinterp.report.charts import N_BINS, scatter, spreads
 from featureinterp.report.numbers import PLOT_FROM, PLOT_TO, share
-from featureinterp.report.overview import FeatureRow, means_by_layer, means_by_source
+from featureinterp.report.overview import FeatureRow, means_by_layer, means_by_source, run_found
 
 INDEX_SCRIPT = "features.js"
 """Name of the file that `index_script` is written to, beside the page."""
@@ -71,7 +72,11 @@ def render_index(
     return environment.get_template("index.html.j2").render(
         summary=summary,
         counts={name: n for name, n in counts.items() if n},
-        n_features=len(names),
+        n_features=len(rows),
+        found=run_found(rows, names),
+        spreads=spreads(rows),
+        scatter=scatter(rows),
+        n_bins=N_BINS,
         usage=sum((row.usage for row in rows), Usage()),
         sources=means_by_source(rows),
         layers=means_by_layer(rows),

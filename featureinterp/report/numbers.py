@@ -17,6 +17,15 @@ def place(value: float) -> str:
     return f"{100 * min(max(share_of_width, 0.0), 1.0):.1f}%"
 
 
+def place_down(value: float) -> str:
+    """Return how far below the top of an upright plot a correlation lies, in percent of its height.
+
+    >>> place_down(1.0), place_down(-0.25)
+    ('0.0%', '100.0%')
+    """
+    return f"{100 - float(place(value)[:-1]):.1f}%"
+
+
 def number(value: float | None, digits: int = 2) -> str:
     """Write a number with a real minus sign; a dash for none.
 

@@ -99,6 +99,42 @@ class GroupMeans:
     """Explained features whose correlation is undefined; left out of the mean."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a run found, before its tables: against the source that features are judged by first."""
+
+    means: GroupMeans
+    above_lookup: int
+    """Features whose explanation scores higher than token lookup."""
+    comparable: int
+    """Features that have both scores."""
+    best: tuple[tuple[str, FeatureRow], ...]
+    """Names of files and rows of the features with the highest scores, the highest first."""
+    worst: tuple[tuple[str, FeatureRow], ...]
+    """The same of the lowest, the lowest first; none is in both."""
+
+
+N_TELLING = 3
+"""Features named as the best and as the worst explained."""
+
+
+def run_found(rows: Sequence[FeatureRow], names: Sequence[str]) -> Found | None:
+    """Return what was found of features whose files have these names; None where no score is defined."""
+    scored = [pair for pair in zip(names, rows, strict=True) if pair[1].score().value is not None]
+    if not scored:
+        return None
+    scored.sort(key=lambda pair: -float(pair[1].score()))
+    best = scored[:N_TELLING]
+    both = [row for _, row in scored if row.floor("token_lookup").value is not None]
+    return Found(
+        means=_means(SOURCE_WORDS[MAIN_SOURCE], rows, MAIN_SOURCE),
+        above_lookup=sum(float(row.score()) > float(row.floor("token_lookup")) for row in both),
+        comparable=len(both),
+        best=tuple(best),
+        worst=tuple(reversed(scored[len(best) :][-N_TELLING:])),
+    )
+
+
 def means_by_source(rows: Sequence[FeatureRow]) -> list[GroupMeans]:
     """Return the mean test correlation against each complementary source that was used, the hardest first."""
     used = {source for row in rows for source in row.scores}

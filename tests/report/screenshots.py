@@ -1,0 +1,91 @@
+"""Pictures of the pages, to be looked at: each at two widths, in light and dark, whole.
+
+    python -m tests.report.screenshots OUT [--run RUN] [--beside RUN] [--experiment FOLDER]
+
+Without runs the pages are those of the tests: features made by hand, one of every kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal
+
+from playwright.sync_api import Browser, sync_playwright
+
+from featureinterp.experiment.result import FeatureResult, RunSummary
+from featureinterp.experiment.store import RunStore
+from featureinterp.experiment.summary import run_summary
+from featureinterp.report.beside import Beside
+from featureinterp.report.experiment import write_experiment
+from featureinterp.report.html import file_name, write_report
+from featureinterp.report.overview import FeatureRow
+from tests.report import experiments
+from tests.report.chromium import find_chromium
+from tests.report.features import SUMMARY, all_kinds
+
+WIDTHS = (400, 1600)
+THEMES: Sequence[Literal["light", "dark"]] = ("light", "dark")
+
+
+def telling_pages(results: Sequence[FeatureResult], index: Path) -> dict[str, Path]:
+    """Return the page of a run, that of its best feature, and those of one that failed and one that is dead."""
+    taken: set[str] = set()
+    pages = {result.key: index.parent / "features" / f"{file_name(result.key, taken)}.html" for result in results}
+    scored = [result for result in results if FeatureRow.of(result).score().value is not None]
+    chosen = {"best": max(scored, key=lambda result: float(FeatureRow.of(result).score()), default=None)}
+    for status in ("failed", "dead"):
+        chosen[status] = next((result for result in results if result.status == status), None)
+    return {"index": index} | {name: pages[result.key] for name, result in chosen.items() if result is not None}
+
+
+def write_pages(folder: Path, run: Path | None, beside: Path | None, experiment: Path | None) -> dict[str, Path]:
+    """Write the pages to take pictures of and return them by name."""
+    with ExitStack() as stack:
+        store = stack.enter_context(RunStore.open(run)) if run else None
+        other = stack.enter_context(RunStore.open(beside)) if beside else None
+        results = list(store.results()) if store else all_kinds()
+        summary = run_summary(store) if store else SUMMARY
+        found = {result.key: result for result in all_kinds()}
+        stands_beside = Beside(run_summary(other).title, other.get) if other else Beside("the same again", found.get)
+        pages = telling_pages(results, write_report(results, summary, folder / "run"))
+        pair = telling_pages(results, write_report(results, summary, folder / "beside", stands_beside))
+    pages |= {"beside index": pair["index"], "beside": pair["best"]}
+    return pages | {
+        "experiment": write_experiment(experiment or experiments.complementary(folder), folder / "experiment"),
+        "empty": write_report([], RunSummary("A run of nothing"), folder / "empty"),
+    }
+
+
+def take(browser: Browser, pages: Mapping[str, Path], out: Path) -> None:
+    """Write a picture of every page at every width and theme."""
+    for width in WIDTHS:
+        for theme in THEMES:
+            page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+            for name, path in pages.items():
+                page.goto(path.as_uri())
+                page.screenshot(path=out / f"{name.replace(' ', '-')}-{width}-{theme}.png", full_page=True)
+            page.close()
+
+
+def main() -> None:
+    """Take the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder to write to")
+    for name in ("run", "beside", "experiment"):
+        parser.add_argument(f"--{name}", type=Path)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        pages = write_pages(Path(folder), args.run, args.beside, args.experiment)
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", "--headless"])
+        take(browser, pages, args.out)
+        browser.close()
+    print(f"{len(list(args.out.glob('*.png')))} pictures in {args.out}")
+
+
+if __name__ == "__main__":
+    main()
