@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from featureinterp.cli import options
 from featureinterp.cli.group import app
+
+_LEFT_OUT = "would be in two splits or on which a positive is silent"
 
 
 @app.command()
@@ -39,13 +42,15 @@ def import_(
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="The data folder; data/NAME-imported unless given.")] = None,
+    embedder: options.EmbedderName = "all-MiniLM-L6-v2",
 ) -> None:
     """Turn data of another tool into a data folder, for `featureinterp explain`; what it is of is seen."""
+    from featureinterp.dataset.spec import DataSpec
     from featureinterp.interop.importing import import_data
 
     folder = out or Path("data") / f"{source.resolve().name}-imported"
-    found = import_data(source, folder)
+    found = import_data(source, folder, DataSpec(embedder=embedder))
     typer.echo(
-        f"The data folder: {folder}; {found.latents} latents on {found.hooks} hooks, {found.windows} windows; "
-        f"{found.left_out} records left out, whose windows would be in two splits or on which a positive is silent"
+        f"The data folder: {folder}; {found.latents} latents on {found.hooks} hooks, {found.windows} windows"
+        + (f"; {found.left_out} records left out, whose windows {_LEFT_OUT}" if found.left_out else "")
     )

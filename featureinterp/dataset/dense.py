@@ -48,9 +48,24 @@ def write_sparse(path: Path, target: Path, windows: Windows) -> None:
         StorageError: if the file cannot be written.
     """
     tensor = _load_dense(path, windows)
+    write_entries(target, _entries(path, tensor, windows.text_tokens.shape[1]), windows, tensor.shape[2])
+
+
+def write_entries(target: Path, entries: Iterable[tuple[NDArray, ...]], windows: Windows, n_latents: int) -> None:
+    """Write a file that `SparseActivations` opens.
+
+    Args:
+        target: the file.
+        entries: blocks of latent, sequence, position and value; a latent's by sequence and then by position.
+        windows: what they were measured on.
+        n_latents: of the SAE.
+
+    Raises:
+        StorageError: if the file cannot be written.
+    """
     n, length = windows.text_tokens.shape
-    arrays = _by_latent(_entries(path, tensor, length), ("sequence", "position", "value"), tensor.shape[2])
-    sizes = {"n_sequences": n, "length": length, "n_latents": tensor.shape[2]}
+    arrays = _by_latent(entries, ("sequence", "position", "value"), n_latents)
+    sizes = {"n_sequences": n, "length": length, "n_latents": n_latents}
     write_arrays(target, arrays, {**{name: str(size) for name, size in sizes.items()}, "source": "imported"})
 
 

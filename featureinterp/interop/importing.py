@@ -19,13 +19,14 @@ NEURON_HOOK = "blocks.{layer}.mlp.hook_post"
 """Where OpenAI's neurons are: behind the MLP's activation function."""
 
 
-def import_data(source: Path, folder: Path) -> Imported:
+def import_data(source: Path, folder: Path, spec: DataSpec | None = None) -> Imported:
     """Make a data folder from data of another tool; its latents can be explained.
 
     Args:
-        source: a folder of the original (`records/`), or OpenAI's NeuronRecords: one file, or a folder with
-            `{layer}/{neuron}.json`, itself or in `collated-activations/`.
+        source: a folder of the original (`records/`), results of delphi (`latents/`), or OpenAI's NeuronRecords: one
+            file, or a folder with `{layer}/{neuron}.json`, itself or in `collated-activations/`.
         folder: the data folder that is made.
+        spec: embedder, sizes of lists and seed where records are made here, from delphi's latents.
 
     Raises:
         InputError: if `source` is none of these, or `folder` is there already.
@@ -34,6 +35,10 @@ def import_data(source: Path, folder: Path) -> Imported:
     """
     if neurons := neuron_files(source):
         return _import_neurons(source, neurons, folder)
+    if (source / "latents").is_dir():
+        from featureinterp.interop.delphi_data import import_delphi  # opens a tokenizer, which nothing else needs
+
+        return import_delphi(source, folder, spec)
     if (source / "records").is_dir():
         return import_original(source, folder)
     raise InputError(

@@ -30,6 +30,18 @@ def read_config(model_name: str, revision: str | None = None) -> Any:
         return AutoConfig.from_pretrained(source, revision=revision).get_text_config()
 
 
+def open_tokenizer(model_name: str) -> Any:
+    """Return a model's tokenizer, without the model.
+
+    Raises:
+        SubjectError: if there is no such model.
+    """
+    from transformers import AutoTokenizer
+
+    with _source(model_name) as source:
+        return AutoTokenizer.from_pretrained(source)
+
+
 def open_model(model_name: str, device: str, precision: Precision, revision: str | None = None) -> tuple[Any, Any]:
     """Return a causal language model on a device, and its tokenizer.
 

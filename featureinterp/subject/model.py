@@ -26,7 +26,7 @@ from featureinterp.subject.families import Tap, decoder_blocks, tap, width_at
 from featureinterp.subject.fingerprint import hash_weights
 from featureinterp.subject.loading import open_model
 from featureinterp.subject.names import hook_point
-from featureinterp.subject.pieces import piece_text
+from featureinterp.subject.pieces import token_texts
 from featureinterp.subject.precision import Precision, resolve_device
 
 
@@ -139,14 +139,7 @@ class SubjectModel:
 
         A token that is a part of a character stands as its bytes, `\xe2\x80`.
         """
-        numbers = [int(number) for number in ids]
-        byte_level = "ByteLevel" in repr(getattr(self._tokenizer, "backend_tokenizer", self._tokenizer).decoder)
-        special = self.special_token_ids
-        pieces = self._tokenizer.convert_ids_to_tokens(numbers)
-        return [
-            piece if number in special else piece_text(piece, byte_level)
-            for number, piece in zip(numbers, pieces, strict=True)
-        ]
+        return token_texts(self._tokenizer, ids)
 
     def width_at(self, hook_name: str) -> int:
         """Return the width of what the model computes at a named point.

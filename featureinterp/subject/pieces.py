@@ -7,7 +7,9 @@ cannot show single tokens faithfully; the vocabulary piece can.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 
@@ -40,3 +42,15 @@ def piece_text(piece: str, byte_level: bool) -> str:
     if found := _BYTE_PIECE.fullmatch(piece):
         return bytes([int(found.group(1), 16)]).decode("utf-8", errors="backslashreplace")
     return piece.replace("▁", " ")
+
+
+def token_texts(tokenizer: Any, ids: Iterable[int]) -> list[str]:  # noqa: ANN401 - of Hugging Face, imported elsewhere
+    """Return the exact text that each token of a Hugging Face tokenizer stands for; special ones as spelt."""
+    numbers = [int(number) for number in ids]
+    byte_level = "ByteLevel" in repr(getattr(tokenizer, "backend_tokenizer", tokenizer).decoder)
+    special = frozenset(tokenizer.all_special_ids)
+    pieces = tokenizer.convert_ids_to_tokens(numbers)
+    return [
+        piece if number in special else piece_text(piece, byte_level)
+        for number, piece in zip(numbers, pieces, strict=True)
+    ]
