@@ -1,9 +1,9 @@
 """Delphi's cache of latents: `latents/{hookpoint}/{start}_{end}.safetensors`, and what a data folder needs of it.
 
-A file holds, of the latents from `start` to `end`, the last included, `locations` [N, 3] (row, position, and latent less
-`start`), `activations` [N] in float16, and `tokens` [rows, context], ids of the tokenizer that `config.json` names. A row
-is long, runs on from text to text, and was read by the model as one. It is cut into windows here, and counts as a
-document, so that no row gives windows to two splits.
+A file holds, of the latents from `start` to `end`, the last included, `locations` [N, 3] (row, position, and latent
+less `start`), `activations` [N] in float16, and `tokens` [rows, context], ids of the tokenizer that `config.json`
+names. A row is long, runs on from text to text, and was read by the model as one. It is cut into windows here, and
+counts as a document, so that no row gives windows to two splits.
 """
 
 from __future__ import annotations

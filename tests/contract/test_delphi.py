@@ -166,10 +166,14 @@ def test_scored_simulations_are_read_as_delphi_writes_them(tmp_path):
 
 def example(activating: bool, prediction: bool | None, distance: int) -> dict:
     return {
-        "str_tokens": [" a", " b"], "activations": [0.0, 1.0 * activating], "distance": distance,
-        "activating": activating, "prediction": prediction, "probability": None if prediction is None else float(prediction) * 0.9,
+        "str_tokens": [" a", " b"],
+        "activations": [0.0, 1.0 * activating],
+        "distance": distance,
+        "activating": activating,
+        "prediction": prediction,
+        "probability": None if prediction is None else float(prediction) * 0.9,
         "correct": None if prediction is None else prediction == activating,
-    }  # fmt: skip
+    }
 
 
 def test_classifications_are_counted_as_delphi_counts_them(tmp_path):
