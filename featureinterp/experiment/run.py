@@ -134,14 +134,13 @@ async def explain_feature(
     if not found.explanations:
         return replace(result, status="failed", reason=why_none(found.trace), seconds=time.perf_counter() - started)
     explanation, seed_of = found.explanations[0], partial(derived_seed, seed, *_names(key))
-    factory = method.simulator_factory
-    sequences = await simulate_records(factory(explanation), splits.test)
+    sequences = await simulate_records(method.simulator_factory(explanation), splits.test)
     floor = await floor_scores(TokenLookupSimulator(train), sequences, seed_of("token_lookup"))
     return replace(
         result,
         explanation=explanation,
         complexity=await method.complexity.complexity(explanation),
-        contributions=await rule_contributions(explanation, factory, sequences, seed_of("contributions")),
+        contributions=await rule_contributions(explanation, method.simulator_factory, sequences, seed_of("rules")),
         chosen=found.chosen[0] if found.chosen else None,
         test_sequences=sequences,
         scores=score_by_source(sequences, seed=seed_of("scores")),
