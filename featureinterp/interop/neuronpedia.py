@@ -28,8 +28,8 @@ MOST_CHARACTERS = 512
 """Of an explanation; a longer one is cut, and whole in its notes."""
 DEFAULT_CREATOR = "clkht01d40000jv08hvalcvly"
 """The account that a fresh Neuronpedia begins with."""
-_TOP_GROUP = {"binMin": -1.0, "binMax": 99.0, "binContains": -1.0}
-"""How SAEDashboard marks the windows with the largest activations."""
+_TOP_GROUP = {"binMin": -1.0, "binContains": -1.0}
+"""How SAEDashboard marks the windows with the largest activations; `binMax` is the largest of all."""
 _EMPTY_LISTS = (
     "vector", "topkCosSimIndices", "topkCosSimValues",
     "neuron_alignment_indices", "neuron_alignment_values", "neuron_alignment_l1",
@@ -173,6 +173,7 @@ def activation_rows(result: FeatureResult, source: Source) -> Iterator[Row]:
             "values": list(values), "maxValue": largest, "maxValueTokenIndex": values.index(largest),
             "minValue": min(values), "dataIndex": str(record.dataset_index), "dataSource": None, "dfaValues": [],
             "dfaTargetIndex": None, "dfaMaxValue": None, "lossValues": [], "logitContributions": None, **_TOP_GROUP,
+            "binMax": result.max_activation,
             "qualifyingTokenIndex": values.index(largest),
         }  # fmt: skip
 
