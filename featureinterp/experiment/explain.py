@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,9 @@ OnResult = Callable[[FeatureResult, int, int], None]
 
 RUN = "run"
 """The name of the only run of a sweep."""
+
+DATA_FOLDER = "data folder"
+"""What a run calls the path of its records in what it says of itself; it is relative to the run's own folder."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,8 @@ def begin_run(folder: DataFolder, run: Path, spec: RunSpec, about: Mapping[str, 
         StorageError: if the run cannot be written.
     """
     check_causes_known(folder, spec.method)
-    return RunStore.create(run, spec.configuration(_settings(folder)), {**about, **_about(folder)})
+    place = {DATA_FOLDER: os.path.relpath(folder.path.resolve(), run.resolve())}
+    return RunStore.create(run, spec.configuration(_settings(folder)), {**about, **_about(folder), **place})
 
 
 def check_causes_known(folder: DataFolder, method: MethodSpec) -> None:

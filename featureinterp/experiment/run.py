@@ -21,7 +21,7 @@ from typing import Protocol
 
 from featureinterp.chat import Usage
 from featureinterp.complexity import ComplexityAnalyzer
-from featureinterp.core import Attempt, Score, ScoredSequence, StructuredExplanation
+from featureinterp.core import Attempt, Score, ScoredSequence, Scores, StructuredExplanation
 from featureinterp.experiment.contributions import rule_contributions
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.explainer.search import OF_ONE_ATTEMPT
@@ -143,10 +143,15 @@ async def explain_feature(
         contributions=await rule_contributions(explanation, method.simulator_factory, sequences, seed_of("rules")),
         chosen=found.chosen[0] if found.chosen else None,
         test_sequences=sequences,
-        scores=score_by_source(sequences, seed=seed_of("scores")),
+        scores=test_scores(sequences, key, seed),
         floors={"token_lookup": floor},
         seconds=time.perf_counter() - started,
     )
+
+
+def test_scores(sequences: Sequence[ScoredSequence], key: FeatureKey, seed: int) -> dict[str, Scores]:
+    """Return the test scores of a feature of a run by complementary source; `seed` is the run's."""
+    return score_by_source(sequences, seed=derived_seed(seed, *_names(key), "scores"))
 
 
 async def judged(

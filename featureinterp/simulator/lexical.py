@@ -52,6 +52,11 @@ class EmbeddingMemory:
         empty = np.zeros(width, dtype=np.float32)
         return np.stack([self._known.get(text, empty) for text in texts]) if texts else empty[None, :0]
 
+    def forget(self, above: int) -> None:
+        """Let go of all vectors where there are more than `above`, so that a long-lived process stays small."""
+        if len(self._known) > above:
+            self._known.clear()
+
     def likeness(self, token: str, strings: Sequence[str]) -> float:
         """Degree 0..1 to which a token is close in meaning to the closest of the strings."""
         vectors = self.vectors([text.strip().lower() for text in (token, *strings)])

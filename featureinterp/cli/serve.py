@@ -1,0 +1,35 @@
+"""The command that serves a run as pages on which its features can be questioned: `serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from featureinterp.cli import options
+from featureinterp.cli.group import app
+from featureinterp.cli.look import RunFolder
+
+
+@app.command()
+def serve(
+    run: RunFolder,
+    host: Annotated[str, typer.Option(help="Address to listen on; any but this machine's own asks for a token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any that is free.")] = 8000,
+    data: Annotated[Path | None, typer.Option(help="The data folder; the one that the run names unless given.")] = None,
+    device: options.Device = "auto",
+    token: Annotated[
+        str | None, typer.Option(help="What the address must hold; made up where other machines can reach it.")
+    ] = None,
+) -> None:
+    """Serve a run's pages with a bench: try sentences on its features, and edit their explanations.
+
+    The answers come from the model and the SAEs of the run's data folder, and from the run's own simulator.
+    """
+    from featureinterp.report.server.serving import ServeSpec
+    from featureinterp.report.server.serving import serve as serve_run
+
+    serve_run(ServeSpec(run, data, host, port, device, token), typer.echo)

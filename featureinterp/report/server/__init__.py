@@ -1,0 +1,1 @@
+"""A run served on this machine: its pages, and a bench on which features and explanations are questioned live."""

@@ -1,0 +1,189 @@
+"""What is served of a run: its features by the names of their pages, and the pages, made when they are asked for.
+
+The run is read anew for each request, so a run that still grows is served as it is. What lists need of each feature is
+kept; a feature that was finished since, or changed, is read again.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
+from featureinterp.experiment.store import RunStore
+from featureinterp.experiment.summary import run_summary
+from featureinterp.report.html import (
+    ASSETS,
+    FeaturePage,
+    asset_bytes,
+    feature_json,
+    file_name,
+    make_environment,
+    render_feature,
+    render_index,
+    script_json,
+)
+from featureinterp.report.overview import FeatureRow
+from featureinterp.report.server.limits import RefusalError
+
+SERVED_ASSETS = (*ASSETS, "bench.js")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A feature as lists need it."""
+
+    name: str
+    row: FeatureRow
+    max_activation: float
+
+    @property
+    def key(self) -> FeatureKey:
+        """Which feature it is."""
+        return self.row.key
+
+
+class Library:
+    """The pages of one run. May be asked from several threads at once."""
+
+    def __init__(self, run: Path) -> None:
+        """Take a run.
+
+        Raises:
+            DataFolderError: if there is none, or one of another version.
+        """
+        self._run = run
+        with RunStore.open(run) as store:
+            self._about = store.about()
+            self.layers = frozenset(key.layer for key in store.asked() | store.finished().keys())
+            """Layers of the features that the run is to hold."""
+        self._lock = threading.Lock()
+        self._state: Mapping[FeatureKey, object] = {}
+        self._entries: dict[str, Entry] = {}
+        self._index: tuple[RunSummary, Mapping[FeatureKey, object], str] | None = None
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """What the run says of itself."""
+        return self._about
+
+    @cached_property
+    def configuration(self) -> Mapping[str, Any]:
+        """All that decided the run's results."""
+        return json.loads(self._about["configuration"])
+
+    @cached_property
+    def environment(self) -> Environment:
+        """The templates' environment, in which pages have a bench."""
+        environment = make_environment()
+        environment.globals["served"] = True
+        environment.filters["script_json"] = lambda value: Markup(script_json(value))
+        return environment
+
+    def summary(self) -> RunSummary:
+        """Return what the run is and how far it has come."""
+        with RunStore.open(self._run) as store:
+            return run_summary(store)
+
+    def entries(self) -> Mapping[str, Entry]:
+        """Return all finished features by name, in the order of their pages."""
+        with self._lock, RunStore.open(self._run) as store:
+            self._refresh(store)
+            return self._entries
+
+    def result(self, name: str) -> FeatureResult:
+        """Return all that is known of a feature.
+
+        Raises:
+            RefusalError: 404, if there is no page of that name.
+        """
+        entry = self.entries().get(name)
+        with RunStore.open(self._run) as store:
+            result = None if entry is None else store.get(entry.key)
+        if result is None:
+            raise RefusalError(404, "the run has no feature of that name", "the list names those it has")
+        return result
+
+    def find(self, layer: int, latent: int, hook: str | None) -> FeatureResult:
+        """Return all that is known of a feature.
+
+        Raises:
+            RefusalError: 404, if the run has no such feature; 422, if it has several.
+        """
+        found = [
+            entry
+            for entry in self.entries().values()
+            if (entry.key.layer, entry.key.latent) == (layer, latent) and hook in (None, entry.key.hook_name)
+        ]
+        if not found:
+            where = "" if hook is None else " on that hook"
+            told = f"the run has no latent {latent} of layer {layer}{where}"
+            raise RefusalError(404, told, "GET /api/features lists those it has")
+        if len(found) > 1:
+            hooks = ", ".join(entry.key.hook_name for entry in found)
+            raise RefusalError(422, f"layer {layer} has several hooks with a latent {latent}", f"give one: {hooks}")
+        return self.result(found[0].name)
+
+    def index_page(self) -> bytes:
+        """Return the page of all features."""
+        entries, summary, state = self.entries(), self.summary(), self._state
+        if self._index is None or self._index[:2] != (summary, state):
+            rows = [entry.row for entry in entries.values()]
+            self._index = (summary, state, render_index(self.environment, rows, list(entries), summary))
+        return self._index[2].encode()
+
+    def feature_page(self, name: str) -> bytes:
+        """Return the page of one feature.
+
+        Raises:
+            RefusalError: 404, if there is no page of that name.
+        """
+        page, names = FeaturePage(name, self.result(name)), list(self.entries())
+        at = names.index(name)
+        before, after = names[at - 1] if at else None, names[at + 1] if at + 1 < len(names) else None
+        return render_feature(self.environment, page, before, after, self.summary()).encode()
+
+    def feature_json(self, name: str) -> bytes:
+        """Return all that is known of a feature as JSON; raises as `feature_page`."""
+        return feature_json(self.result(name))
+
+    def asset(self, name: str) -> bytes:
+        """Return a file that pages share.
+
+        Raises:
+            RefusalError: 404, if there is none of that name.
+        """
+        if name not in SERVED_ASSETS:
+            raise RefusalError(404, "there is nothing here", "open the list of features")
+        return asset_bytes(self.environment, name)
+
+    def page(self, template: str, **values: object) -> bytes:
+        """Return a page that is not a run's."""
+        return self.environment.get_template(template).render(**values).encode()
+
+    def _refresh(self, store: RunStore) -> None:
+        """Read the features that are new, or whose floor was made since."""
+        shuffled = store.explained()
+        state = {key: (status, shuffled.get(key)) for key, status in store.finished().items()}
+        if state == self._state:
+            return
+        known = {entry.key: entry for entry in self._entries.values()}
+        taken: set[str] = set()
+        entries: dict[str, Entry] = {}
+        for key in sorted(state, key=lambda key: (key.layer, key.latent, key.hook_name)):
+            name = file_name(key, taken)
+            entry = known.get(key)
+            if entry is None or self._state.get(key) != state[key]:
+                result = store.get(key)
+                assert result is not None, "a finished feature has a result"
+                entry = Entry(name, FeatureRow.of(result), result.max_activation)
+            entries[name] = Entry(name, entry.row, entry.max_activation)
+        self._entries, self._state = entries, state

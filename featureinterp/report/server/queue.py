@@ -1,0 +1,73 @@
+"""One thread in which models compute, and a bounded queue in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TypeVar
+
+from featureinterp.report.server.limits import RefusalError
+
+T = TypeVar("T")
+Job = Callable[[], Coroutine[None, None, T]]
+
+
+class ClientGoneError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class ModelQueue:
+    """Does jobs one at a time, in the order in which they come, in a thread with an event loop of its own.
+
+    The pages are served from another thread, so they answer while a model computes; connections to language models
+    belong to the one loop that all jobs share.
+    """
+
+    def __init__(self, most_waiting: int) -> None:
+        self._most_waiting = most_waiting
+        self._turn = asyncio.Lock()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="models", daemon=True)
+        self._thread.start()
+        self._inside = 0
+
+    async def run(self, job: Job[T], gone: Callable[[], Awaitable[None]]) -> T:
+        """Do a job when its turn comes, and return what it returns.
+
+        Args:
+            job: makes the coroutine that is run in the models' thread.
+            gone: returns once nobody waits for the answer; a job that has not begun then never does, one that waits
+                for an endpoint is given up.
+
+        Raises:
+            RefusalError: 503, if too many wait already.
+            ClientGoneError: if nobody waits for the answer.
+        """
+        if self._inside > self._most_waiting:
+            told = f"{self._most_waiting} requests wait for the model already"
+            raise RefusalError(503, told, "try again in a few seconds", retry_after=2)
+        self._inside += 1
+        work, left = asyncio.create_task(self._in_turn(job)), asyncio.ensure_future(gone())
+        try:
+            await asyncio.wait((work, left), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            raise ClientGoneError
+        finally:
+            for task in (work, left):
+                task.cancel()
+            await asyncio.gather(work, left, return_exceptions=True)
+            self._inside -= 1
+
+    async def _in_turn(self, job: Job[T]) -> T:
+        async with self._turn:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(job(), self._loop))
+
+    def close(self, last: Job[None]) -> None:
+        """Do a last job, and end the thread; a computation that is under way is waited for, five seconds at most."""
+        future = asyncio.run_coroutine_threadsafe(last(), self._loop)
+        future.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
+        self._thread.join(timeout=5)
+        if not self._thread.is_alive():
+            self._loop.close()

@@ -1,0 +1,138 @@
+"""The subject of a run, opened when a sentence is first asked about: its model, and the SAEs of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featureinterp.errors import DataFolderError, FeatureInterpError, InputError
+from featureinterp.experiment.configuration import differences
+from featureinterp.report.server.limits import RefusalError
+
+if TYPE_CHECKING:
+    from featureinterp.dataset.manifest import Manifest
+    from featureinterp.subject.subject import Subject
+
+
+class RunSubject:
+    """Computes what latents do on typed sentences; to be used from one thread."""
+
+    def __init__(self, folder: Path | None, configuration: Mapping[str, Any], layers: frozenset[int], device: str) -> None:
+        """Take where things are; nothing is opened.
+
+        Args:
+            folder: the data folder that the run was made from; None where the run does not say.
+            configuration: of the run.
+            layers: whose SAEs are opened.
+            device: a torch device, or `auto`.
+        """
+        self._folder = folder
+        self._configuration = configuration
+        self._layers = layers
+        self._device = device
+        self._subject: Subject | None = None
+
+    def check(self) -> Manifest:
+        """Return the data folder's manifest, without opening anything large.
+
+        Raises:
+            DataFolderError: if there is no data folder, or the run was made from another.
+        """
+        from featureinterp.dataset.manifest import Manifest
+
+        remedy = "give the data folder that the run was made from: featureinterp serve RUN --data FOLDER"
+        if self._folder is None:
+            raise DataFolderError("the run does not say where its data folder is, which names model and SAEs", remedy)
+        if not Manifest.exists(self._folder):
+            told = f"the run's data folder {self._folder} is not there, and only it names the model and the SAEs"
+            raise DataFolderError(told, remedy)
+        manifest = Manifest.load(self._folder)
+        records = manifest.stages.get("records")
+        told = ", ".join(differences(dict(records.settings) if records else {}, self._configuration["data"]))
+        if told:
+            raise DataFolderError(f"the run was made from other records than those in {self._folder}: {told}", remedy)
+        return manifest
+
+    def missing(self) -> str:
+        """Say why no sentence can be tried, and what to do; empty where nothing is known to be missing."""
+        try:
+            self.check()
+        except DataFolderError as error:
+            return str(error)
+        return ""
+
+    def tokenize(self, text: str) -> tuple[list[int], tuple[str, ...]]:
+        """Return a sentence's token ids, and the text of each token as records have it.
+
+        Raises:
+            RefusalError: 422, if there is no token, or there are more than the model takes; 409, if the subject
+                cannot be opened.
+        """
+        subject = self._opened()
+        [ids] = subject.model.tokenize([text])
+        most = subject.model.max_length - subject.prepend_bos
+        if not ids:
+            raise RefusalError(422, "the sentence is empty", "type at least one word")
+        if len(ids) > most:
+            told = f"the sentence has {len(ids):,} tokens, and {most:,} fit into the model's context"
+            raise RefusalError(422, told, "shorten it")
+        return ids, tuple(subject.model.token_strings(ids))
+
+    def activations(self, ids: list[int], latents: Mapping[str, list[int]]) -> dict[str, NDArray[np.float64]]:
+        """Return what latents do on a sentence.
+
+        Args:
+            ids: token ids, without BOS.
+            latents: by hook name.
+
+        Returns:
+            By hook name, in the SAE's units, float64 [tokens, latents].
+
+        Raises:
+            RefusalError: 409, if the subject cannot be opened, or an activation is NaN or infinite.
+        """
+        import torch
+
+        subject = self._opened()
+        missing = [hook for hook in latents if hook not in subject.saes]
+        if missing:
+            raise RefusalError(409, f"the data folder's subject has no SAE on {missing[0]}", "make the run again")
+        bos = [subject.model.bos_token_id] if subject.prepend_bos else []
+        streams = subject.model.streams(torch.tensor([[*bos, *ids]]), list(latents))
+        found = {}
+        for hook, own in latents.items():
+            values = subject.saes[hook].encode(streams[hook][0, len(bos) :], own)
+            found[hook] = values.double().cpu().numpy()
+            if not np.isfinite(found[hook]).all():
+                raise RefusalError(409, f"an activation on {hook} is NaN or infinite", "check the weights")
+        return found
+
+    def _opened(self) -> Subject:
+        if self._subject is None:
+            try:
+                self._subject = self._open()
+            except FeatureInterpError as error:
+                raise RefusalError(409, error.problem, error.hint) from error
+        return self._subject
+
+    def _open(self) -> Subject:
+        from featureinterp.dataset.folder import subject_of
+
+        manifest = self.check()
+        layers = ",".join(map(str, sorted(self._layers)))
+        subject = subject_of(replace(manifest.spec, layers=layers), self._device)
+        made = self._configuration["data"].get("model", subject.model.fingerprint())
+        others = [
+            hook
+            for hook, sae in subject.saes.items()
+            if hook in manifest.hooks and manifest.hooks[hook].fingerprint != sae.fingerprint()
+        ]
+        if made != subject.model.fingerprint() or others:
+            what = f"SAE on {others[0]}" if others else f"model {manifest.spec.model_name!r}"
+            raise InputError(f"the {what} has other weights now than when the run was made", "make the run again")
+        return subject
