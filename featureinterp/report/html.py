@@ -122,7 +122,9 @@ def make_environment() -> Environment:
     environment.filters.update(
         place=place, place_down=place_down, number=number, share=share, when=when, usage_words=usage_words
     )
-    environment.globals.update(source_words=SOURCE_WORDS, floor_words=FLOOR_WORDS, main_source=MAIN_SOURCE, served=False)
+    environment.globals.update(
+        source_words=SOURCE_WORDS, floor_words=FLOOR_WORDS, main_source=MAIN_SOURCE, served=False
+    )
     return environment
 
 

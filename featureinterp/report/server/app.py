@@ -10,15 +10,13 @@ from typing import Annotated, TypeVar
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.types import ASGIApp
 
 from featureinterp import __version__
 from featureinterp.display import visible
 from featureinterp.errors import FeatureInterpError
 from featureinterp.report.server import schema
 from featureinterp.report.server.bench import Bench, feature_of
-from featureinterp.report.server.guard import Access, Guard, wants_page
+from featureinterp.report.server.guard import Access, ASGIApp, Guard, wants_page
 from featureinterp.report.server.library import Library
 from featureinterp.report.server.limits import Limits, RefusalError
 from featureinterp.report.server.queue import ClientGoneError, ModelQueue
@@ -126,9 +124,7 @@ def _add_lists(app: FastAPI, library: Library, bench: Bench) -> None:
         n: Annotated[int, Query(ge=1, le=1000, description="How many to list at most.")] = 100,
     ) -> schema.Features:
         entries = [
-            entry
-            for entry in (await asyncio.to_thread(library.entries)).values()
-            if layer in (None, entry.key.layer)
+            entry for entry in (await asyncio.to_thread(library.entries)).values() if layer in (None, entry.key.layer)
         ]
         return schema.Features(total=len(entries), features=[feature_of(entry) for entry in entries[first : first + n]])
 
@@ -187,7 +183,9 @@ def _add_errors(app: FastAPI, library: Library) -> None:
         told = "; ".join(_in_words(fault) for fault in error.errors()[:5])
         return answer(RefusalError(422, told, "/docs says what is wanted"), request)
 
-    @app.exception_handler(StarletteHTTPException)
+    @app.exception_handler(HTTPException)
+    @app.exception_handler(404)
+    @app.exception_handler(405)
     async def http(request: Request, error: HTTPException) -> Response:
         words = {404: "there is nothing here", 405: "this address does not take that method"}
         told = words.get(error.status_code, str(error.detail))
@@ -216,4 +214,12 @@ def _in_words(fault: dict[str, object]) -> str:
     location = fault["loc"]
     assert isinstance(location, tuple)
     where = ".".join(visible(str(part))[:50] for part in location if part != "body")
-    return f"{where}: {fault['msg']}" if where else str(fault["msg"])
+    if fault["type"] == "string_too_short":
+        told = "is empty"
+    elif fault["type"] == "string_unicode":
+        told = "holds half a character (a lone surrogate)"
+    elif fault["type"] == "json_invalid":
+        return "the request's body is no JSON"
+    else:
+        told = f"is not what is wanted: {fault['msg']}"
+    return f"{where or 'the request'} {told}"

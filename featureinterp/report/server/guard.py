@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi.datastructures import Headers
+from fastapi.responses import RedirectResponse, Response
 
 from featureinterp.report.server.limits import Limits, RateLimiter, RefusalError
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""An application as ASGI has it, and what it is called with."""
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -69,9 +76,8 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers[name] = value
+                own = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+                message["headers"] = [*message.get("headers", ()), *own]
             await send(message)
 
         try:
@@ -79,9 +85,10 @@ class Guard:
             answer = self._check_token(scope)
             if answer is None:
                 self._check_rate(scope)
-                receive = await self._body(scope, receive)
-                if receive is None:  # the client left before it had said what it wants
+                whole = await self._body(scope, receive)
+                if whole is None:  # the client left before it had said what it wants
                     return
+                receive = whole
         except RefusalError as refusal:
             answer = self._refuse(refusal, wants_page(scope))
             answer.headers["connection"] = "close"  # what is left of its body is not read
@@ -91,7 +98,7 @@ class Guard:
         await self._app(scope, receive, send_with_headers)
 
     def _check_host(self, scope: Scope) -> None:
-        hosts = Headers(scope=scope).getlist("host")
+        hosts = Headers(raw=scope["headers"]).getlist("host")
         if self._access.hosts is None:
             return
         name = _without_port(hosts[0]).lower() if len(hosts) == 1 else ""
@@ -127,7 +134,7 @@ class Guard:
         """Read the body, within its limits, and return what gives it to the application."""
         if scope["method"] in ("GET", "HEAD"):
             return receive
-        headers = Headers(scope=scope)
+        headers = Headers(raw=scope["headers"])
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if scope["method"] == "POST" and kind != "application/json":
             raise RefusalError(415, "the request's body is not JSON", "send it with Content-Type: application/json")
@@ -181,7 +188,7 @@ def _relative(scope: Scope, query: str) -> str:
 def _cookie(scope: Scope, name: str) -> str:
     cookies = SimpleCookie()
     try:
-        cookies.load(Headers(scope=scope).get("cookie", ""))
+        cookies.load(Headers(raw=scope["headers"]).get("cookie", ""))
     except CookieError:
         return ""
     return cookies[name].value if name in cookies else ""

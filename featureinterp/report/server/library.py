@@ -28,9 +28,8 @@ from featureinterp.report.html import (
     file_name,
     make_environment,
     render_feature,
-    render_index,
-    script_json,
 )
+from featureinterp.report.index import INDEX_SCRIPT, index_script, render_index, script_json
 from featureinterp.report.overview import FeatureRow
 from featureinterp.report.server.limits import RefusalError
 
@@ -68,7 +67,7 @@ class Library:
         self._lock = threading.Lock()
         self._state: Mapping[FeatureKey, object] = {}
         self._entries: dict[str, Entry] = {}
-        self._index: tuple[RunSummary, Mapping[FeatureKey, object], str] | None = None
+        self._index: tuple[RunSummary, Mapping[FeatureKey, object], bytes, bytes] | None = None
 
     @property
     def about(self) -> Mapping[str, str]:
@@ -134,11 +133,7 @@ class Library:
 
     def index_page(self) -> bytes:
         """Return the page of all features."""
-        entries, summary, state = self.entries(), self.summary(), self._state
-        if self._index is None or self._index[:2] != (summary, state):
-            rows = [entry.row for entry in entries.values()]
-            self._index = (summary, state, render_index(self.environment, rows, list(entries), summary))
-        return self._index[2].encode()
+        return self._index_files()[0]
 
     def feature_page(self, name: str) -> bytes:
         """Return the page of one feature.
@@ -161,6 +156,8 @@ class Library:
         Raises:
             RefusalError: 404, if there is none of that name.
         """
+        if name == INDEX_SCRIPT:
+            return self._index_files()[1]
         if name not in SERVED_ASSETS:
             raise RefusalError(404, "there is nothing here", "open the list of features")
         return asset_bytes(self.environment, name)
@@ -168,6 +165,15 @@ class Library:
     def page(self, template: str, **values: object) -> bytes:
         """Return a page that is not a run's."""
         return self.environment.get_template(template).render(**values).encode()
+
+    def _index_files(self) -> tuple[bytes, bytes]:
+        """Return the page of all features and its table; they are made once for each state of the run."""
+        entries, summary, state = self.entries(), self.summary(), self._state
+        if self._index is None or self._index[:2] != (summary, state):
+            rows, names = [entry.row for entry in entries.values()], list(entries)
+            page = render_index(self.environment, rows, names, summary).encode()
+            self._index = (summary, state, page, index_script(rows, names))
+        return self._index[2:]
 
     def _refresh(self, store: RunStore) -> None:
         """Read the features that are new, or whose floor was made since."""

@@ -44,7 +44,7 @@ _EXAMPLES: Mapping[str, object] = {
     "text": "for i in range(10):",
     "layer": 2,
     "latent": 7,
-    "activates_on": "the token \"for\"",
+    "activates_on": 'the token "for"',
     "strength": 5,
     "n": 10,
 }

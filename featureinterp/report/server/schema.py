@@ -33,7 +33,8 @@ class Rule(Model):
     """One line of an explanation."""
 
     activates_on: Annotated[
-        str, Field(min_length=1, max_length=RULE_CHARACTERS, pattern=r"\S", description="What the feature activates on.")
+        str,
+        Field(min_length=1, max_length=RULE_CHARACTERS, pattern=r"\S", description="What the feature activates on."),
     ]
     strength: Annotated[
         int, Field(ge=0, le=MAX_LEVEL, description="0 (not at all) to 5 (as strongly as it ever does).")

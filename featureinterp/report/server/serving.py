@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from featureinterp.errors import InputError
 from featureinterp.experiment.explain import DATA_FOLDER
 from featureinterp.experiment.store import FILE_NAME
 from featureinterp.report.server.app import make_app
 from featureinterp.report.server.bench import Bench
-from featureinterp.report.server.guard import LOCAL_NAMES, Access
+from featureinterp.report.server.guard import LOCAL_NAMES, Access, ASGIApp
 from featureinterp.report.server.library import Library
 from featureinterp.report.server.limits import Limits
 from featureinterp.report.server.subject import RunSubject

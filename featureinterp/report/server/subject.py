@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 class RunSubject:
     """Computes what latents do on typed sentences; to be used from one thread."""
 
-    def __init__(self, folder: Path | None, configuration: Mapping[str, Any], layers: frozenset[int], device: str) -> None:
+    def __init__(
+        self, folder: Path | None, configuration: Mapping[str, Any], layers: frozenset[int], device: str
+    ) -> None:
         """Take where things are; nothing is opened.
 
         Args:
