@@ -126,9 +126,8 @@ async def explain_feature(
     splits = split_feature(record, params)
     train = one_per_window(splits.train)
     found = await method.explainer.generate_explanations(train, one_per_window(splits.valid))
-    result = replace(
-        result, attempts=found.trace, train_positives=tuple(each for each in splits.train if each.source is None)
-    )
+    positives = tuple(each for each in splits.train if each.source is None)
+    result = replace(result, attempts=found.trace, train_positives=positives)
     if params.judge_attempts:
         result = replace(result, attempts=await judged(found.trace, method, one_per_window(splits.test)))
     if not found.explanations:
