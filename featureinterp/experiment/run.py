@@ -126,8 +126,9 @@ async def explain_feature(
     splits = split_feature(record, params)
     train = one_per_window(splits.train)
     found = await method.explainer.generate_explanations(train, one_per_window(splits.valid))
-    positives = tuple(each for each in splits.train if each.source is None)
-    result = replace(result, attempts=found.trace, train_positives=positives)
+    result = replace(
+        result, attempts=found.trace, train_positives=tuple(each for each in splits.train if each.source is None)
+    )
     if params.judge_attempts:
         result = replace(result, attempts=await judged(found.trace, method, one_per_window(splits.test)))
     if not found.explanations:
