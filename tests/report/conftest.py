@@ -10,9 +10,10 @@ import pytest
 from featureinterp.report.html import write_report
 from tests.report.chromium import find_chromium
 from tests.report.features import SUMMARY, all_kinds
+from tests.report.screenshots import write_pages
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Dialog, Page
 
 ARGUMENTS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -47,6 +48,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(all_kinds(), SUMMARY, tmp_path_factory.mktemp("report")).parent
 
 
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One page of every kind, by name: those that pictures are taken of, and a hostile feature's."""
+    found = write_pages(tmp_path_factory.mktemp("pages"), None, None, None)
+    return found | {"hostile": found["index"].parent / "features" / "5-99.html"}
+
+
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     """A headless Chromium; while it is there no other test of the process can run an event loop of its own."""
@@ -56,3 +64,27 @@ def browser() -> "Iterator[Browser]":
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=ARGUMENTS.split())
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(browser: "Browser") -> "Iterator[Page]":
+    """A page on which any console message, failed request, dialog or outside request fails the test."""
+    page = browser.new_page()
+    problems: list[str] = []
+
+    def on_dialog(dialog: "Dialog") -> None:
+        problems.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    page.on("console", lambda message: problems.append(f"console {message.type}: {message.text}"))
+    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+    # A navigation that the next one overtakes is aborted, which is no fault of the page.
+    page.on("requestfailed", lambda r: None if r.failure == "net::ERR_ABORTED" else problems.append(f"failed: {r.url}"))
+    page.on("dialog", on_dialog)
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith(("file:", "data:")) else problems.append(request.url),
+    )
+    yield page
+    page.close()
+    assert problems == []

@@ -19,12 +19,17 @@ from featureinterp.record import ActivationRecord, ComplementaryRecordSource
 
 SIMILAR_NEGATIVE = ComplementaryRecordSource.SIMILAR_NEGATIVE
 HALF_A_CHARACTER = "\ud83d"
-LONG_TOKEN = "x" * 3000
+LONG_TOKEN = "x" * 10_000
 HOSTILE_TOKENS = (
     "<script>alert(1)</script>",
     "</script><img src=x onerror=alert(1)>",
     '" onmouseover="alert(1)',
     "{{7*7}}",
+    "javascript:alert(1)",
+    "'\"`--><svg/onload=alert(1)>",
+    "&lt;img src=x onerror=alert(1)&gt;",
+    "${alert(1)}",
+    "\u202atxet\u2066",
     "{% raw %}",
     "\t",
     "\n",

@@ -12,9 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
-
-from playwright.sync_api import Browser, sync_playwright
+from typing import TYPE_CHECKING, Literal
 
 from featureinterp.experiment.result import FeatureResult, RunSummary
 from featureinterp.experiment.store import RunStore
@@ -26,6 +24,9 @@ from featureinterp.report.overview import FeatureRow
 from tests.report import experiments
 from tests.report.chromium import find_chromium
 from tests.report.features import SUMMARY, all_kinds
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 WIDTHS = (400, 1600)
 THEMES: Sequence[Literal["light", "dark"]] = ("light", "dark")
@@ -73,6 +74,8 @@ def take(browser: Browser, pages: Mapping[str, Path], out: Path) -> None:
 
 def main() -> None:
     """Take the pictures."""
+    from playwright.sync_api import sync_playwright
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder to write to")
     for name in ("run", "beside", "experiment"):

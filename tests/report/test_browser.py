@@ -1,6 +1,5 @@
 """The pages opened from disk in a real browser: nothing breaks, sorting and filtering work, hostile text is text."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,33 +12,9 @@ from featureinterp.report.overview import FeatureRow
 from tests.report.features import HOSTILE_TOKENS, LONG_TOKEN, SUMMARY, explained
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Dialog, Page
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def page(browser: "Browser") -> "Iterator[Page]":
-    """A page on which any console message, failed request, dialog or outside request fails the test."""
-    page = browser.new_page()
-    problems: list[str] = []
-
-    def on_dialog(dialog: "Dialog") -> None:
-        problems.append(f"dialog: {dialog.message}")
-        dialog.dismiss()
-
-    page.on("console", lambda message: problems.append(f"console {message.type}: {message.text}"))
-    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-    # A navigation that the next one overtakes is aborted, which is no fault of the page.
-    page.on("requestfailed", lambda r: None if r.failure == "net::ERR_ABORTED" else problems.append(f"failed: {r.url}"))
-    page.on("dialog", on_dialog)
-    page.on(
-        "request",
-        lambda request: None if request.url.startswith(("file:", "data:")) else problems.append(request.url),
-    )
-    yield page
-    page.close()
-    assert problems == []
 
 
 def rows(page: "Page") -> list[str]:

@@ -13,7 +13,7 @@ def colours(of: str) -> dict[str, str]:
 
 
 LIGHT = colours(CSS[: CSS.index("@media")])
-DARK = LIGHT | colours(CSS[CSS.index("@media (prefers-color-scheme: dark)") : CSS.index("* { box-sizing")])
+DARK = LIGHT | colours(CSS[CSS.index("@media screen and (prefers-color-scheme: dark)") : CSS.index("* { box-sizing")])
 
 
 def luminance(colour: str) -> float:

@@ -2,10 +2,11 @@
 "use strict";
 
 (() => {
-  const CHUNK = 60;
+  const CHUNK = 40;
   const table = globalThis.featureTable; // every column a list; a feature is its place in them
   const form = document.getElementById("filters");
   const heads = [...document.querySelectorAll("#features thead th")];
+  const list = document.getElementById("list");
   const body = document.querySelector("#features tbody");
   const count = document.getElementById("count");
   const more = document.getElementById("more");
@@ -25,6 +26,7 @@
   let order = { key: "", features };
   let shown = [];
   let drawn = 0;
+  let fitted = ""; // the columns that the table's width was last measured with
 
   function inOrder(i, j) {
     return table.layer[i] - table.layer[j] || table.latent[i] - table.latent[j] || i - j;
@@ -107,6 +109,14 @@
     body.replaceChildren();
     drawn = 0;
     draw();
+    if (fitted !== state.columns.join(" ")) fit();
+    fitted = state.columns.join(" ");
+  }
+
+  // A table that is too wide scrolls by itself; only one that fits keeps its head in sight.
+  function fit() {
+    list.classList.remove("scroll");
+    list.classList.toggle("scroll", list.scrollWidth > list.clientWidth);
   }
 
   // What has no box is always there.
@@ -243,6 +253,7 @@
     state = readState();
     showState();
   });
+  window.addEventListener("resize", fit);
   window.addEventListener("beforeprint", () => draw(shown.length));
   showState();
 })();
