@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from featureinterp.display import rules_html, section_html, tokens_html
+from featureinterp.display import ERRORS, folded_html, rules_html, section_html, table_html, tokens_html, tree_html
 from featureinterp.errors import ExplanationError
 from featureinterp.record import MAX_LEVEL, ActivationRecord
 
@@ -26,6 +26,9 @@ class Rule:
             raise ExplanationError("a rule says nothing: activates_on is empty")
         if isinstance(self.strength, bool) or not isinstance(self.strength, int) or not 0 <= self.strength <= MAX_LEVEL:
             raise ExplanationError(f"strength is {self.strength!r}, a whole number from 0 to {MAX_LEVEL} is wanted")
+
+    def _repr_html_(self) -> str:
+        return rules_html([(self.strength, self.activates_on)])
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,11 @@ class Scores:
     n_sentences: int
     n_complementary: int
 
+    def _repr_html_(self) -> str:
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        rows = [(name.replace("_", " "), str(value)) for name, value in values]
+        return table_html(("score", "value, 95% interval"), rows)
+
 
 @dataclass(frozen=True)
 class ScoredSequence:
@@ -164,8 +172,13 @@ class ScoredSimulation:
 
     def _repr_html_(self) -> str:
         worst = [sequence._repr_html_() for sequence in worst_first(self.sequences)[:5]]
-        note = f"{self.scores.n_sentences} sentences; the worst first; above: true, below: expected"
-        return section_html(f"correlation {self.scores.correlation}", *worst, note=note)
+        note = f"{self.scores.n_sentences} sentences; the worst first; {ERRORS}"
+        return section_html(
+            f"correlation {self.scores.correlation}",
+            *worst,
+            folded_html("all scores", self.scores._repr_html_()),
+            note=note,
+        )
 
 
 @dataclass(frozen=True)
@@ -244,3 +257,28 @@ class ExplainerResult:
         """Yield the explanations, then the attempts."""
         yield self.explanations
         yield self.trace
+
+    def _repr_html_(self) -> str:
+        best = self.chosen[0] if self.chosen else None
+        first = self.explanations[0]._repr_html_() if self.explanations else ""
+        note = f"{len(self.trace)} attempts; ▸ leads to the best, ★"
+        return section_html(
+            "the best explanation" if first else "no explanation", first, attempts_html(self.trace, best), note=note
+        )
+
+
+def attempts_html(attempts: Sequence[Attempt], best: int | None) -> str:
+    """Return a search as a tree: every attempt's scores and words, the path to the best one marked."""
+    return tree_html(
+        {attempt.number: attempt.parent for attempt in attempts},
+        {attempt.number: _attempt_words(attempt) for attempt in attempts},
+        best,
+    )
+
+
+def _attempt_words(attempt: Attempt) -> tuple[str, str]:
+    if attempt.explanation is None:
+        return f"{attempt.number}: failed: ", attempt.proposal.failure
+    found = (("train", attempt.train_score), ("valid", attempt.valid_score), ("test", attempt.test_score))
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in found if value is not None)
+    return f"{attempt.number}: {scores or 'not scored'}: ", "; ".join(str(attempt.explanation).splitlines())

@@ -3,7 +3,7 @@
 Knows nothing of the package: strings and numbers in, strings out. A token may hold anything (control characters that
 would drive a terminal, marks that reverse the reading direction, half a character), so nothing is shown before
 `visible` has made it harmless and visible. The fragments carry inline styles with transparent colours, so they look
-right in light and dark notebooks.
+right in light and dark notebooks, and errors are told by underlines, so that no colour is needed to see them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,20 @@ from __future__ import annotations
 import html
 import math
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 TRUE_RGB = (230, 126, 34)
 """Orange: what the feature does."""
 EXPECTED_RGB = (52, 132, 214)
 """Blue: what an explanation expects. The two stay apart for the colour-blind."""
+ERRORS = "above: true, below: expected; dashes: missed, waves: false alarm"
+"""How to read a line of tokens."""
+
+_OPACITY = 0.45
+"""Of the strongest tint: text on it keeps a contrast of 4.5 in light and dark notebooks."""
+_EXPECTED_ABOVE = 1.0
+"""Levels above count as expected to be active, as in the scores."""
+_UNDERLINES = {"missed": "dashed 1.5px", "false alarm": "wavy 1px"}
 
 _NAMED = {"\n": "↵", "\t": "⇥"}
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -75,20 +83,31 @@ def tokens_html(tokens: Sequence[str], truth: Sequence[float], expected: Sequenc
 
 def _token_html(token: str, truth: float, expected: float | None) -> str:
     shown = html.escape(visible_token(token))
-    upper = _tint(TRUE_RGB, truth)
+    upper, fault = _tint(TRUE_RGB, truth), ""
     if expected is None:
         background, numbers = upper, f"true {truth:.1f}"
     else:
         background = f"linear-gradient({upper} 50%,{_tint(EXPECTED_RGB, expected)} 50%)"
         numbers = f"true {truth:.1f}, expected {expected:.1f}"
-    if truth < 0.05 and (expected or 0.0) < 0.05:
+        fault = _fault(truth, expected)
+    if truth < 0.05 and (expected or 0.0) < 0.05 and not fault:
         return f"<span>{shown}</span>"
-    return f'<span style="background:{background};border-radius:2px" title="{numbers}">{shown}</span>'
+    style = f"background:{background};border-radius:2px"
+    if fault:
+        style += f";text-decoration:underline {_UNDERLINES[fault]};text-underline-offset:0.2em"
+        numbers = f"{fault}: {numbers}"
+    return f'<span style="{style}" title="{numbers}">{shown}</span>'
+
+
+def _fault(truth: float, expected: float) -> str:
+    if truth > 0:
+        return "missed" if expected <= _EXPECTED_ABOVE else ""
+    return "false alarm" if expected > _EXPECTED_ABOVE else ""
 
 
 def _tint(rgb: tuple[int, int, int], level: float) -> str:
     share = min(max(level, 0.0), 5.0) / 5 if math.isfinite(level) else 0.0
-    return f"rgba({rgb[0]},{rgb[1]},{rgb[2]},{0.6 * share:.2f})"
+    return f"rgba({rgb[0]},{rgb[1]},{rgb[2]},{_OPACITY * share:.3g})"
 
 
 def rules_html(rules: Iterable[tuple[int, str]]) -> str:
@@ -103,5 +122,71 @@ def rules_html(rules: Iterable[tuple[int, str]]) -> str:
 
 def section_html(title: str, *fragments: str, note: str = "") -> str:
     """Return a titled block around HTML fragments; title and note are escaped."""
-    small = f'<div style="opacity:0.75;font-size:0.9em">{html.escape(visible(note))}</div>' if note else ""
-    return f"<div><div><b>{html.escape(visible(title))}</b></div>{small}{''.join(fragments)}</div>"
+    small = f'<div style="font-size:0.9em">{_text(note)}</div>' if note else ""
+    return f"<div><div><b>{_text(title)}</b></div>{small}{''.join(fragments)}</div>"
+
+
+def folded_html(title: str, *fragments: str) -> str:
+    """Return HTML fragments that open on a click on the title; nothing where there are none."""
+    if not fragments:
+        return ""
+    style = "margin:0.3em 0"
+    return f'<details style="{style}"><summary>{_text(title)}</summary>{"".join(fragments)}</details>'
+
+
+def table_html(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return rows of text as a table; the first cell of each names its row."""
+    cell = "text-align:left;vertical-align:top;padding:0.1em 1em 0.1em 0;border:0;background:none"
+    top = "".join(f'<th scope="col" style="{cell}">{_text(name)}</th>' for name in head)
+    body = "".join(
+        f'<tr style="background:none"><th scope="row" style="{cell};font-weight:normal">{_text(first)}</th>'
+        + "".join(f'<td style="{cell}">{_text(value)}</td>' for value in values)
+        + "</tr>"
+        for first, *values in rows
+    )
+    style = "border-collapse:collapse;margin:0.3em 0;font-size:0.9em"
+    return f'<table style="{style}"><thead><tr style="background:none">{top}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def tree_html(parents: Mapping[int, int | None], words: Mapping[int, tuple[str, str]], best: int | None = None) -> str:
+    """Return a search tree as indented lines; the path to the best node is bold and marked, the best with a star.
+
+    Args:
+        parents: the parent of each node, None or unknown for a root.
+        words: what is told of each node: a head, which is bold on the path, and the rest.
+        best: the chosen one.
+    """
+    path: set[int] = set()
+    at = best
+    while at is not None and at in parents and at not in path:
+        path.add(at)
+        at = parents[at]
+    lines = []
+    for node, depth in tree_order(parents):
+        mark = "★" if node == best else "▸" if node in path else "·"
+        head, rest = map(_text, words[node])
+        told = f"<b>{mark} {head}</b>" if node in path else f"{mark} {head}"
+        lines.append(f'<div style="padding-left:{1.2 * depth:.1f}em">{told}{rest}</div>')
+    return f'<div style="margin:0.3em 0">{"".join(lines)}</div>'
+
+
+def tree_order(parents: Mapping[int, int | None]) -> list[tuple[int, int]]:
+    """Return the nodes of a tree with their depths, each followed by all that descends from it, siblings by number.
+
+    >>> tree_order({0: None, 1: None, 2: 0, 3: 7})
+    [(0, 0), (2, 1), (1, 0), (3, 0)]
+    """
+    children: dict[int | None, list[int]] = {}
+    for node in sorted(parents, reverse=True):
+        parent = parents[node]
+        children.setdefault(parent if parent in parents else None, []).append(node)
+    order, waiting = [], [(node, 0) for node in children.get(None, [])]
+    while waiting:
+        node, depth = waiting.pop()
+        order.append((node, depth))
+        waiting += [(child, depth + 1) for child in children.get(node, [])]
+    return order
+
+
+def _text(text: str) -> str:
+    return html.escape(visible(text))

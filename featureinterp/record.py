@@ -15,7 +15,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.display import section_html, tokens_html
+from featureinterp.display import folded_html, section_html, tokens_html
 from featureinterp.errors import InputError
 
 MAX_LEVEL = 5
@@ -73,6 +73,9 @@ class ActivationRecord:
     def is_active(self) -> bool:
         """Whether the latent fires on any token of the window."""
         return max(self.expressions, default=0.0) > 0
+
+    def _repr_html_(self) -> str:
+        return tokens_html(self.tokens, self.scaled_activations().tolist())
 
     def scaled_activations(self) -> NDArray[np.float64]:
         """Activations on the scale 0..5 without rounding, float64 [tokens]: 5·a / max a."""
@@ -178,9 +181,14 @@ class SAEIndexRecord:
         return self.records(Split.TEST, params)
 
     def _repr_html_(self) -> str:
-        top = [tokens_html(r.tokens, r.scaled_activations().tolist()) for r in self.most_act_records[:5]]
+        top = [record._repr_html_() for record in self.most_act_records[:5]]
+        others = {source: self.complementary_records(source) for source in ComplementaryRecordSource}
+        folded = [
+            folded_html(f"{source.value.replace('_', ' ')}: {len(records)}", *(r._repr_html_() for r in records[:5]))
+            for source, records in others.items()
+        ]
         note = f"{len(self.most_act_records)} positives, largest activation {self.max_expression:.4g}"
-        return section_html(f"layer {self.id.layer_index}, latent {self.id.latent_index}", *top, note=note)
+        return section_html(f"layer {self.id.layer_index}, latent {self.id.latent_index}", *top, *folded, note=note)
 
 
 @dataclass(frozen=True)

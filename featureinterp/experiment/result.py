@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from featureinterp.chat import Usage
-from featureinterp.core import Attempt, Score, ScoredSequence, Scores, StructuredExplanation, worst_first
+from featureinterp.core import Attempt, Score, ScoredSequence, Scores, StructuredExplanation, attempts_html, worst_first
 from featureinterp.dataset.profile import LatentProfile
-from featureinterp.display import section_html
+from featureinterp.display import ERRORS, folded_html, section_html, table_html
 from featureinterp.experiment.contributions import RuleContribution
 from featureinterp.record import ActivationRecord
 
@@ -76,9 +76,16 @@ class FeatureResult:
         title = f"{self.key.hook_name}, latent {self.key.latent}: {self.status}"
         if self.explanation is None:
             return section_html(title, note=self.reason)
-        scores = "; ".join(f"{source} {scores.correlation}" for source, scores in self.scores.items())
-        worst = [sequence._repr_html_() for sequence in worst_first(self.test_sequences)[:3]]
-        return section_html(title, self.explanation._repr_html_(), *worst, note=f"test correlation: {scores}")
+        names = list(self.floors)
+        rows = [
+            (source.replace("_", " "), str(scores.correlation), *(str(self.floors[n].get(source, "–")) for n in names))
+            for source, scores in self.scores.items()
+        ]
+        head = ("test correlation with", "explanation", *(name.replace("_", " ") for name in names))
+        worst = [sequence._repr_html_() for sequence in worst_first(self.test_sequences)[:5]]
+        sentences = section_html("What breaks it", *worst, note=ERRORS)
+        tree = folded_html(f"{len(self.attempts)} attempts", attempts_html(self.attempts, self.chosen))
+        return section_html(title, self.explanation._repr_html_(), table_html(head, rows), sentences, tree)
 
 
 @dataclass(frozen=True)
@@ -96,3 +103,9 @@ class RunSummary:
     """Whether every feature that was asked for is done."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Features by what became of them; `waiting` for those not finished. A report counts statuses itself."""
+
+    def _repr_html_(self) -> str:
+        counts = ", ".join(f"{n} {status}" for status, n in self.counts.items() if n)
+        state = "finished" if self.finished else "not finished"
+        note = "; ".join(filter(None, (self.created, state, counts, self.command)))
+        return section_html(self.title, table_html(("setting", "value"), self.settings.items()), note=note)

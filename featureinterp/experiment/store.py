@@ -11,20 +11,25 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from featureinterp import codec
+from featureinterp.display import section_html, table_html
 from featureinterp.errors import DataFolderError, InputError, StorageError
 from featureinterp.experiment.configuration import canonical_json, configuration_hash, differences
 from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
 
 SCHEMA_VERSION = 1
 FILE_NAME = "run.sqlite"
+_SHOWN = 20
+"""Features of a run that a notebook shows."""
 _APPLICATION_ID = 0x46495250  # "FIRP" in SQLite's header: tells a run from any other database
 
 _TABLES = """
@@ -183,6 +188,28 @@ class RunStore:
     def finished(self) -> dict[FeatureKey, FeatureStatus]:
         """Return every feature that has a result, and what became of it."""
         return {FeatureKey(*name): status for *name, status in self._rows("status")}
+
+    def _repr_html_(self) -> str:
+        statuses = Counter(self.finished().values())
+        waiting = len(self.asked() - self.finished().keys())
+        told = [f"{n} {status}" for status, n in sorted(statuses.items())] + [f"{waiting} waiting"] * bool(waiting)
+        shown = list(islice(self.results(), _SHOWN))
+        rows = [
+            (
+                f"{result.key.layer}/{result.key.latent}",
+                result.reason if result.explanation is None else "; ".join(str(result.explanation).splitlines()),
+                next((str(scores.correlation) for scores in result.scores.values()), "–"),
+            )
+            for result in shown
+        ]
+        about = self.about()
+        names = [f"{name} {about[name]}" for name in ("model", "SAE", "corpus") if about.get(name)]
+        note = "; ".join([*names, ", ".join(told)])
+        more = len(self.finished()) - len(shown)
+        table = table_html(("layer/latent", "explanation", "test correlation"), rows)
+        return section_html(
+            f"run {self.path.parent.name}", table, note=note + (f"; the first {_SHOWN}" if more else "")
+        )
 
     def explained(self) -> dict[FeatureKey, int | None]:
         """Return every explained feature, and the latent that made its shuffled floor (None: not made yet)."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from featureinterp.core import Attempt
+from featureinterp.display import tree_order
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,9 @@ def walk_tree(attempts: Sequence[Attempt], chosen: int | None) -> list[TreeNode]
     An attempt whose parent is not among the attempts is shown as a root.
     """
     by_number = {attempt.number: attempt for attempt in attempts}
-    children: defaultdict[int | None, list[Attempt]] = defaultdict(list)
-    for attempt in sorted(attempts, key=lambda attempt: attempt.number, reverse=True):
-        children[attempt.parent if attempt.parent in by_number else None].append(attempt)
     path = _ancestry(by_number, chosen)
-    nodes, waiting = [], children[None]
-    while waiting:
-        attempt = waiting.pop()
-        nodes.append(TreeNode(attempt, attempt.number in path, attempt.number == chosen))
-        waiting += children[attempt.number]
-    return nodes
+    order = tree_order({number: attempt.parent for number, attempt in by_number.items()})
+    return [TreeNode(by_number[number], number in path, number == chosen) for number, _ in order]
 
 
 def _ancestry(by_number: dict[int, Attempt], number: int | None) -> set[int]:
