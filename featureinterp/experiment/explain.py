@@ -244,6 +244,7 @@ def _about(folder: DataFolder) -> dict[str, str]:
     return {
         "model": spec.model_name,
         "SAE": spec.sae_name,
+        **({"SAE id": spec.sae_id_layer_format_string} if spec.sae_id_layer_format_string else {}),
         "corpus": spec.dataset_name,
         "versions": ", ".join(f"{name} {number}" for name, number in manifest.versions.items()),
         "SAE hashes": ", ".join(f"{hook} {entry.fingerprint}" for hook, entry in manifest.hooks.items()),

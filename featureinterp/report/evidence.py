@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from featureinterp.core import ScoredSequence, WorstRecord
 from featureinterp.display import visible_token
 from featureinterp.record import MAX_LEVEL, ActivationRecord, ComplementaryRecordSource
+from featureinterp.report.rules import TokenClaims
 from featureinterp.scoring.simulation import ACTIVE_ABOVE
 
 Mark = Literal["", "miss", "alarm"]
@@ -29,6 +30,9 @@ SOURCE_WORDS: dict[str, str] = {
 MAIN_SOURCE = ComplementaryRecordSource.SIMILAR_NEGATIVE.value
 """The source a feature is judged by first."""
 
+_LONG = 24
+"""Characters from which on a token may break over lines."""
+
 FLOOR_WORDS: dict[str, str] = {"token_lookup": "token lookup", "shuffled": "another feature's words"}
 
 
@@ -44,6 +48,11 @@ class TokenView:
     expected: float | None
     """0..5; None where nothing was simulated."""
     mark: Mark = ""
+    rules: tuple[int, ...] = ()
+    """Numbers of the rules that claim it."""
+    cause: float | None = None
+    """How much it raises later activations, in fifths of the most that any token does; negative where it holds them
+    back, at least -5. None where not measured."""
 
     @property
     def true_level(self) -> int:
@@ -56,12 +65,27 @@ class TokenView:
         return 0 if self.expected is None else _rounded(self.expected)
 
     @property
+    def cause_level(self) -> int:
+        """Tint to draw, 0..5; -1 where it holds later activations back."""
+        cause = self.cause or 0.0
+        return -1 if cause < -0.5 else _rounded(cause)
+
+    @property
     def numbers(self) -> str:
-        """Both activations in words; empty where both round to nothing."""
+        """The activations and the cause in words; empty where all round to nothing."""
+        cause = f"cause {self.cause:.1f}" if abs(self.cause or 0.0) >= 0.05 else ""
         if self.truth < 0.05 and (self.expected or 0.0) < 0.05:
-            return ""
-        expected = "" if self.expected is None else f", expected {self.expected:.1f}"
-        return f"true {self.truth:.1f}{expected}"
+            return cause
+        expected = "" if self.expected is None else f"expected {self.expected:.1f}"
+        return ", ".join(filter(None, (f"true {self.truth:.1f}", expected, cause)))
+
+    @property
+    def classes(self) -> str:
+        """What the style sheet goes by; empty for a token about which there is nothing to say."""
+        levels = f"t{self.true_level} e{self.expected_level}" if self.true_level or self.expected_level else ""
+        cause = {0: "", -1: "held"}.get(self.cause_level, f"c{self.cause_level}")
+        long = "long" if len(self.text) > _LONG else ""
+        return " ".join(filter(None, (levels, self.mark, long, cause, *(f"r{rule}" for rule in self.rules))))
 
 
 @dataclass(frozen=True)
@@ -78,11 +102,12 @@ class SentenceView:
     """Its largest errors in words, the largest first."""
 
 
-def sentence_view(sequence: ScoredSequence) -> SentenceView:
-    """Return a scored window, ready to be drawn."""
+def sentence_view(sequence: ScoredSequence, claims: TokenClaims | None = None) -> SentenceView:
+    """Return a scored window, ready to be drawn, with the rules that claim its tokens where these are known."""
     record, expected = sequence.record, sequence.simulation.expected_activations
+    claimed = (claims or {}).get(record.dataset_index, {})
     return SentenceView(
-        _tokens(record, expected), record.dataset_index, source_words(record), sequence.squared_error(),
+        _tokens(record, expected, claimed), record.dataset_index, source_words(record), sequence.squared_error(),
         error_words(record, expected),
     )  # fmt: skip
 
@@ -131,19 +156,27 @@ def error_words(record: ActivationRecord, expected: Sequence[float], most: int =
     )
 
 
-def _tokens(record: ActivationRecord, expected: Sequence[float] | None) -> tuple[TokenView, ...]:
-    levels = [None] * len(record.tokens) if expected is None else expected
-    return tuple(
-        _token(token, float(truth), level)
-        for token, truth, level in zip(record.tokens, record.scaled_activations(), levels, strict=True)
-    )
+def _tokens(
+    record: ActivationRecord, expected: Sequence[float] | None, claimed: Mapping[int, tuple[int, ...]] | None = None
+) -> tuple[TokenView, ...]:
+    n = len(record.tokens)
+    columns = (record.tokens, record.scaled_activations().tolist(), [None] * n if expected is None else expected)
+    views = []
+    for position, (token, truth, level, cause) in enumerate(zip(*columns, _causes(record), strict=True)):
+        shown = visible_token(token)
+        text = shown.lstrip(" ")
+        mark = "" if level is None else mark_of(truth, level)
+        rules = (claimed or {}).get(position, ())
+        views.append(TokenView(shown[: len(shown) - len(text)], text, truth, level, mark, rules, cause))
+    return tuple(views)
 
 
-def _token(token: str, truth: float, expected: float | None) -> TokenView:
-    shown = visible_token(token)
-    text = shown.lstrip(" ")
-    mark = "" if expected is None else mark_of(truth, expected)
-    return TokenView(shown[: len(shown) - len(text)], text, truth, expected, mark)
+def _causes(record: ActivationRecord) -> list[float | None]:
+    """Return how much each token raises later activations, on a scale to 5; None where that was not measured."""
+    most = record.max_holistic_expression
+    if not record.holistic_expressions or not most > 0:
+        return [None] * len(record.tokens)
+    return [min(max(MAX_LEVEL * value / most, -MAX_LEVEL), MAX_LEVEL) for value in record.holistic_expressions]
 
 
 def _rounded(level: float) -> int:

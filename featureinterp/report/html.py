@@ -32,6 +32,10 @@ from featureinterp.report.evidence import (
 from featureinterp.report.index import INDEX_SCRIPT, index_script, render_index
 from featureinterp.report.numbers import number, place, place_down, share, usage_words, when
 from featureinterp.report.overview import FeatureRow
+from featureinterp.report.profile import profile_view
+from featureinterp.report.rules import rule_views, token_claims
+from featureinterp.report.silence import silent_scores
+from featureinterp.report.snippets import snippets
 from featureinterp.report.tree import walk_tree
 
 ASSETS = ("report.css", "index.js", "feature.js")
@@ -133,10 +137,11 @@ def render_feature(
 ) -> str:
     """Return the page of one feature; `before` and `after` are the names of its neighbours' files."""
     result = page.result
+    claims = token_claims(result)
     sentences: dict[str, list[SentenceView]] = {}
     for sequence in result.test_sequences:
         source = sequence.record.source
-        sentences.setdefault(source.value if source else "", []).append(sentence_view(sequence))
+        sentences.setdefault(source.value if source else "", []).append(sentence_view(sequence, claims))
     return environment.get_template("feature.html.j2").render(
         result=result,
         summary=summary,
@@ -145,28 +150,18 @@ def render_feature(
         after=after,
         sources=[source for source in SOURCE_WORDS if source in result.scores],
         metrics=_metrics(result),
-        worst=[sentence_view(sequence) for sequence in worst_first(result.test_sequences)[:N_WORST]],
+        silent=silent_scores(result),
+        rules=rule_views(result),
+        profile=profile_view(result),
+        worst=[sentence_view(sequence, claims) for sequence in worst_first(result.test_sequences)[:N_WORST]],
         groups=[(source, sentences[source]) for source in ("", *SOURCE_WORDS) if source in sentences],
         train=[record_view(record) for record in result.train_positives],
+        has_causes=any(pair.record.holistic_expressions for pair in result.test_sequences),
         nodes=walk_tree(result.attempts, result.chosen),
         feedback_view=feedback_view,
         name=page.name,
-        code=python_code(result, page.name),
+        snippets=snippets(result, page.name, summary.settings),
     )
-
-
-def python_code(result: FeatureResult, name: str) -> list[str]:
-    """Return lines of Python that read the feature's JSON file, and write its explanation out."""
-    explained = result.explanation is not None
-    lines = ["from pathlib import Path", ""]
-    lines += ["from featureinterp.codec import decode"]
-    lines += ["from featureinterp.core import Rule, StructuredExplanation"] if explained else []
-    lines += ["from featureinterp.experiment.result import FeatureResult", ""]
-    lines += [f'result = decode(Path("features/{name}.json").read_bytes(), FeatureResult)']
-    if result.explanation is not None:
-        rules = [f"    Rule({ascii(rule.activates_on)}, {rule.strength})," for rule in result.explanation.rules]
-        lines += ["", "# The words alone:", "explanation = StructuredExplanation((", *rules, "))"]
-    return lines
 
 
 def feature_json(result: FeatureResult) -> bytes:

@@ -13,9 +13,10 @@ from featureinterp.core import StructuredExplanation
 from featureinterp.display import visible, visible_token
 from featureinterp.errors import StorageError
 from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
-from featureinterp.report.html import N_WORST, feature_json, python_code, write_report
+from featureinterp.report.html import N_WORST, feature_json, write_report
 from featureinterp.report.index import LONGEST_WORDS, script_json
 from featureinterp.report.overview import LONGEST_TOKEN
+from featureinterp.report.snippets import result_code
 from tests.report.features import HOSTILE_TOKENS, SIMILAR_NEGATIVE, all_kinds, explained, hostile, record, scored
 
 
@@ -103,7 +104,9 @@ def test_a_dead_feature_says_why_on_its_page(report: Path) -> None:
 
 def test_a_page_says_what_breaks_the_explanation_worst_first(tmp_path: Path) -> None:
     windows = [scored(record((f"w{i}",), (0.0,), i, SIMILAR_NEGATIVE), 5.0 * i / 20) for i in range(20)]
-    write_report([replace(explained(0, 1, 0.5), test_sequences=tuple(windows))], RunSummary("x"), tmp_path)
+    write_report(
+        [replace(explained(0, 1, 0.5), contributions=(), test_sequences=tuple(windows))], RunSummary("x"), tmp_path
+    )
     text = (tmp_path / "features" / "0-1.html").read_text()
     worst = text[text.index("What breaks this explanation") : text.index("All sentences")]
     assert re.findall(r">(w\d+)</i>", worst) == [f"w{i}" for i in range(19, 19 - N_WORST, -1)]
@@ -180,10 +183,10 @@ def test_the_file_of_data_holds_hostile_text_but_half_characters() -> None:
 def test_the_python_on_the_page_gives_the_result(report: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(report)
     names: dict[str, object] = {}
-    exec("\n".join(python_code(all_kinds()[0], "0-3")), names)
+    exec("\n".join(result_code(all_kinds()[0], "0-3")), names)
     assert names["result"] == all_kinds()[0]
     assert names["explanation"] == all_kinds()[0].explanation
-    lines = python_code(hostile(), "5-99")
+    lines = result_code(hostile(), "5-99")
     written = "\n".join([lines[3], *lines[lines.index("# The words alone:") :]])
     assert written.isascii()
     assert isinstance(hostile().explanation, StructuredExplanation)

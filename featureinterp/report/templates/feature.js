@@ -1,4 +1,5 @@
-// A feature's page: the numbers of a token by mouse, touch or arrow keys; the copy button.
+// A feature's page: the numbers of a token by mouse, touch or arrow keys; the tokens that a rule claims; the causes of
+// activations on demand; links into closed lists; the copy buttons.
 "use strict";
 
 (() => {
@@ -32,17 +33,64 @@
     show(tokens[Math.min(Math.max(next, 0), tokens.length - 1)] || null);
   });
 
+  // A rule under the pointer or in focus lights up what it claims; one that is chosen stays lit.
+  const rules = [...document.querySelectorAll("[data-rule]")];
+  const lit = document.getElementById("lit");
+  const hint = lit ? lit.textContent : "";
+  let chosen = null;
+
+  function light(rule) {
+    for (const token of document.querySelectorAll(".sentence i.lit")) token.classList.remove("lit");
+    for (const button of rules) button.classList.toggle("on", button.dataset.rule === rule);
+    if (rule === null) return void (lit && (lit.textContent = hint));
+    const tokens = [...document.querySelectorAll(`.sentence i.r${Number(rule)}`)];
+    for (const token of tokens) token.classList.add("lit");
+    const worst = tokens.filter((token) => token.closest("#breaks")).length;
+    if (lit && !tokens.length) lit.textContent = "It expects no token above level 1: nothing lights up.";
+    else if (lit) lit.textContent = `Lights up ${tokens.length} tokens below, ${worst} of them in what breaks the explanation.`;
+  }
+
+  for (const button of rules) {
+    const rule = button.dataset.rule;
+    for (const event of ["pointerenter", "focus"]) button.addEventListener(event, () => light(rule));
+    for (const event of ["pointerleave", "blur"]) button.addEventListener(event, () => light(chosen));
+    button.addEventListener("click", () => {
+      chosen = chosen === rule ? null : rule;
+      for (const other of rules) other.setAttribute("aria-pressed", String(other.dataset.rule === chosen));
+      light(chosen);
+    });
+  }
+
+  const toggles = [...document.querySelectorAll(".causes-toggle")];
+  for (const toggle of toggles) {
+    toggle.hidden = false;
+    toggle.addEventListener("click", () => {
+      const shown = document.body.classList.toggle("causes");
+      for (const other of toggles) other.setAttribute("aria-pressed", String(shown));
+    });
+  }
+
+  function openTarget() {
+    const target = /^#w\d+$/.test(location.hash) && document.getElementById(location.hash.slice(1));
+    if (!target) return;
+    target.closest("details").open = true;
+    target.scrollIntoView({ block: "center" });
+  }
+  addEventListener("hashchange", openTarget);
+  openTarget();
+
   for (const button of document.querySelectorAll(".copy")) {
     if (!navigator.clipboard) continue; // not in every browser when opened from a file
     button.hidden = false;
+    const label = button.firstChild;
     button.addEventListener("click", async () => {
       try {
         await navigator.clipboard.writeText(button.parentElement.querySelector("code").textContent);
-        button.textContent = "Copied";
+        label.textContent = "Copied";
       } catch (error) {
-        button.textContent = "Select and copy by hand";
+        label.textContent = "Select and copy by hand";
       }
-      setTimeout(() => (button.textContent = "Copy"), 2000);
+      setTimeout(() => (label.textContent = "Copy"), 2000);
     });
   }
 })();
