@@ -1,8 +1,9 @@
 """Pictures of the pages, to be looked at: each at two widths, in light and dark, whole.
 
-    python -m tests.report.screenshots OUT [--run RUN] [--beside RUN] [--experiment FOLDER]
+    python -m tests.report.screenshots OUT [--run RUN] [--beside RUN] [--experiment FOLDER] [--bench ADDRESS]
 
-Without runs the pages are those of the tests: features made by hand, one of every kind.
+Without runs the pages are those of the tests: features made by hand, one of every kind. A bench is one that
+`featureinterp serve` has told the address of.
 """
 
 from __future__ import annotations
@@ -61,13 +62,13 @@ def write_pages(folder: Path, run: Path | None, beside: Path | None, experiment:
     }
 
 
-def take(browser: Browser, pages: Mapping[str, Path], out: Path) -> None:
+def take(browser: Browser, pages: Mapping[str, str], out: Path) -> None:
     """Write a picture of every page at every width and theme."""
     for width in WIDTHS:
         for theme in THEMES:
             page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
-            for name, path in pages.items():
-                page.goto(path.as_uri())
+            for name, address in pages.items():
+                page.goto(address)
                 page.screenshot(path=out / f"{name.replace(' ', '-')}-{width}-{theme}.png", full_page=True)
             page.close()
 
@@ -80,10 +81,12 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder to write to")
     for name in ("run", "beside", "experiment"):
         parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--bench")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        pages = write_pages(Path(folder), args.run, args.beside, args.experiment)
+        found = write_pages(Path(folder), args.run, args.beside, args.experiment)
+        pages = {name: path.as_uri() for name, path in found.items()} | ({"bench": args.bench} if args.bench else {})
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", "--headless"])
         take(browser, pages, args.out)
         browser.close()
