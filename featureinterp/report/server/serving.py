@@ -15,6 +15,7 @@ import uvicorn
 from featureinterp.errors import InputError
 from featureinterp.experiment.explain import DATA_FOLDER
 from featureinterp.experiment.store import FILE_NAME
+from featureinterp.experiment.summary import WAITING
 from featureinterp.report.server.app import make_app
 from featureinterp.report.server.bench import Bench
 from featureinterp.report.server.guard import LOCAL_NAMES, Access, ASGIApp
@@ -61,7 +62,9 @@ def serve(spec: ServeSpec, tell: Callable[[str], None]) -> None:
         app = make_app(library, bench, access_of(spec, access_token, port), Limits())
         summary = library.summary()
         if not summary.finished:
-            tell(f"The run is not finished: {summary.counts.get('waiting', 0)} features wait; what is there is served.")
+            n = summary.counts.get(WAITING, 0)
+            waiting = f"{n} feature waits" if n == 1 else f"{n} features wait"
+            tell(f"The run is not finished: {waiting}; what is there is served.")
         missing = subject.missing()
         if missing:
             tell(f"No sentences can be tried: {missing}")

@@ -1,0 +1,105 @@
+"""`featureinterp serve`: it says where it serves, ends on Ctrl-C, and tells what is wrong with what it is given."""
+
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from featureinterp.experiment.result import FeatureKey
+from featureinterp.experiment.store import RunStore
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "featureinterp.cli", "serve", *map(str, arguments), "--port", "0"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def address_of(process: subprocess.Popen[str]) -> tuple[str, str]:
+    told = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        told += line
+        if "http://" in line:
+            return told, line.rpartition(" ")[2].strip()
+    raise AssertionError(process.communicate())
+
+
+def test_it_serves_and_ends_on_ctrl_c(run: Path, tmp_path: Path) -> None:
+    unfinished = tmp_path / "further" / "down"
+    shutil.copytree(run, unfinished)
+    with RunStore.open(unfinished) as store:
+        store.ask([FeatureKey("blocks.1.hook_resid_post", 1, 95)])
+    process = start(unfinished)
+    told, address = address_of(process)
+    assert "not finished: 1 feature waits" in told
+    assert "No sentences can be tried" in told and "--data FOLDER" in told  # the copy is elsewhere than the run was
+    with urllib.request.urlopen(address, timeout=60) as response:
+        assert b"This run is not finished" in response.read()
+    code, _, err = end(process)
+    assert (code, err) == (0, "")
+
+
+def test_elsewhere_it_asks_for_a_token_and_logs_none(run: Path, data: Path) -> None:
+    process = start(run, "--host", "0.0.0.0", "--data", data)
+    _, address = address_of(process)
+    found = re.fullmatch(r"http://.+:(\d+)/\?token=([\w-]{32})", address)
+    assert found
+    port, token = found.groups()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/run?token={token}", timeout=60) as response:
+        assert response.status == 200
+    code, out, err = end(process)
+    assert code == 0
+    assert token not in out + err
+
+
+def test_a_port_that_is_taken(cli, run: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        outcome = cli("serve", run, "--port", port)
+    assert outcome.code == 2
+    assert f"port {port} on 127.0.0.1 is in use (give another --port" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("{parent}",), "one is served at a time (name one of them, such as "),
+        (("{parent}/nothing",), "there is no run in"),
+        (("{run}", "--token", "short"), "the token needs at least 16 characters"),
+        (("{run}", "--host", "no.such.host.invalid"), "is no address of this machine"),
+        (("{run}", "--data", "{run}"), "is not there, and only it names the model"),
+    ],
+)
+def test_what_cannot_be_served(cli, run: Path, arguments: tuple[str, ...], problem: str) -> None:
+    outcome = cli("serve", *(argument.format(run=run, parent=run.parent) for argument in arguments))
+    assert outcome.code == 2
+    assert problem in outcome.err
+
+
+def test_a_run_of_another_version(cli, run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    with sqlite3.connect(other / "run.sqlite") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    outcome = cli("serve", other)
+    assert outcome.code == 2
+    assert "is a run of version 99" in outcome.err
+
+
+def test_a_data_folder_of_another_run(cli, run: Path, rich: Path) -> None:
+    outcome = cli("serve", run, "--data", rich)
+    assert outcome.code == 2
+    assert "the run was made from other records than those in" in outcome.err
