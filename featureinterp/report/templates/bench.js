@@ -115,6 +115,7 @@
     line.tabIndex = 0;
     for (const token of result.tokens) line.append(token.lead, drawn(token));
     const details = element("details");
+    details.open = answer.querySelector("details")?.open || false;
     details.append(element("summary", "Numbers, token by token"));
     const cells = (token) => [
       element("code", token.lead + token.shown), number(token.activation), number(token.level, 1),
