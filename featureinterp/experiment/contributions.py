@@ -25,7 +25,7 @@ class RuleContribution:
     """Positives with an active token that is expected to be active by the whole explanation, and none without the rule:
     their numbers (`dataset_index`), ascending."""
     claims: Mapping[int, tuple[int, ...]]
-    """Tokens that this rule by itself expects to be active: their positions by the number of their window."""
+    """Tokens that this rule's words apply to, whatever its strength: their positions by the number of their window."""
 
 
 async def rule_contributions(
@@ -46,7 +46,8 @@ async def rule_contributions(
     sources = [record.source.value for record in records if record.source is not None]
     contributions = []
     for position, rule in enumerate(explanation.rules):
-        own = await simulate_records(simulator_factory(StructuredExplanation((rule,))), records)
+        words = StructuredExplanation.from_text(rule.activates_on)
+        own = await simulate_records(simulator_factory(words), records)
         others = explanation.rules[:position] + explanation.rules[position + 1 :]
         rest = None
         without = lost = dict.fromkeys(sources, Score.undefined(ONLY_RULE))
