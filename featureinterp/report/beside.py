@@ -36,10 +36,14 @@ class FeatureBeside:
     reason: str = ""
     """Why there are no differences."""
 
-    @property
-    def name(self) -> str:
-        """Who made the other explanation: its method or, where that is not told, its run."""
-        return self.other.explainer or self.title
+    def names(self, explainer: str) -> tuple[str, str]:
+        """Return who made the report's explanation, of which the method is given, and who the other.
+
+        By their methods; where these are equal or not told, by their runs.
+        """
+        if explainer != self.other.explainer:
+            return explainer or "this run", self.other.explainer or self.title
+        return "this run", self.title
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class RowPair:
     @classmethod
     def of(cls, result: FeatureResult, found: FeatureBeside) -> RowPair:
         """Take the numbers out of a feature's whole results."""
-        names = (result.explainer or "this run", found.name)
+        names = found.names(result.explainer)
         return cls(FeatureRow.of(result), FeatureRow.of(found.other), bool(found.differences), names)
 
     @property

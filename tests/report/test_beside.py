@@ -157,3 +157,14 @@ def test_hostile_words_of_the_other_run_stay_text(tmp_path: Path) -> None:
     write_report([result], RunSummary("x"), tmp_path, Beside("</h2><script>alert(1)</script>", lambda key: result))
     for path in tmp_path.rglob("*.html"):
         assert "<script>alert" not in path.read_text()
+
+
+def test_two_runs_of_one_method_are_told_apart_by_their_names() -> None:
+    ours = explained(0, 3, 0.5)
+    same = feature_beside(ours, beside_of([ours], "run 2"))
+    assert same.names(ours.explainer) == ("this run", "run 2")
+    other = feature_beside(ours, beside_of([other_way(ours)], "run 2"))
+    assert other.names(ours.explainer) == ("tree/lexical", "tree/local:m")
+    assert other.names("") == ("this run", "tree/local:m")
+    untold = feature_beside(ours, beside_of([replace(ours, explainer="")], "run 2"))
+    assert untold.names(ours.explainer) == ("tree/lexical", "run 2")
