@@ -45,11 +45,16 @@ def import_(
     embedder: options.EmbedderName = "all-MiniLM-L6-v2",
 ) -> None:
     """Turn data of another tool into a data folder, for `featureinterp explain`; what it is of is seen."""
+    from rich.console import Console
+
+    from featureinterp.cli.progress import Stages, quiet_libraries
     from featureinterp.dataset.spec import DataSpec
     from featureinterp.interop.importing import import_data
 
     folder = out or Path("data") / f"{source.resolve().name}-imported"
-    found = import_data(source, folder, DataSpec(embedder=embedder))
+    quiet_libraries()
+    with Stages(Console()) as stages:
+        found = import_data(source, folder, DataSpec(embedder=embedder), stages)
     typer.echo(
         f"The data folder: {folder}; {found.latents} latents on {found.hooks} hooks, {found.windows} windows"
         + (f"; {found.left_out} records left out, whose windows {_LEFT_OUT}" if found.left_out else "")

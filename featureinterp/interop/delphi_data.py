@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from featureinterp.codec import atomic_write, encode, encode_index_record
 from featureinterp.dataset.activations import SparseActivations
@@ -26,6 +27,9 @@ from featureinterp.subject.loading import open_tokenizer
 from featureinterp.subject.names import layer_of
 from featureinterp.subject.pieces import token_texts
 
+if TYPE_CHECKING:
+    from featureinterp.dataset.stages import Progress
+
 
 @dataclass(frozen=True)
 class _Import:
@@ -40,7 +44,9 @@ class _Import:
     spec: DataSpec
 
 
-def import_delphi(source: Path, folder: Path, spec: DataSpec | None = None) -> Imported:
+def import_delphi(
+    source: Path, folder: Path, spec: DataSpec | None = None, on_progress: Progress | None = None
+) -> Imported:
     """Make a data folder from the results of a run of delphi.
 
     Records are made of the latents that `explanations/` has a file for; where it has none of a hookpoint, of as many
@@ -50,6 +56,7 @@ def import_delphi(source: Path, folder: Path, spec: DataSpec | None = None) -> I
         source: a folder with `latents/{hookpoint}/`.
         folder: the data folder that is made.
         spec: the embedder, the sizes of records' lists, and the seed; the model and the texts are the cache's.
+        on_progress: told the stage, how much is done, and of how much.
 
     Raises:
         InputError: if `folder` is there already, or a hookpoint's name holds no layer number.
@@ -64,7 +71,7 @@ def import_delphi(source: Path, folder: Path, spec: DataSpec | None = None) -> I
         for hook, cache in found.caches.items():
             write_entries(layout.activations_of(hook), blocks(cache, found.cutting), windows, cache.n_latents)
         embedder = EmbedderSource.of(found.spec.embedder)
-        _write_records(layout, found, embedder)
+        _write_records(layout, found, embedder, on_progress or (lambda *_: None))
         _write_manifest(temporary, found, embedder)
     return Imported(len(windows), len(found.caches), sum(map(len, found.latents.values())), 0)
 
@@ -104,13 +111,13 @@ def _explained(folder: Path, caches: Mapping[str, LatentCache]) -> dict[str, tup
     return {hook: tuple(sorted(latents)) for hook, latents in found.items()}
 
 
-def _write_records(layout: Layout, found: _Import, embedder: EmbedderSource) -> None:
+def _write_records(layout: Layout, found: _Import, embedder: EmbedderSource, told: Progress) -> None:
     windows, spec = found.cutting.windows, found.spec
 
     def texts(rows: range) -> list[str]:
         return ["".join(row) for row in texts_of(windows.tokens[rows.start : rows.stop], found.strings)]
 
-    vectors = embed_corpus(layout.embeddings, len(windows), texts, embedder, lambda *_: None)
+    vectors = embed_corpus(layout.embeddings, len(windows), texts, embedder, partial(told, "similarity_retriever"))
     for hook, layer in found.layers.items():
         activations = SparseActivations.open(layout.activations_of(hook))
         ranker = ExactRanker(vectors, spec.max_memory)
@@ -118,6 +125,7 @@ def _write_records(layout: Layout, found: _Import, embedder: EmbedderSource) -> 
         reports = []
         for latent, plan in data.plans(found.latents[hook], spec):
             reports.append(plan.report)
+            told(f"records of {hook}", len(reports), len(found.latents[hook]))
             if plan.selection is not None:
                 record = data.record(latent, plan.selection, None)
                 atomic_write(layout.record(hook, latent), encode_index_record(record))

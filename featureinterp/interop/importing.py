@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from featureinterp.codec import atomic_write, encode
 from featureinterp.dataset.layout import LatentTable, Layout
@@ -15,11 +16,16 @@ from featureinterp.errors import InputError
 from featureinterp.interop.folder import new_folder
 from featureinterp.interop.openai import NeuronRecord, read_neuron_record, records_of
 
+if TYPE_CHECKING:
+    from featureinterp.dataset.stages import Progress
+
 NEURON_HOOK = "blocks.{layer}.mlp.hook_post"
 """Where OpenAI's neurons are: behind the MLP's activation function."""
 
 
-def import_data(source: Path, folder: Path, spec: DataSpec | None = None) -> Imported:
+def import_data(
+    source: Path, folder: Path, spec: DataSpec | None = None, on_progress: Progress | None = None
+) -> Imported:
     """Make a data folder from data of another tool; its latents can be explained.
 
     Args:
@@ -27,6 +33,7 @@ def import_data(source: Path, folder: Path, spec: DataSpec | None = None) -> Imp
             file, or a folder with `{layer}/{neuron}.json`, itself or in `collated-activations/`.
         folder: the data folder that is made.
         spec: embedder, sizes of lists and seed where records are made here, from delphi's latents.
+        on_progress: told the stage, how much is done, and of how much, where texts are embedded and records made.
 
     Raises:
         InputError: if `source` is none of these, or `folder` is there already.
@@ -38,7 +45,7 @@ def import_data(source: Path, folder: Path, spec: DataSpec | None = None) -> Imp
     if (source / "latents").is_dir():
         from featureinterp.interop.delphi_data import import_delphi  # opens a tokenizer, which nothing else needs
 
-        return import_delphi(source, folder, spec)
+        return import_delphi(source, folder, spec, on_progress)
     if (source / "records").is_dir():
         return import_original(source, folder)
     raise InputError(

@@ -15,7 +15,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from featureinterp.subject.embedded import model_folder
 
-ROOT = Path(__file__).resolve().parents[2]
+WORDS = (
+    "the a of to in is that for it as with on this by from or be are at an not return value list object string name "
+    "file type function method class number call error argument default true false none key set if when else"
+)
 CONTEXT, LATENTS = 64, 12
 
 
@@ -34,7 +37,7 @@ def make_results(folder: Path, n_rows: int = 96) -> Made:
     source = str(model_folder())
     tokenizer = AutoTokenizer.from_pretrained(source)
     model = AutoModelForCausalLM.from_pretrained(source).eval()
-    text = "\n".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
+    text = " ".join(np.random.default_rng(0).choice(WORDS.split(), n_rows * CONTEXT))
     ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"][: n_rows * CONTEXT]
     tokens = torch.tensor(ids).reshape(n_rows, CONTEXT)
     tokens[3, 10] = tokenizer.all_special_ids[0]

@@ -96,7 +96,7 @@ def test_records_share_no_row_between_splits_and_similar_windows_are_silent(made
 def test_a_delphi_explanation_is_scored_on_our_held_out_negatives(made, imported, tmp_path):
     latent = next(n for n, report in imported.latent_report(made.hookpoint).items() if report.status == "ok")
     record = imported.index_record(made.hookpoint, latent)
-    top = max(record.train_records(), key=lambda one: max(one.expressions))
+    top = max(record.test_records(), key=lambda one: max(one.expressions))
     words = f"the token '{top.tokens[top.expressions.index(max(top.expressions))]}'"
     name = f"{made.hookpoint}_latent"
     (tmp_path / f"{name}{latent}.txt").write_bytes(orjson.dumps(words))
