@@ -75,7 +75,8 @@ class Bench:
             try:
                 [expected] = await self._factory(key)(explanation).simulate([tokens])
             except FeatureInterpError as error:
-                notes.append(f"{self._cannot_simulate(error)} {error.hint}.")
+                refusal = self._cannot_simulate(error)
+                notes.append(f"{refusal.problem} ({refusal.hint})")
         return _activations(record, expected, result.max_activation, notes)
 
     async def score(self, result: FeatureResult, rules: Sequence[schema.Rule]) -> schema.ScoreAnswer:
@@ -93,8 +94,7 @@ class Bench:
             simulator = self._factory(key)(explanation)
             edited = await simulate_records(simulator, [pair.record for pair in stored])
         except FeatureInterpError as error:
-            status = 502 if isinstance(error, _OF_ENDPOINTS) else 409
-            raise RefusalError(status, self._cannot_simulate(error), error.hint) from error
+            raise self._cannot_simulate(error) from error
         ours, theirs = test_scores(edited, key, self._seed), result.scores
         seed = derived_seed(self._seed, key.hook_name, key.latent, "edited")
         differences = differences_by_source(edited, stored, seed=seed)
@@ -158,13 +158,15 @@ class Bench:
             self._factories.popitem(last=False)
         return factory
 
-    def _cannot_simulate(self, error: FeatureInterpError) -> str:
+    def _cannot_simulate(self, error: FeatureInterpError) -> RefusalError:
         if is_served(self.simulator) and isinstance(error, _OF_ENDPOINTS):
-            return (
-                f"The run's simulator {self.simulator} is a language model behind an endpoint, of which only stored "
+            told = (
+                f"the run's simulator {self.simulator} is a language model behind an endpoint, of which only stored "
                 f"answers are used here, and there is none: {error.problem}"
             )
-        return f"The run's simulator {self.simulator} cannot say what is expected: {error.problem}"
+            return RefusalError(502, told, "edit the rules of a run with the lexical or a local simulator")
+        told = f"the run's simulator {self.simulator} cannot say what is expected: {error.problem}"
+        return RefusalError(409, told, error.hint)
 
 
 def feature_of(entry: Entry) -> schema.Feature:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -214,3 +215,19 @@ def test_a_run_whose_data_folder_is_gone(run: Path, results: list[FeatureResult]
     data = run / "data" / "python-docs_embedded"
     with running(replace(ServeSpec(moved), data=data)) as server:
         assert server.post("/api/activations", {**address(result), "text": SENTENCE}).status == 200
+
+
+def test_a_simulator_behind_an_endpoint_is_never_asked(run: Path, results: list[FeatureResult], tmp_path: Path) -> None:
+    """Only what is stored counts: the true activations are told, and why nothing is expected."""
+    with sqlite3.connect(shutil.copy(run / "run.sqlite", tmp_path)) as connection:
+        [text] = connection.execute("SELECT value FROM about WHERE name = 'configuration'").fetchone()
+        changed = text.replace('"simulator":"lexical"', '"simulator":"chat:openrouter:openai/gpt-4.1"')
+        connection.execute("UPDATE about SET value = ? WHERE name = 'configuration'", (changed,))
+    result = results[0]
+    with running(ServeSpec(tmp_path, run / "data" / "python-docs_embedded")) as server:
+        body = server.post("/api/activations", {**address(result), "text": SENTENCE}).json
+        assert {token["expected"] for token in body["tokens"]} == {None}
+        assert "only stored answers are used here" in body["notes"][0]
+        refused = server.post("/api/score", {"feature": address(result), "rules": stored_rules(result)})
+        assert refused.status == 502
+        assert "chat:openrouter:openai/gpt-4.1 is a language model behind an endpoint" in refused.json["problem"]
