@@ -27,6 +27,7 @@ from featureinterp.report.evidence import (
 )
 from featureinterp.report.numbers import number, share, usage_words
 from featureinterp.report.overview import FeatureRow
+from featureinterp.report.rules import rule_views
 
 _TRUE_STYLES = ("", *(f"#1c1e22 on {color}" for color in ("#f6d3b0", "#f2b880", "#ec9c52", "#e58530", "#dc7318")))
 _EXPECTED_STYLES = ("", *(f"#1c1e22 on {color}" for color in ("#cfe2f5", "#a8cdf0", "#80b5e8", "#5c9fdf", "#4a90d9")))
@@ -170,9 +171,13 @@ def _score(score: Score) -> Text:
 
 def _rules(result: FeatureResult) -> Text:
     rules = result.explanation.rules if result.explanation else ()
-    return Text("\n").join(
-        Text.assemble((f"{rule.strength} ", "bold blue"), visible(rule.activates_on)) for rule in rules
-    )
+    lines = [Text.assemble((f"{rule.strength} ", "bold blue"), visible(rule.activates_on)) for rule in rules]
+    views = rule_views(result)
+    for line, view in zip(lines, views if len(views) > 1 else [], strict=False):
+        without = view.without.get(MAIN_SOURCE)
+        score = "" if without is None or without.value is None else f", score without it {number(without.value)}"
+        line.append(f"  {view.n_claimed} tokens, {view.n_active} active{score}", style="dim")
+    return Text("\n").join(lines)
 
 
 def _legend() -> Text:

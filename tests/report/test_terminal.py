@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -112,3 +113,8 @@ def test_a_line_for_a_finished_feature_is_one_line() -> None:
 def test_a_feature_without_explanation_shows_its_reason() -> None:
     result = FeatureResult(FeatureKey("blocks.0.hook_resid_post", 0, 1), "rare", "it fires in 7 documents")
     assert "rare: it fires in 7 documents" in plain(feature_view(result))
+
+
+def test_a_rule_says_what_it_claims_and_the_score_without_it() -> None:
+    assert "the token ' raise'  2 tokens, 1 active, score without it 0.10" in plain(feature_view(explained(0, 3, 0.9)))
+    assert "score without it" not in plain(feature_view(replace(explained(0, 3, 0.9), contributions=())))
