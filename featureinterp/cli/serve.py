@@ -24,12 +24,17 @@ def serve(
     token: Annotated[
         str | None, typer.Option(help="What the address must hold; made up where other machines can reach it.")
     ] = None,
+    max_cost: options.MaxCost = None,
+    max_tokens: options.MaxTokens = None,
 ) -> None:
     """Serve a run's pages with a bench: try sentences on its features, and edit their explanations.
 
-    The answers come from the model and the SAEs of the run's data folder, and from the run's own simulator.
+    The answers come from the model and the SAEs of the run's data folder, and from the run's own simulator. One that is
+    a language model behind an endpoint is asked only where --max-cost or --max-tokens says how much it may take.
     """
+    from featureinterp.llm.spending import RunLimits
     from featureinterp.report.server.serving import ServeSpec
     from featureinterp.report.server.serving import serve as serve_run
 
-    serve_run(ServeSpec(run, data, host, port, device, token), typer.echo)
+    limits = None if max_cost is None and max_tokens is None else RunLimits(max_cost, max_tokens)
+    serve_run(ServeSpec(run, data, host, port, device, token, limits), typer.echo)

@@ -1,7 +1,8 @@
 """The bench: what a feature really does on a typed sentence, what an explanation expects there, how edited rules do.
 
 Everything here runs in the models' thread, one request at a time. The simulator is the run's own; one that is a
-language model behind an endpoint answers from its ledger alone, so that looking at a page is never paid for.
+language model behind an endpoint answers from its ledger alone unless it is told how much it may take, so that looking
+at a page is never paid for unawares.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from featureinterp.errors import BudgetError, ChatError, EndpointError, FeatureI
 from featureinterp.experiment.methods import ModelAccess, Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import test_scores
-from featureinterp.llm.spending import Meter
+from featureinterp.llm.spending import Meter, RunLimits
 from featureinterp.record import MAX_LEVEL, ActivationRecord, ComplementaryRecordSource
 from featureinterp.report.evidence import SOURCE_WORDS, SentenceView, record_view, sentence_view
 from featureinterp.report.server import schema
@@ -41,12 +42,24 @@ _OF_ENDPOINTS = (BudgetError, ChatError, EndpointError, UnansweredError)
 class Bench:
     """Answers the questions of a run's readers."""
 
-    def __init__(self, subject: RunSubject, configuration: Mapping[str, Any], device: str) -> None:
+    def __init__(
+        self, subject: RunSubject, configuration: Mapping[str, Any], device: str, simulation: RunLimits | None = None
+    ) -> None:
+        """Take what answers; nothing is opened.
+
+        Args:
+            subject: the run's model and SAEs.
+            configuration: of the run.
+            device: a torch device, or `auto`, for a local model that simulates.
+            simulation: what a simulator behind an endpoint may take; None uses its stored answers only.
+        """
         self._subject = subject
         self.simulator: str = configuration["method"]["simulator"]
         """Name of the run's simulator."""
         self._seed: int = configuration["seed"]
-        self._models = Models(ModelAccess(offline=True, device=device))
+        self._offline = simulation is None
+        limits = simulation or RunLimits()
+        self._models = Models(ModelAccess(limits, offline=self._offline, device=device))
         self._factories: OrderedDict[FeatureKey, RuleSimulatorFactory] = OrderedDict()
 
     async def activations(
@@ -159,14 +172,15 @@ class Bench:
         return factory
 
     def _cannot_simulate(self, error: FeatureInterpError) -> RefusalError:
-        if is_served(self.simulator) and isinstance(error, _OF_ENDPOINTS):
+        asked = is_served(self.simulator) and isinstance(error, _OF_ENDPOINTS)
+        if asked and self._offline:
             told = (
                 f"the run's simulator {self.simulator} is a language model behind an endpoint, of which only stored "
                 f"answers are used here, and there is none: {error.problem}"
             )
-            return RefusalError(502, told, "edit the rules of a run with the lexical or a local simulator")
+            return RefusalError(502, told, "serve with --max-cost or --max-tokens, within which it is asked")
         told = f"the run's simulator {self.simulator} cannot say what is expected: {error.problem}"
-        return RefusalError(409, told, error.hint)
+        return RefusalError(502 if asked else 409, told, error.hint)
 
 
 def feature_of(entry: Entry) -> schema.Feature:

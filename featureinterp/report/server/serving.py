@@ -16,6 +16,7 @@ from featureinterp.errors import InputError
 from featureinterp.experiment.explain import DATA_FOLDER
 from featureinterp.experiment.store import FILE_NAME
 from featureinterp.experiment.summary import WAITING
+from featureinterp.llm.spending import RunLimits
 from featureinterp.report.server.app import make_app
 from featureinterp.report.server.bench import Bench
 from featureinterp.report.server.guard import LOCAL_NAMES, Access, ASGIApp
@@ -40,6 +41,8 @@ class ServeSpec:
     device: str = "auto"
     token: str | None = None
     """What must be in the address; made up where others can reach it and none is given."""
+    simulation: RunLimits | None = None
+    """What a simulator behind an endpoint may take; None uses its stored answers only."""
 
 
 def serve(spec: ServeSpec, tell: Callable[[str], None]) -> None:
@@ -94,7 +97,7 @@ def open_run(spec: ServeSpec) -> tuple[Library, RunSubject, Bench]:
     subject = RunSubject(folder, library.configuration, library.layers, spec.device)
     if spec.data is not None:
         subject.check()
-    return library, subject, Bench(subject, library.configuration, spec.device)
+    return library, subject, Bench(subject, library.configuration, spec.device, spec.simulation)
 
 
 def token_of(spec: ServeSpec) -> str | None:

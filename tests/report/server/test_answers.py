@@ -4,8 +4,10 @@ import asyncio
 import json
 import shutil
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +16,11 @@ from safetensors.numpy import load_file
 
 from featureinterp.core import Rule, StructuredExplanation
 from featureinterp.experiment.result import FeatureResult
+from featureinterp.llm.spending import RunLimits
 from featureinterp.report.server.serving import ServeSpec
 from featureinterp.simulator import LexicalSimulatorFactory
 from featureinterp.subject.embedded import sae_folder
+from tests.llm_server import LLMServer
 from tests.report.server.conftest import DEAD
 from tests.report.server.running import Running, running
 
@@ -217,12 +221,49 @@ def test_a_run_whose_data_folder_is_gone(run: Path, results: list[FeatureResult]
         assert server.post("/api/activations", {**address(result), "text": SENTENCE}).status == 200
 
 
+def simulated_by(name: str, run: Path, folder: Path) -> None:
+    """Copy a run, with another simulator's name in its configuration."""
+    with sqlite3.connect(shutil.copy(run / "run.sqlite", folder)) as connection:
+        [text] = connection.execute("SELECT value FROM about WHERE name = 'configuration'").fetchone()
+        changed = text.replace('"simulator":"lexical"', json.dumps({"simulator": name}, separators=(",", ":"))[1:-1])
+        connection.execute("UPDATE about SET value = ? WHERE name = 'configuration'", (changed,))
+
+
+def test_a_simulator_behind_an_endpoint_is_asked_within_the_limits_it_is_given(
+    run: Path, results: list[FeatureResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # its answers are stored in the folder it is served from
+    result, data = results[0], run / "data" / "python-docs_embedded"
+    question = {"feature": address(result), "rules": [{"activates_on": "the token ' the'", "strength": 4}]}
+    with LLMServer(lambda body: _fives(body, "the"), cost=0.001) as server:
+        simulated_by(f"chat:local:m@{server.url}", run, tmp_path)
+        with running(ServeSpec(tmp_path, data)) as served:
+            assert served.post("/api/score", question).status == 502
+        assert not server.seen.requests
+        with running(ServeSpec(tmp_path, data, simulation=RunLimits(max_cost=5))) as served:
+            body = served.post("/api/activations", {**address(result), "text": "x the y", "rules": question["rules"]})
+            assert [round(token["expected"]) for token in body.json["tokens"]] == [0, 4, 0]
+            scored = served.post("/api/score", question)
+            assert scored.status == 200 and scored.json["sources"]
+        asked = len(server.seen.requests)
+        with running(ServeSpec(tmp_path, data)) as served:  # what was paid for once is there for good
+            assert served.post("/api/score", question).json == scored.json
+        assert len(server.seen.requests) == asked > 1
+        other = {**question, "rules": [{"activates_on": "the token 'raise'", "strength": 1}]}
+        with running(ServeSpec(tmp_path, data, simulation=RunLimits(max_cost=0.0005))) as served:
+            refused = served.post("/api/score", other)
+            assert (refused.status, "0.0005" in refused.json["problem"]) == (502, True), refused.json
+
+
+def _fives(body: Mapping[str, Any], word: str) -> str:
+    """Answer a simulation: 5 on every line that has the word, 0 elsewhere."""
+    _, _, lines = body["messages"][-1]["content"].partition("\n\nThe text:\n")
+    return "\n".join(f"{line}\t{5 if line.strip() == word else 0}" for line in lines.split("\n"))
+
+
 def test_a_simulator_behind_an_endpoint_is_never_asked(run: Path, results: list[FeatureResult], tmp_path: Path) -> None:
     """Only what is stored counts: the true activations are told, and why nothing is expected."""
-    with sqlite3.connect(shutil.copy(run / "run.sqlite", tmp_path)) as connection:
-        [text] = connection.execute("SELECT value FROM about WHERE name = 'configuration'").fetchone()
-        changed = text.replace('"simulator":"lexical"', '"simulator":"chat:openrouter:openai/gpt-4.1"')
-        connection.execute("UPDATE about SET value = ? WHERE name = 'configuration'", (changed,))
+    simulated_by("chat:openrouter:openai/gpt-4.1", run, tmp_path)
     result = results[0]
     with running(ServeSpec(tmp_path, run / "data" / "python-docs_embedded")) as server:
         body = server.post("/api/activations", {**address(result), "text": SENTENCE}).json
