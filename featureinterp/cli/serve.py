@@ -32,9 +32,11 @@ def serve(
     The answers come from the model and the SAEs of the run's data folder, and from the run's own simulator. One that is
     a language model behind an endpoint is asked only where --max-cost or --max-tokens says how much it may take.
     """
+    from featureinterp.cli.progress import quiet_libraries
     from featureinterp.llm.spending import RunLimits
     from featureinterp.report.server.serving import ServeSpec
     from featureinterp.report.server.serving import serve as serve_run
 
+    quiet_libraries()
     limits = None if max_cost is None and max_tokens is None else RunLimits(max_cost, max_tokens)
     serve_run(ServeSpec(run, data, host, port, device, token, limits), typer.echo)

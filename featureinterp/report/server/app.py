@@ -95,8 +95,8 @@ def _add_pages(app: FastAPI, library: Library) -> None:
         return Response(await asyncio.to_thread(library.feature_json, name), media_type="application/json")
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        description = app.openapi()
+    async def docs(request: Request) -> HTMLResponse:
+        description = {**app.openapi(), "servers": [{"url": str(request.base_url).rstrip("/")}]}
         return await html(library.page, "docs.html.j2", info=description["info"], operations=operations(description))
 
     @app.get("/{asset}", include_in_schema=False)

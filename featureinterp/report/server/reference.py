@@ -51,7 +51,7 @@ _EXAMPLES: Mapping[str, object] = {
 
 
 def operations(description: Mapping[str, Any]) -> list[Operation]:
-    """Return all operations of an OpenAPI description, in its order."""
+    """Return all operations of an OpenAPI description that names its server, in its order."""
     return [
         _operation(method.upper(), path, operation, description)
         for path, methods in description["paths"].items()
@@ -125,10 +125,11 @@ def _kind(schema: Mapping[str, Any], description: Mapping[str, Any]) -> str:
 
 
 def _example(method: str, path: str, body: Mapping[str, Any], description: Mapping[str, Any]) -> str:
+    server = description["servers"][0]["url"]
     if method == "GET":
-        return f"curl 'http://127.0.0.1:8000{path.replace('{name}', '2-7')}'"
+        return f"curl '{server}{path.replace('{name}', '2-7')}'"
     data = json.dumps(_sample(body, description))
-    return f"curl http://127.0.0.1:8000{path} -H 'Content-Type: application/json' \\\n  -d '{data}'"
+    return f"curl {server}{path} -H 'Content-Type: application/json' \\\n  -d '{data}'"
 
 
 def _sample(schema: Mapping[str, Any], description: Mapping[str, Any], name: str = "") -> object:

@@ -1,9 +1,12 @@
 """What the bench answers, computed again: Hugging Face's forward pass, the records, the run's own scores."""
 
 import asyncio
+import html
 import json
+import re
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -272,3 +275,18 @@ def test_a_simulator_behind_an_endpoint_is_never_asked(run: Path, results: list[
         refused = server.post("/api/score", {"feature": address(result), "rules": stored_rules(result)})
         assert refused.status == 502
         assert "chat:openrouter:openai/gpt-4.1 is a language model behind an endpoint" in refused.json["problem"]
+
+
+def test_the_documented_commands_are_answered_as_they_stand(run: Path, results: list[FeatureResult]) -> None:
+    key = results[0].key
+    with running(ServeSpec(run)) as server:
+        page = html.unescape(server.get("/docs").body.decode())
+        commands = [text.replace("\\\n", " ") for text in re.findall(r"<code>(curl .*?)</code>", page, re.DOTALL)]
+        assert len(commands) == 6
+        for command in commands:
+            mine = command.replace("/2-7'", f"/{key.layer}-{key.latent}'")
+            mine = mine.replace('"layer": 2', f'"layer": {key.layer}').replace('"latent": 7', f'"latent": {key.latent}')
+            said = subprocess.run(
+                ["bash", "-c", f"{mine} -s -w '%{{http_code}}' -o /dev/null"], capture_output=True, text=True
+            )
+            assert said.stdout == "200", (command, said)
