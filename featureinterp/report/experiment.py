@@ -133,15 +133,23 @@ def _mean(means: DataFrame, head: RunHead) -> Score:
     return Score(float(mean["mean"]), float(low), float(high)) if low == low else Score(float(mean["mean"]))
 
 
-def _figures(drawn: DrawnExperiment, out: Path) -> list[dict[str, str]]:
+def _figures(drawn: DrawnExperiment, out: Path) -> list[dict[str, object]]:
     """Return figures with their files relative to the page; a picture for a column serves narrow screens."""
     found = []
     for figure in drawn.figures:
         name = figure.path.relative_to(out).with_suffix("").as_posix()
         files = {"png": f"{name}.png", "pdf": f"{name}.pdf"}
         files |= {"column_png": f"{name}_column.png", "column_pdf": f"{name}_column.pdf"}
-        found.append({"title": figure.title, "alt": figure.alt, **files})
+        sizes = {"size": png_size(out / files["png"]), "column_size": png_size(out / files["column_png"])}
+        found.append({"title": figure.title, "alt": figure.alt, **files, **sizes})
     return found
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    """Return width and height of a PNG in pixels: a page that knows them does not move when its pictures come."""
+    with path.open("rb") as file:
+        head = file.read(24)
+    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
 
 
 def _by_subject(runs: Sequence[RunPages]) -> list[tuple[str, list[RunPages]]]:

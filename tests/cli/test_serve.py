@@ -80,7 +80,7 @@ def test_a_port_that_is_taken(cli, run: Path) -> None:
         (("{parent}/nothing",), "there is no run in"),
         (("{run}", "--token", "short"), "the token needs at least 16 characters"),
         (("{run}", "--host", "no.such.host.invalid"), "is no address of this machine"),
-        (("{run}", "--data", "{run}"), "is not there, and only it names the model"),
+        (("{run}", "--data", "{run}"), "has no manifest, and only its manifest names the model"),
     ],
 )
 def test_what_cannot_be_served(cli, run: Path, arguments: tuple[str, ...], problem: str) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from featureinterp.display import visible
 from featureinterp.errors import DataFolderError, InputError
 from featureinterp.experiment.findings import findings
-from featureinterp.report.experiment import write_experiment
+from featureinterp.report.experiment import png_size, write_experiment
 from tests.report import experiments
 from tests.report.experiments import HOSTILE, MAKERS, explained, failed, write_run
 from tests.report.test_pages import Page as ParsedPage
@@ -133,3 +135,15 @@ def test_the_page_opens_from_disk_without_a_complaint(browser: Browser, page: Pa
     assert "/features/" in opened.url
     opened.close()
     assert problems == []
+
+
+def test_the_page_knows_the_size_of_its_pictures(tmp_path: Path) -> None:
+    """As matplotlib reads them: the page leaves their place free before they come."""
+    for width, height in ((3, 2), (30, 1)):
+        figure = Figure((width, height), dpi=100)
+        figure.savefig(tmp_path / "drawn.png")
+        assert (
+            png_size(tmp_path / "drawn.png")
+            == imread(tmp_path / "drawn.png").shape[1::-1]
+            == (width * 100, height * 100)
+        )

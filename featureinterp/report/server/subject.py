@@ -51,7 +51,8 @@ class RunSubject:
         if self._folder is None:
             raise DataFolderError("the run does not say where its data folder is, which names model and SAEs", remedy)
         if not Manifest.exists(self._folder):
-            told = f"the run's data folder {self._folder} is not there, and only it names the model and the SAEs"
+            lacks = "has no manifest" if self._folder.is_dir() else "is not there"
+            told = f"the run's data folder {self._folder} {lacks}, and only its manifest names the model and the SAEs"
             raise DataFolderError(told, remedy)
         manifest = Manifest.load(self._folder)
         records = manifest.stages.get("records")
