@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import resource
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +15,7 @@ from featureinterp.report.server.guard import POLICY
 from featureinterp.report.server.limits import Limits, RateLimiter, RefusalError
 from featureinterp.report.server.queue import ClientGoneError, ModelQueue
 from featureinterp.report.server.serving import ServeSpec
-from tests.report.server.running import Running, running
+from tests.report.server.running import Answer, Running, running
 
 TOKEN = "a-token-of-some-length"
 PAGES = ("/", "/docs", "/report.css", "/openapi.json", "/api/run", "/nowhere", "/features/nothing.html")
@@ -102,11 +104,35 @@ def test_a_bucket_fills_at_its_rate_and_clients_are_forgotten() -> None:
     assert len(limiter._buckets) <= 1024
 
 
+def held() -> int:
+    """Return the bytes that this process holds now, server and clients together; the most so far where none says."""
+    now = Path("/proc/self/statm")
+    if now.exists():
+        return int(now.read_text().split()[1]) * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def crowd(server: Running, first: int, pool: ThreadPoolExecutor) -> tuple[list[Answer], int]:
+    """Send 200 requests at once; return their answers, and the most bytes held until all had come."""
+    texts = [{"text": f"sentence {n} of many"} for n in range(first, first + 200)]
+    waited, most = [pool.submit(server.post, "/api/top", text) for text in texts], held()
+    while not all(one.done() for one in waited):
+        most = max(most, held())
+        time.sleep(0.02)
+    return [one.result() for one in waited], most
+
+
 def test_two_hundred_at_once_are_answered_or_refused(run: Path) -> None:
     with running(ServeSpec(run), Limits(waiting=16, burst=10_000, per_second=10_000)) as server:
         server.post("/api/top", {"text": "warm"})  # the model is loaded once
+        before = held()
         with ThreadPoolExecutor(200) as pool:
-            answers = list(pool.map(lambda n: server.post("/api/top", {"text": f"sentence {n} of many"}), range(200)))
+            crowds = [crowd(server, first, pool) for first in (0, 200, 400)]
+        answers = [answer for these, _ in crowds for answer in these]
+        peaks = [most - before for _, most in crowds]
+        # The first crowd brings its threads and the model's work space; those after it bring next to nothing.
+        assert peaks[0] < 250e6
+        assert peaks[2] - peaks[0] < 50e6
         statuses = {answer.status for answer in answers}
         assert statuses <= {200, 503}
         assert 200 in statuses
