@@ -124,7 +124,7 @@ def test_many_at_once_give_the_results_of_one_after_the_other(small_data, tmp_pa
         assert explain(small_data, server, "one", "--concurrency", 1).code == 0
         one_by_one = server.seen.most_in_flight
         (tmp_path / "cache" / "llm.sqlite").unlink()
-        server.delay = 0.01
+        server.delay = 0.05
         assert explain(small_data, server, "many", "--concurrency", 8).code == 0
         assert one_by_one < server.seen.most_in_flight
         asked = len(server.seen.requests)
@@ -237,7 +237,7 @@ def levels_brain(body) -> str | Reply:
 def test_what_a_simulator_and_a_judge_of_complexity_take_is_counted(small_data):
     small = ("--depth", 1, "--width", 1, "--layers", 0, "--features", 2)
     with LLMServer(levels_brain, cost=0.001) as server:
-        server.delay = 0.01
+        server.delay = 0.05
         name = f"local:m@{server.url}"
         methods = ("--proposer", name, "--simulator", f"chat:{name}", "--complexity", name)
         made = run_command("explain", small_data, "--out", "run", *methods, *small)
@@ -280,6 +280,7 @@ def test_features_are_simulated_at_the_same_time_where_only_the_simulator_is_wai
         one = run_command("explain", small_data, "--out", "one", "--simulator", name, *small, "--concurrency", 1)
         assert one.code == 0 and server.seen.most_in_flight == 1, one.err
         Path("cache/llm.sqlite").unlink()
+        server.delay = 0.25  # so long that a slow machine, too, has sent many before the first is answered
         many = run_command("explain", small_data, "--out", "many", "--simulator", name, *small, "--concurrency", 64)
         assert many.code == 0 and server.seen.most_in_flight > 32
     assert results(Path("one")) == results(Path("many"))
