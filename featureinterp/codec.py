@@ -55,7 +55,7 @@ def decode(encoded: bytes | str, noun_type: type[Noun], where: str = "stored dat
     Raises:
         DataFolderError: if it is not JSON, of another version or type, or a field is wrong (with its path).
     """
-    envelope = _read(encoded, _Envelope, where)
+    envelope = decode_json(encoded, _Envelope, where)
     if envelope.schema != SCHEMA_VERSION:
         raise DataFolderError(
             f"{where} has schema version {envelope.schema}, this featureinterp reads version {SCHEMA_VERSION}",
@@ -63,13 +63,23 @@ def decode(encoded: bytes | str, noun_type: type[Noun], where: str = "stored dat
         )
     if envelope.type != noun_type.__name__:
         raise DataFolderError(f"{where} holds a {envelope.type}, a {noun_type.__name__} is wanted")
-    return _read(envelope.data, noun_type, where)
+    return decode_json(envelope.data, noun_type, where)
 
 
-def _read(encoded: bytes | str | msgspec.Raw, wanted: type[Noun], where: str) -> Noun:
+def decode_json(encoded: bytes | str | msgspec.Raw, wanted: type[Noun], where: str) -> Noun:
+    """Return JSON of any origin as what is wanted of it, which msgspec knows how to decode.
+
+    Args:
+        encoded: the JSON.
+        wanted: a class, or a list of one.
+        where: what is being read, for the error.
+
+    Raises:
+        DataFolderError: if it is no JSON, or a field is missing or wrong (with its path).
+    """
     try:
         return msgspec.json.decode(encoded, type=wanted)
-    except (msgspec.MsgspecError, UnicodeDecodeError, FeatureInterpError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, FeatureInterpError) as error:
         raise DataFolderError(f"{where} cannot be read: {error}", "it is damaged or of another kind") from error
 
 
@@ -89,13 +99,18 @@ def _refuse_what_json_cannot_say(value: Any, path: str) -> None:  # noqa: ANN401
             _refuse_what_json_cannot_say(inner, f"{path}[{index}]")
 
 
+def whole_characters(text: str) -> str:
+    """Return text with U+FFFD in the place of each half character, which no encoding can write."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def json_safe(value: object) -> object:
     """Return JSON values that can always be written: half characters become U+FFFD, NaN and infinities null.
 
     For text that goes to others, where a row with one odd value is worth more than none; `encode` refuses instead.
     """
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return whole_characters(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -174,7 +189,7 @@ def decode_index_record(encoded: bytes | str, where: str = "record file") -> SAE
     Raises:
         DataFolderError: if it is not JSON or a field is missing, unknown or of the wrong type (with its path).
     """
-    wire = _read(encoded, _IndexRecord, where)
+    wire = decode_json(encoded, _IndexRecord, where)
     lists = {name: _records(getattr(wire, name), name, wire, where) for name in _LISTS}
     return SAEIndexRecord(
         id=SAEIndexId(wire.id.layer_index, wire.id.latent_index),

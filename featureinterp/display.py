@@ -156,11 +156,7 @@ def tree_html(parents: Mapping[int, int | None], words: Mapping[int, tuple[str, 
         words: what is told of each node: a head, which is bold on the path, and the rest.
         best: the chosen one.
     """
-    path: set[int] = set()
-    at = best
-    while at is not None and at in parents and at not in path:
-        path.add(at)
-        at = parents[at]
+    path = ancestry(parents, best)
     lines = []
     for node, depth in tree_order(parents):
         mark = "★" if node == best else "▸" if node in path else "·"
@@ -168,6 +164,19 @@ def tree_html(parents: Mapping[int, int | None], words: Mapping[int, tuple[str, 
         told = f"<b>{mark} {head}</b>" if node in path else f"{mark} {head}"
         lines.append(f'<div style="padding-left:{1.2 * depth:.1f}em">{told}{rest}</div>')
     return f'<div style="margin:0.3em 0">{"".join(lines)}</div>'
+
+
+def ancestry(parents: Mapping[int, int | None], node: int | None) -> set[int]:
+    """Return a node of a tree and all those that it descends from; nothing for None or an unknown one.
+
+    >>> sorted(ancestry({0: None, 1: None, 2: 0, 3: 2}, 3))
+    [0, 2, 3]
+    """
+    path: set[int] = set()
+    while node is not None and node in parents and node not in path:
+        path.add(node)
+        node = parents[node]
+    return path
 
 
 def tree_order(parents: Mapping[int, int | None]) -> list[tuple[int, int]]:

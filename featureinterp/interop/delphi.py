@@ -17,7 +17,7 @@ from featureinterp.core import ScoredSimulation, StructuredExplanation
 from featureinterp.errors import DataFolderError
 from featureinterp.interop import openai
 from featureinterp.interop.openai import Value, scored_simulation
-from featureinterp.interop.reading import decode_json, file_bytes
+from featureinterp.interop.reading import read_json
 
 UNPARSED = "Explanation could not be parsed."
 """What delphi writes for an answer that it could not read."""
@@ -101,7 +101,7 @@ def read_explanation(path: Path) -> StructuredExplanation | None:
     Raises:
         DataFolderError: if the file cannot be read, or is no explanation.
     """
-    words: str = decode_json(file_bytes(path), str, str(path))
+    words = read_json(path, str)
     if not words.strip():
         raise DataFolderError(f"{path} holds an empty explanation", "explain the latent again")
     return None if words.strip() == UNPARSED else StructuredExplanation.from_text(words.strip())
@@ -123,7 +123,7 @@ def read_classification(path: Path) -> Classification:
     Raises:
         DataFolderError: if it cannot be read, or is of another scorer.
     """
-    return Classification(tuple(decode_json(file_bytes(path), list[Example], str(path))))
+    return Classification(tuple(read_json(path, list[Example])))
 
 
 def read_simulations(path: Path) -> Mapping[int, ScoredSimulation]:
@@ -134,7 +134,7 @@ def read_simulations(path: Path) -> Mapping[int, ScoredSimulation]:
     Raises:
         DataFolderError: if it cannot be read, or is of another scorer.
     """
-    found: Sequence[_Scored] = decode_json(file_bytes(path), list[_Scored], str(path))
+    found = read_json(path, list[_Scored])
     made = {}
     for one in found:
         theirs = openai.ScoredSimulation(one.scored_sequence_simulations, one.ev_correlation_score)

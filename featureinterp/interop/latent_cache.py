@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from featureinterp.dataset.windows import WindowCounts, Windows
 from featureinterp.errors import DataFolderError
-from featureinterp.interop.reading import decode_json, file_bytes
+from featureinterp.interop.reading import read_json
 
 WINDOW = 32
 """Tokens of a window, as in delphi's own examples; fewer where rows are shorter."""
@@ -129,7 +129,7 @@ class LatentCache:
         Raises:
             DataFolderError: if a file is missing or damaged, or none holds tokens.
         """
-        config: CacheConfig = decode_json(file_bytes(folder / "config.json"), CacheConfig, str(folder / "config.json"))
+        config = read_json(folder / "config.json", CacheConfig)
         found = ((path, _FILE.fullmatch(path.stem)) for path in folder.glob("*.safetensors"))
         files = sorted(
             (CacheFile(path, int(name.group(1)), int(name.group(2))) for path, name in found if name is not None),

@@ -16,7 +16,7 @@ import msgspec
 from featureinterp import core, record
 from featureinterp.errors import DataFolderError, ExplanationError
 from featureinterp.interop.folder import json_line
-from featureinterp.interop.reading import decode_json, file_bytes
+from featureinterp.interop.reading import read_json
 
 SCALE = 2
 """Their levels (0..10) per level of ours (0..5)."""
@@ -123,7 +123,7 @@ def read_neuron_record(path: Path) -> NeuronRecord:
     Raises:
         DataFolderError: if it cannot be read, or is no NeuronRecord.
     """
-    return decode_json(file_bytes(path), NeuronRecord, str(path))
+    return read_json(path, NeuronRecord)
 
 
 def read_simulation_results(path: Path) -> NeuronSimulationResults:
@@ -132,7 +132,7 @@ def read_simulation_results(path: Path) -> NeuronSimulationResults:
     Raises:
         DataFolderError: if it cannot be read, or is no NeuronSimulationResults.
     """
-    return decode_json(file_bytes(path), NeuronSimulationResults, str(path))
+    return read_json(path, NeuronSimulationResults)
 
 
 def records_of(neuron: NeuronRecord) -> record.SAEIndexRecord:

@@ -100,7 +100,7 @@ def dashboard(result: FeatureResult) -> dict[str, Any]:
     )
     model: Any = SimpleNamespace(cfg=SimpleNamespace(d_vocab=len(vocabulary)))
     config = NeuronpediaRunnerConfig("res-jb", "nowhere", "nowhere", model_id="gpt2", layer=0)
-    vis: Any = SaeVisData(cfg=SimpleNamespace(), feature_data_dict={result.key.latent: data})  # type: ignore[arg-type]
+    vis: Any = SaeVisData(cfg=SimpleNamespace(), feature_data_dict={result.key.latent: data})
     strings = {index: token for token, index in vocabulary.items()}
     return json.loads(NeuronpediaConverter.convert_to_np_json(model, vis, config, strings))
 

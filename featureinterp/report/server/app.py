@@ -17,10 +17,10 @@ from featureinterp.errors import FeatureInterpError
 from featureinterp.report.server import schema
 from featureinterp.report.server.bench import Bench, feature_of
 from featureinterp.report.server.guard import Access, ASGIApp, Guard, wants_page
-from featureinterp.report.server.library import Library
 from featureinterp.report.server.limits import Limits, RefusalError
 from featureinterp.report.server.queue import ClientGoneError, ModelQueue
 from featureinterp.report.server.reference import operations
+from featureinterp.report.server.served_run import ServedRun
 
 T = TypeVar("T")
 
@@ -45,11 +45,11 @@ _DESCRIPTION = (
 )
 
 
-def make_app(library: Library, bench: Bench, access: Access, limits: Limits | None = None) -> ASGIApp:
+def make_app(served: ServedRun, bench: Bench, access: Access, limits: Limits | None = None) -> ASGIApp:
     """Return the application that serves a run.
 
     Args:
-        library: its pages and results.
+        served: its pages and results.
         bench: what answers questions about sentences and rules.
         access: who may ask.
         limits: how much.
@@ -70,45 +70,45 @@ def make_app(library: Library, bench: Bench, access: Access, limits: Limits | No
         redoc_url=None,
         lifespan=lifespan,
     )
-    _add_pages(app, library)
-    _add_lists(app, library, bench)
-    _add_bench(app, library, bench, queue)
-    _add_errors(app, library)
-    return Guard(app, access, limits, lambda refusal, page: _refused(refusal, page, library))
+    _add_pages(app, served)
+    _add_lists(app, served, bench)
+    _add_bench(app, served, bench, queue)
+    _add_errors(app, served)
+    return Guard(app, access, limits, lambda refusal, page: _refused(refusal, page, served))
 
 
-def _add_pages(app: FastAPI, library: Library) -> None:
+def _add_pages(app: FastAPI, served: ServedRun) -> None:
     async def html(make: Callable[..., bytes], *arguments: object, **values: object) -> HTMLResponse:
         return HTMLResponse(await asyncio.to_thread(make, *arguments, **values))
 
     @app.get("/", include_in_schema=False)
     @app.get("/index.html", include_in_schema=False)
     async def index() -> HTMLResponse:
-        return await html(library.index_page)
+        return await html(served.index_page)
 
     @app.get("/features/{name}.html", include_in_schema=False)
     async def feature(name: str) -> HTMLResponse:
-        return await html(library.feature_page, name)
+        return await html(served.feature_page, name)
 
     @app.get("/features/{name}.json", include_in_schema=False)
     async def feature_json(name: str) -> Response:
-        return Response(await asyncio.to_thread(library.feature_json, name), media_type="application/json")
+        return Response(await asyncio.to_thread(served.feature_json, name), media_type="application/json")
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
         description = {**app.openapi(), "servers": [{"url": str(request.base_url).rstrip("/")}]}
-        return await html(library.page, "docs.html.j2", info=description["info"], operations=operations(description))
+        return await html(served.page, "docs.html.j2", info=description["info"], operations=operations(description))
 
     @app.get("/{asset}", include_in_schema=False)
     async def asset(asset: str) -> Response:
         kind = "text/css" if asset.endswith(".css") else "text/javascript"
-        return Response(await asyncio.to_thread(library.asset, asset), media_type=kind)
+        return Response(await asyncio.to_thread(served.asset, asset), media_type=kind)
 
 
-def _add_lists(app: FastAPI, library: Library, bench: Bench) -> None:
+def _add_lists(app: FastAPI, served: ServedRun, bench: Bench) -> None:
     @app.get("/api/run", responses=_ANSWERS, summary="What is served")
     async def run() -> schema.Run:
-        summary = await asyncio.to_thread(library.summary)
+        summary = await asyncio.to_thread(served.summary)
         return schema.Run(
             title=visible(summary.title),
             finished=summary.finished,
@@ -124,18 +124,23 @@ def _add_lists(app: FastAPI, library: Library, bench: Bench) -> None:
         n: Annotated[int, Query(ge=1, le=1000, description="How many to list at most.")] = 100,
     ) -> schema.Features:
         entries = [
-            entry for entry in (await asyncio.to_thread(library.entries)).values() if layer in (None, entry.key.layer)
+            entry for entry in (await asyncio.to_thread(served.entries)).values() if layer in (None, entry.key.layer)
         ]
         return schema.Features(total=len(entries), features=[feature_of(entry) for entry in entries[first : first + n]])
 
-    @app.get("/api/features/{name}", responses=_ANSWERS, summary="Get all that is known of a feature")
-    async def feature(name: str) -> dict[str, object]:
+    @app.get(
+        "/api/features/{name}",
+        response_model=dict[str, object],
+        responses=_ANSWERS,
+        summary="Get all that is known of a feature",
+    )
+    async def feature(name: str) -> Response:
         """The same as `features/NAME.json`: what `featureinterp.codec.decode` reads as a `FeatureResult`."""  # noqa: D401
-        body = await asyncio.to_thread(library.feature_json, name)
-        return Response(body, media_type="application/json")  # type: ignore[return-value]
+        body = await asyncio.to_thread(served.feature_json, name)
+        return Response(body, media_type="application/json")
 
 
-def _add_bench(app: FastAPI, library: Library, bench: Bench, queue: ModelQueue) -> None:
+def _add_bench(app: FastAPI, served: ServedRun, bench: Bench, queue: ModelQueue) -> None:
     async def in_turn(job: Callable[[], Awaitable[T]], request: Request) -> T:
         async def gone() -> None:
             while (await request.receive())["type"] != "http.disconnect":
@@ -149,26 +154,26 @@ def _add_bench(app: FastAPI, library: Library, bench: Bench, queue: ModelQueue) 
     @app.post("/api/activations", responses=_ANSWERS, summary="What a feature does on a sentence")
     async def activations(asked: schema.ActivationsRequest, request: Request) -> schema.Activations:
         """True activations from the subject model, expected ones from the explanation, token by token."""
-        result = await asyncio.to_thread(library.find, asked.layer, asked.latent, asked.hook)
+        result = await asyncio.to_thread(served.find, asked.layer, asked.latent, asked.hook)
         return await in_turn(lambda: bench.activations(result, asked.text, asked.rules), request)
 
     @app.post("/api/score", responses=_ANSWERS, summary="How rules do on a feature's test sentences")
     async def score(asked: schema.ScoreRequest, request: Request) -> schema.ScoreAnswer:
         """Against each source of sentences the rules should not fire on, beside the stored explanation."""
         address = asked.feature
-        result = await asyncio.to_thread(library.find, address.layer, address.latent, address.hook)
+        result = await asyncio.to_thread(served.find, address.layer, address.latent, address.hook)
         return await in_turn(lambda: bench.score(result, asked.rules), request)
 
     @app.post("/api/top", responses=_ANSWERS, summary="The features that fire most strongly on a sentence")
     async def top(asked: schema.TopRequest, request: Request) -> schema.Top:
         """Each by its largest activation as a share of its largest on the corpus."""
-        entries = list((await asyncio.to_thread(library.entries)).values())
+        entries = list((await asyncio.to_thread(served.entries)).values())
         return await in_turn(lambda: bench.top(entries, asked.text, asked.n), request)
 
 
-def _add_errors(app: FastAPI, library: Library) -> None:
+def _add_errors(app: FastAPI, served: ServedRun) -> None:
     def answer(refusal: RefusalError, request: Request) -> Response:
-        return _refused(refusal, wants_page(request.scope), library)
+        return _refused(refusal, wants_page(request.scope), served)
 
     @app.exception_handler(RefusalError)
     async def refusal(request: Request, error: RefusalError) -> Response:
@@ -198,14 +203,14 @@ def _add_errors(app: FastAPI, library: Library) -> None:
         return PlainTextResponse("", 499)  # nobody reads it
 
 
-def _refused(refusal: RefusalError, page: bool, library: Library) -> Response:
+def _refused(refusal: RefusalError, page: bool, served: ServedRun) -> Response:
     headers = {} if refusal.retry_after is None else {"retry-after": str(refusal.retry_after)}
     problem, hint = visible(refusal.problem), visible(refusal.hint)
     if not page:
         return JSONResponse({"problem": problem, "hint": hint}, refusal.status, headers)
     if refusal.status in (401, 421):  # whoever may not ask gets no stylesheet either
         return PlainTextResponse(f"featureinterp: {problem} ({hint})\n", refusal.status, headers)
-    body = library.page("refusal.html.j2", problem=problem, hint=hint)
+    body = served.page("refusal.html.j2", problem=problem, hint=hint)
     return HTMLResponse(body, refusal.status, headers)
 
 

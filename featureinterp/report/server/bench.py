@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from featureinterp.codec import whole_characters
 from featureinterp.core import Rule, ScoredSequence, SequenceSimulation, StructuredExplanation
 from featureinterp.display import visible_token
 from featureinterp.errors import BudgetError, ChatError, EndpointError, FeatureInterpError, UnansweredError
@@ -23,8 +24,8 @@ from featureinterp.llm.spending import Meter, RunLimits
 from featureinterp.record import MAX_LEVEL, ActivationRecord, ComplementaryRecordSource
 from featureinterp.report.evidence import SOURCE_WORDS, SentenceView, record_view, sentence_view
 from featureinterp.report.server import schema
-from featureinterp.report.server.library import Entry
 from featureinterp.report.server.limits import RefusalError
+from featureinterp.report.server.served_run import Entry
 from featureinterp.report.server.subject import RunSubject
 from featureinterp.scoring import differences_by_source, simulate_records
 from featureinterp.simulator.registry import is_served
@@ -188,7 +189,7 @@ def feature_of(entry: Entry) -> schema.Feature:
     row, key = entry.row, entry.key
     return schema.Feature(
         name=entry.name, layer=key.layer, latent=key.latent, hook=key.hook_name,
-        status=row.status, words=[_sendable(words) for words in row.words], score=row.score().value,
+        status=row.status, words=[whole_characters(words) for words in row.words], score=row.score().value,
     )  # fmt: skip
 
 
@@ -213,7 +214,7 @@ def _activations(
         tokens=_tokens(view, record, has_levels=scale > 0),
         max_activation=scale,
         disagreement=disagreement,
-        notes=[_sendable(note) for note in notes],
+        notes=[whole_characters(note) for note in notes],
     )
 
 
@@ -240,8 +241,3 @@ def _firing(entry: Entry, activation: float, position: int, shown: Sequence[str]
     return schema.Firing(
         feature=feature_of(entry), activation=activation, level=level, position=position, token=shown[position]
     )
-
-
-def _sendable(text: str) -> str:
-    """Return text that JSON can hold: halves of characters become U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -20,8 +20,8 @@ from featureinterp.llm.spending import RunLimits
 from featureinterp.report.server.app import make_app
 from featureinterp.report.server.bench import Bench
 from featureinterp.report.server.guard import LOCAL_NAMES, Access, ASGIApp
-from featureinterp.report.server.library import Library
 from featureinterp.report.server.limits import Limits
+from featureinterp.report.server.served_run import ServedRun
 from featureinterp.report.server.subject import RunSubject
 
 _SHORTEST_TOKEN = 16
@@ -57,13 +57,13 @@ def serve(spec: ServeSpec, tell: Callable[[str], None]) -> None:
         InputError: if the folder holds an experiment's runs, the port is taken, there is no such host, or the token is
             short.
     """
-    library, subject, bench = open_run(spec)
+    served, subject, bench = open_run(spec)
     access_token = token_of(spec)
     listener = listen(spec.host, spec.port)
     with listener:
         host, port = listener.getsockname()[:2]
-        app = make_app(library, bench, access_of(spec, access_token, port), Limits())
-        summary = library.summary()
+        app = make_app(served, bench, access_of(spec, access_token, port), Limits())
+        summary = served.summary()
         if not summary.finished:
             n = summary.counts.get(WAITING, 0)
             waiting = f"{n} feature waits" if n == 1 else f"{n} features wait"
@@ -76,7 +76,7 @@ def serve(spec: ServeSpec, tell: Callable[[str], None]) -> None:
         _serve_until_interrupted(app, listener)
 
 
-def open_run(spec: ServeSpec) -> tuple[Library, RunSubject, Bench]:
+def open_run(spec: ServeSpec) -> tuple[ServedRun, RunSubject, Bench]:
     """Open a run's pages, its subject and its bench; nothing large is loaded.
 
     Raises:
@@ -91,13 +91,13 @@ def open_run(spec: ServeSpec) -> tuple[Library, RunSubject, Bench]:
                 f"{run} is a folder of {len(below)} run{'' if len(below) == 1 else 's'}, and one is served at a time",
                 f"name one of them, such as {below[0]}",
             )
-    library = Library(run)
-    named = library.about.get(DATA_FOLDER)
+    served = ServedRun(run)
+    named = served.about.get(DATA_FOLDER)
     folder = spec.data or (run / named if named else None)
-    subject = RunSubject(folder, library.configuration, library.layers, spec.device)
+    subject = RunSubject(folder, served.configuration, served.layers, spec.device)
     if spec.data is not None:
         subject.check()
-    return library, subject, Bench(subject, library.configuration, spec.device, spec.simulation)
+    return served, subject, Bench(subject, served.configuration, spec.device, spec.simulation)
 
 
 def token_of(spec: ServeSpec) -> str | None:

@@ -75,11 +75,11 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 @contextmanager
 def running(spec: ServeSpec, limits: Limits = FREELY) -> Iterator[Running]:
     """Serve a run for as long as the block lasts."""
-    library, _, bench = open_run(spec)
+    served, _, bench = open_run(spec)
     token = token_of(spec)
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    app = make_app(library, bench, access_of(spec, token, port), limits)
+    app = make_app(served, bench, access_of(spec, token, port), limits)
     server = make_server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

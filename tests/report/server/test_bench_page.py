@@ -142,7 +142,7 @@ def test_the_policy_blocks_what_is_inline(page: "Page", server: Running, problem
 def test_everybody_can_use_the_pages(page: "Page", server: Running, results: list[FeatureResult], scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.emulate_media(color_scheme=scheme)
     for path in ("/", "/docs", feature_page(results[0]), f"/features/{DEAD.layer}-{DEAD.latent}.html"):
         page.goto(server.url + path)
         if path.startswith("/features"):

@@ -158,7 +158,7 @@ def test_what_nobody_waits_for_never_begins() -> None:
             await asyncio.Event().wait()
 
         first = asyncio.create_task(queue.run(lambda: job("first"), never))
-        left = asyncio.create_task(queue.run(lambda: job("left"), hold.wait))  # type: ignore[arg-type]
+        left = asyncio.create_task(queue.run(lambda: job("left"), hold.wait))
         third = asyncio.create_task(queue.run(lambda: job("third"), never))
         await asyncio.sleep(0.05)
         with pytest.raises(RefusalError):

@@ -50,7 +50,7 @@ class Entry:
         return self.row.key
 
 
-class Library:
+class ServedRun:
     """The pages of one run. May be asked from several threads at once."""
 
     def __init__(self, run: Path) -> None:
