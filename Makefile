@@ -1,12 +1,16 @@
 # All a newcomer needs is `make demo` and `make test`; both set up .venv first.
 PYTHON := .venv/bin/python
-CODE := featureinterp training scripts paper_figs benchmarks examples tests
+CODE := featureinterp training scripts paper_figs benchmarks examples docs tests
 
-.PHONY: help setup demo test check clean
+# One process per core, at most eight; a file's tests stay together, for they share what they made.
+PARALLEL := --numprocesses=auto --maxprocesses=8 --dist=loadfile
+
+.PHONY: help setup demo test check docs clean
 
 help:
 	@echo "make demo    explain 24 features of the embedded model and write the page to look at"
 	@echo "make test    run all tests, those of the pages in a Chromium"
+	@echo "make docs    build the documentation site into site/, without a network"
 	@echo "make check   format, lint, types, import rules and the fast tests with coverage"
 	@echo "make clean   remove what runs, tests and builds left behind (not .venv)"
 
@@ -18,15 +22,19 @@ demo: setup
 
 test: setup
 	@$(PYTHON) -m tests.report.chromium
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest $(PARALLEL)
 
 check: setup
 	$(PYTHON) -m ruff format --check $(CODE)
 	$(PYTHON) -m ruff check $(CODE)
 	$(PYTHON) -m pyright
 	.venv/bin/lint-imports
-	$(PYTHON) -m pytest -m "not slow and not browser" --cov --cov-report=term
+	$(PYTHON) -m pytest $(PARALLEL) -m "not slow and not browser" --cov --cov-report=term
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+	@echo "The documentation: site/index.html"
 
 clean:
-	rm -rf runs/demo dist build htmlcov .coverage .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf runs/demo site dist build htmlcov .coverage .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -152,12 +152,21 @@ def test_every_error_has_its_row() -> None:
     assert rows == classes - {"FeatureInterpError"}
 
 
-def test_every_module_has_its_line_in_the_tree() -> None:
+def test_every_folder_has_its_line_in_the_tree() -> None:
     tree = README.split("## The tree", 1)[1]
-    listed = {path for path in re.findall(r"^(featureinterp/\S+\.py) ", tree, flags=re.MULTILINE)}
-    modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "featureinterp").rglob("*.py")}
-    hidden = {path for path in modules if path.endswith(("__init__.py", "__main__.py"))}
-    assert listed == modules - hidden
+    packages = {f"featureinterp/{path.parent.name}/" for path in (ROOT / "featureinterp").glob("*/__init__.py")}
+    assert packages | {f"{name}/" for name in FOLDERS} <= set(re.findall(r"[\w/]+/(?=[ ,])", tree))
+    assert len(README.splitlines()) <= 150
+
+
+def test_the_site_is_built_strictly_and_lists_every_module(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    listed = set(re.findall(r"<code>(featureinterp[\w.]*)</code>", (tmp_path / "reference/index.html").read_text()))
+    paths = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "featureinterp").rglob("*.py")]
+    modules = {".".join(path.parts).removesuffix(".__init__") for path in paths if path.name != "__main__"}
+    assert modules <= listed
 
 
 def test_the_requests_of_the_papers_experiments_are_what_they_declare() -> None:
