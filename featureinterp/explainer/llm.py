@@ -16,6 +16,8 @@ from featureinterp.errors import ChatError, ExplanationError
 from featureinterp.explainer.one_shot import OneShotExplainerParams
 from featureinterp.explainer.parse import read_answer
 from featureinterp.explainer.prompts import PROMPT_VERSION, proposal_messages, revision_messages
+from featureinterp.llm.endings import Ending, ending_of
+from featureinterp.llm.thoughts import RAISE, has_begun, used_up
 from featureinterp.protocols import ChatModel
 from featureinterp.record import ActivationRecord
 
@@ -73,17 +75,38 @@ class LLMProposer:
         for again in range(MOST_ANSWERS):
             try:
                 (answer,) = await self.model.answer(request, n=1, first=number + again * stride)
-                return self._read(answer)
+                return self._read(answer, request.max_tokens)
             except ChatError as error:
                 return Proposal(None, failure=str(error))
             except ExplanationError as error:
                 reasons.append(error.problem)
         return Proposal(None, failure=f"no answer of {MOST_ANSWERS} can be read; the last: {reasons[-1]}")
 
-    def _read(self, answer: ChatAnswer) -> Proposal:
-        if answer.finish_reason == "content_filter":
-            raise ExplanationError("the endpoint's content filter stopped the answer")
-        params = self.params
-        if answer.finish_reason == "length" and not params.structured_explanations:
-            raise ExplanationError(f"the answer was cut short after {ANSWER_TOKENS} tokens")
-        return read_answer(answer.text, structured=params.structured_explanations, rule_cap=params.rule_cap)
+    def _read(self, answer: ChatAnswer, most: int) -> Proposal:
+        """Return what an answer proposes.
+
+        Args:
+            answer: the answer.
+            most: tokens that it might have.
+
+        Raises:
+            ExplanationError: if another one may fare better.
+            ChatError: if no other one would, though each is paid for.
+        """
+        ending, params = ending_of(answer.finish_reason), self.params
+        if ending is None:
+            raise ExplanationError(f"the answer ends in an unknown way: {answer.finish_reason!r}")
+        if ending is Ending.BLOCKED:
+            told = "the endpoint's content filter stopped the answer"
+            raise ExplanationError(told) if answer.text else ChatError(f"{told} before it began")
+        if not has_begun(answer):
+            raise ChatError(*used_up(most))
+        cut = ending is Ending.CUT
+        try:
+            return read_answer(
+                answer.text, structured=params.structured_explanations, rule_cap=params.rule_cap, cut=cut
+            )
+        except ExplanationError as error:
+            if not cut:
+                raise
+            raise ChatError(f"the answer was cut short after {most} tokens; {error.problem}", RAISE) from error

@@ -17,6 +17,7 @@ from featureinterp.core import Proposal, Rule, StructuredExplanation
 from featureinterp.display import visible
 from featureinterp.errors import ExplanationError
 from featureinterp.formatting import escape
+from featureinterp.llm.thoughts import without_thoughts
 from featureinterp.record import MAX_LEVEL
 
 LONGEST_ANSWER, LONGEST_REPAIRED, LONGEST_SENTENCE, LONGEST_RULE, LONGEST_IMPROVEMENT = 50_000, 10_000, 1000, 500, 2000
@@ -32,9 +33,14 @@ _NUMBER_WORDS = {"zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5
 _STRENGTH_KEYS = ("strength", "level")
 _RULES_KEYS = ("rules", "explanation", "explanations")
 _FRACTION = re.compile(r"(?P<number>\d+(?:\.\d+)?|[a-z]+)(?: ?/ ?5| out of (?:5|five))?")
-_THOUGHTS = re.compile(r"\s*<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _LABEL = re.compile(r"^[ \t>*_#]*(?:revised |new |final )?explanation[*_ ]*:[*_]*", re.IGNORECASE | re.MULTILINE)
 _IMPROVEMENT_LABEL = re.compile(r"^[ \t>*_#]*improvements?[*_ ]*:[*_]*", re.IGNORECASE | re.MULTILINE)
+_BEGINNING = re.compile(
+    r"\s*(?:[ \t>*_#]*improvements?[*_ ]*:[^\n]*\n\s*)?"
+    r"(?:[ \t>*_#]*(?:revised |new |final )?explanation[*_ ]*:[*_]*\s*)?(?:```[\w-]*\s*)?(?:\{[\s\"\w]*:\s*)?",
+    re.IGNORECASE,
+)
+"""What may stand before a list of rules that is the answer: labels, an improvement of one line, a fence, a key."""
 _FENCE = re.compile(r"^[ \t]*```[\w-]*[ \t]*$", re.MULTILINE)
 _REFUSAL = re.compile(
     r"(?:unfortunately|sorry|i'm|i am|i (?:cannot|can't|can not|won't|don't)|as an ai|there (?:is|are) (?:no|not)"
@@ -44,43 +50,51 @@ _REFUSAL = re.compile(
 _ECHO = "the whole new sentence"  # as the form of the answer says it
 
 
-def read_answer(text: str, *, structured: bool, rule_cap: int) -> Proposal:
+def read_answer(text: str, *, structured: bool, rule_cap: int, cut: bool = False) -> Proposal:
     """Return what an answer proposes, with the improvement in words where it gives one.
 
     Args:
         text: the answer as it came.
         structured: whether a list of rules was asked for, or a sentence.
         rule_cap: of more rules, the first so many are taken: the most important are asked for first.
+        cut: whether its tokens were used up before its end.
 
     Raises:
         ExplanationError: if it cannot be read without guessing.
     """
+    text = without_thoughts(text)
     if len(text) > LONGEST_ANSWER:
         raise ExplanationError(f"the answer has {len(text)} characters, {LONGEST_ANSWER} at most are read")
-    thoughts = _THOUGHTS.match(text)
-    text = text[thoughts.end() :].strip() if thoughts else text.strip()
     if not text:
         raise ExplanationError("the answer is empty")
+    if cut and not structured:
+        raise ExplanationError(f"the sentence is not whole: {_excerpt(text)}")
     if structured:
-        rules, improvement = _rules(text)
+        rules, improvement = _rules(text, cut)
         return Proposal(StructuredExplanation(tuple(dict.fromkeys(rules))[:rule_cap]), improvement)
     label = next(reversed(list(_LABEL.finditer(text))), None)
     sentence = _sentence(text[label.end() :] if label else text, labelled=label is not None)
     return Proposal(StructuredExplanation.from_text(sentence), _improvement(text[: label.start()] if label else ""))
 
 
-def _rules(text: str) -> tuple[list[Rule], str]:
-    """Return the rules of the last list in a text, and the improvement told inside it or before it."""
+def _rules(text: str, cut: bool) -> tuple[list[Rule], str]:
+    """Return the rules of the last list in a text, and the improvement told inside it or before it.
+
+    Of a text that was cut short a list is taken that stands where an answer begins, or was still being written: one in
+    the middle of prose may be a draft, in thoughts whose mark stands in the prompt.
+    """
     found = list(_rule_lists(text))
     if not found:
         raise ExplanationError(f"no list of rules in the answer: {_excerpt(text)}")
-    start, value = next((pair for pair in reversed(found) if pair[1]), found[-1])
+    start, closed, value = next((each for each in reversed(found) if each[2]), found[-1])
+    if cut and closed and not _BEGINNING.fullmatch(text[:start]):
+        raise ExplanationError(f"a list of rules that may be a draft: {_excerpt(text)}")
     told = value.get("improvement") if isinstance(value, Mapping) else None
     return _rules_of(value), _improvement(told if isinstance(told, str) else _LABEL.sub("", text[:start]))
 
 
-def _rule_lists(text: str) -> Iterator[tuple[int, Any]]:
-    """Yield what stands in brackets and is meant as rules, with its place; of a list that is cut short the whole part.
+def _rule_lists(text: str) -> Iterator[tuple[int, bool, Any]]:
+    """Yield what is meant as rules: its place, whether its bracket closes, and its value, of a cut one the whole part.
 
     Only what `json` cannot read is repaired.
     """
@@ -93,7 +107,7 @@ def _rule_lists(text: str) -> Iterator[tuple[int, Any]]:
             value, repaired = _repaired(text[start:end]), repaired + 1
         tried += 1
         if _is_meant_as_rules(value, whole=closed):
-            yield start, value
+            yield start, closed, value
             position = end if closed else len(text)
         else:
             position = start + 1
@@ -223,7 +237,7 @@ def _sentence_in_json(text: str) -> str:
     told = _named(value).get("explanation") if isinstance(value, Mapping) else None
     if isinstance(told, str):
         return told
-    has_rules = "strength" in text.lower() and any(rules for _, rules in _rule_lists(text))
+    has_rules = "strength" in text.lower() and any(rules for _, _, rules in _rule_lists(text))
     if has_rules or isinstance(value, (Mapping, list)):
         raise ExplanationError(f"one sentence is wanted, the answer is {_excerpt(text)}")
     return text

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -23,7 +23,7 @@ from featureinterp.chat import ChatAnswer, ChatRequest, PromptReading, PromptReq
 from featureinterp.errors import BudgetError, EndpointError, InputError
 from featureinterp.llm import wire
 from featureinterp.llm.connection import ChatParams, Connection
-from featureinterp.llm.faults import Fault, backoff
+from featureinterp.llm.faults import Fault, FaultKind, backoff
 from featureinterp.llm.ledger import DEFAULT_PATH, Ledger
 from featureinterp.llm.providers import BASE_URL_NAME, Endpoint, find_key, parse_model_name, setting
 from featureinterp.llm.spending import Budget
@@ -180,7 +180,7 @@ class ChatClient:
     async def _ask(self, path: str, body: dict[str, Any], read: Callable[[str], Answer | Fault]) -> Answer:
         """Make one request until it is answered or no attempt is left."""
         connection = self._connected()
-        attempt = 0
+        faults: list[FaultKind] = []
         while True:
             async with connection.places:
                 self._check(connection)
@@ -191,13 +191,13 @@ class ChatClient:
                 self.budget.pay(outcome.usage)
                 self._tell_other_model(outcome.model)
                 return outcome
-            attempt += 1
-            await self._wait(connection, outcome, attempt)
+            faults.append(outcome.kind)
+            await self._wait(connection, outcome, faults)
 
-    async def _wait(self, connection: Connection, fault: Fault, attempt: int) -> None:
-        """Wait before the next attempt, or raise where there is none."""
-        params = self._params
-        connection.check_fault(fault, attempt)
+    async def _wait(self, connection: Connection, fault: Fault, faults: Sequence[FaultKind]) -> None:
+        """Wait before the next attempt, or raise where there is none; `faults` are all that the request has met."""
+        params, attempt = self._params, len(faults)
+        connection.check_fault(fault, attempt, faults.count(fault.kind))
         delay = backoff(attempt - 1, params.backoff_seconds, params.longest_wait, self._rng)
         delay = max(delay, fault.retry_after or 0.0)
         logger.info(

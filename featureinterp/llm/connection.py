@@ -84,8 +84,13 @@ class Connection:
             error = self._ended.result()
             raise type(error)(error.problem, error.hint)
 
-    def check_fault(self, fault: Fault, attempt: int) -> None:
-        """Raise where a request that met this fault at its attempt number `attempt` (from 1) is not to be made again.
+    def check_fault(self, fault: Fault, attempt: int, alike: int = 0) -> None:
+        """Raise where a request is not to be made again.
+
+        Args:
+            fault: what it met.
+            attempt: number of the attempt that met it, from 1.
+            alike: faults of this kind that it has met, this one included.
 
         Raises:
             ChatError: if it is the request's fault alone.
@@ -98,7 +103,7 @@ class Connection:
         if fault.retry_after is not None and fault.retry_after > limit and remedy.retry:
             hint = "go on later: what is stored stays"
             self.end(BudgetError(f"{self._name} asks to wait {fault.retry_after:.0f} seconds", hint))
-        if remedy.retry and attempt < self._params.attempts:
+        if remedy.retry and attempt < self._params.attempts and alike < (remedy.attempts or self._params.attempts):
             self.check()
             return
         error = fault.error(self._name, attempt)

@@ -36,6 +36,9 @@ class FaultKind(str, Enum):
     UNREACHABLE = "cannot be reached"
     SLOW = "does not answer in time"
     GARBLED = "sends something that is no answer"
+    NO_CHOICE = "gives no choice of an answer, as for a prompt that it blocks"
+    ENDING = "ends its answer in a way that is not known to be good"
+    MOVED = "answers with a redirect, or serves no such requests"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Remedy:
     hint: str
     of_endpoint: bool = False
     """Whether many in a row mean that the endpoint is down."""
+    attempts: int | None = None
+    """Most of them that meet this fault, where each is paid for; None for as many as a client makes."""
 
 
 REMEDIES: Mapping[FaultKind, Remedy] = {
@@ -62,14 +67,19 @@ REMEDIES: Mapping[FaultKind, Remedy] = {
     FaultKind.UNREACHABLE: Remedy(True, BudgetError, "check the address and whether it runs", of_endpoint=True),
     FaultKind.SLOW: Remedy(True, UnansweredError, "allow more seconds, or try again later", of_endpoint=True),
     FaultKind.GARBLED: Remedy(True, UnansweredError, "check the address: something else may answer", of_endpoint=True),
+    FaultKind.NO_CHOICE: Remedy(True, ChatError, "the prompt may be blocked by a filter of the server", attempts=3),
+    FaultKind.ENDING: Remedy(True, UnansweredError, "try again later, or take another model", True, attempts=3),
+    FaultKind.MOVED: Remedy(False, EndpointError, "check the address"),
 }
 
 _BY_STATUS = {
     401: FaultKind.KEY,
     402: FaultKind.CREDIT,
     404: FaultKind.MODEL,
+    405: FaultKind.MOVED,
     408: FaultKind.SLOW,
     409: FaultKind.FAILING,
+    410: FaultKind.MODEL,
     413: FaultKind.TOO_LONG,
     425: FaultKind.BUSY,
     429: FaultKind.BUSY,
@@ -114,7 +124,8 @@ def fault_of_status(status: int, text: str, headers: Mapping[str, str]) -> Fault
         text: the body.
         headers: with names in lower case, or a mapping that ignores case.
     """
-    kind = _BY_STATUS.get(status, FaultKind.FAILING if status >= 500 else FaultKind.REFUSED)
+    others = FaultKind.FAILING if status >= 500 else FaultKind.MOVED if status < 400 else FaultKind.REFUSED
+    kind = _BY_STATUS.get(status, others)
     if status < 500:
         lowered = text.lower()
         kind = next((meant for words, meant in _BY_WORDS if words in lowered), kind)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from featureinterp.chat import ChatAnswer, ChatRequest, Usage
 from featureinterp.errors import FeatureInterpError
 
-Script = Callable[[ChatRequest, int], "str | FeatureInterpError"]
-"""From a request and the number of a sample to its answer, or to the error that is raised instead."""
+Script = Callable[[ChatRequest, int], "str | ChatAnswer | FeatureInterpError"]
+"""From a request and the number of a sample to its answer (or its text), or to the error that is raised instead."""
 
 
 class ScriptedChatModel:
@@ -36,5 +36,7 @@ class ScriptedChatModel:
         told = self._script(request, number)
         if isinstance(told, FeatureInterpError):
             raise told
+        if isinstance(told, ChatAnswer):
+            return told
         words = sum(len(message.content.split()) for message in request.messages)
         return ChatAnswer(told, usage=Usage(1, words, len(told.split())), model=self.name)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from featureinterp.chat import ChatAnswer, ChatRequest, PromptReading, PromptRequest, PromptToken, Usage
+from featureinterp.llm.endings import Ending, ending_of
 from featureinterp.llm.faults import Fault, FaultKind, fault_of_status, shorten
 from featureinterp.llm.providers import Endpoint
 from featureinterp.llm.spending import Price
@@ -29,6 +30,7 @@ _HALVES = re.compile("[\ud800-\udfff]")
 
 class _Part(msgspec.Struct):
     text: str = ""
+    type: str = "text"
 
 
 class _Message(msgspec.Struct):
@@ -52,9 +54,11 @@ class _TokenLogprobs(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    message: _Message
+    message: _Message | None = None
     finish_reason: str | None = None
+    native_finish_reason: str | None = None
     logprobs: _TokenLogprobs | None = None
+    error: str | dict[str, Any] | None = None
 
 
 class _Usage(msgspec.Struct):
@@ -63,10 +67,16 @@ class _Usage(msgspec.Struct):
     cost: float | None = None
 
 
+class _Blocked(msgspec.Struct, rename="camel"):
+    block_reason: str | None = None
+
+
 class _Completion(msgspec.Struct):
-    choices: list[_Choice]
+    choices: list[_Choice] | None = None
     model: str | None = None
     usage: _Usage | None = None
+    error: str | dict[str, Any] | None = None
+    prompt_feedback: _Blocked | None = msgspec.field(default=None, name="promptFeedback")
 
 
 class _Echo(msgspec.Struct):
@@ -144,22 +154,43 @@ def read_chat(text: str, endpoint: Endpoint, price: Price | None = None) -> Chat
     found = _decode(text, _Completion)
     if isinstance(found, Fault):
         return found
+    if found.error:
+        return _fault_of(found.error, text)
+    usage = _usage(found.usage, endpoint, price)
     if not found.choices:
-        return Fault(FaultKind.GARBLED, "no choice")
+        if found.prompt_feedback is not None and found.prompt_feedback.block_reason:
+            return ChatAnswer("", Ending.BLOCKED.value, usage, model=found.model or "")
+        if found.choices is None:
+            return Fault(FaultKind.GARBLED, f"no choices: {shorten(text)}")
+        return Fault(FaultKind.NO_CHOICE)
     choice = found.choices[0]
-    if choice.finish_reason == "error":
+    if choice.error:
+        return _fault_of(choice.error, text)
+    if (choice.finish_reason or "").lower() == "error":
         return Fault(FaultKind.FAILING, "the answer ends in an error")
-    content = choice.message.content
-    if isinstance(content, list):
-        content = "".join(part.text for part in content)
+    ending = ending_of(choice.finish_reason, choice.native_finish_reason)
+    if ending is None:
+        return Fault(FaultKind.ENDING, repr(shorten(choice.finish_reason or choice.native_finish_reason or "")))
+    if choice.message is None and ending is Ending.WHOLE:
+        return Fault(FaultKind.GARBLED, "a choice without a message")
     logprobs = choice.logprobs.content if choice.logprobs else None
     return ChatAnswer(
-        text=content or choice.message.refusal or "",
-        finish_reason=choice.finish_reason or "stop",
-        usage=_usage(found.usage, endpoint, price),
+        text=_text(choice.message),
+        finish_reason=ending.value,
+        usage=usage,
         logprobs=tuple(_alternatives(token) for token in logprobs or ()),
         model=found.model or "",
     )
+
+
+def _text(message: _Message | None) -> str:
+    """Return what a message says, without the parts that are thoughts."""
+    if message is None:
+        return ""
+    content = message.content
+    if isinstance(content, list):
+        content = "".join(part.text for part in content if part.type in ("text", "output_text"))
+    return content or message.refusal or ""
 
 
 def read_prompt(
@@ -193,14 +224,20 @@ def is_other_model(asked: str, answered: str) -> bool:
 def _decode(text: str, wanted: type[Any]) -> Any | Fault:  # noqa: ANN401 - one of the structs above
     try:
         return msgspec.json.decode(text, type=wanted, strict=False)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         fault = Fault(FaultKind.GARBLED, f"{error}: {shorten(text)}" if text.strip() else "an empty body")
     try:
-        inside = msgspec.json.decode(text, type=_ErrorIn200).error
-    except (msgspec.MsgspecError, UnicodeError):
+        return _fault_of(msgspec.json.decode(text, type=_ErrorIn200).error, text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return fault
-    code = inside.get("code") if isinstance(inside, dict) else None
-    return fault_of_status(code if isinstance(code, int) and 300 <= code < 600 else 502, text, {})
+
+
+def _fault_of(error: str | dict[str, Any], text: str) -> Fault:
+    """Return the fault that an error inside an answer with status 200 is; without a number it may pass."""
+    code = str(error.get("code")) if isinstance(error, dict) else ""
+    status = int(code) if code.isascii() and code.isdigit() and len(code) == 3 else 0
+    told = msgspec.json.encode({"error": error}).decode() if error else text
+    return fault_of_status(status if 300 <= status < 600 else 502, told, {})
 
 
 def _usage(usage: _Usage | None, endpoint: Endpoint, price: Price | None) -> Usage:

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.chat import ChatRequest, PromptRequest
-from featureinterp.errors import ChatError, InputError, SimulationError, UnansweredError
+from featureinterp.errors import ChatError, ExplanationError, InputError, SimulationError, UnansweredError
 from featureinterp.formatting import escape
+from featureinterp.llm.thoughts import without_thoughts
 from featureinterp.protocols import ChatModel, PromptModel
 from featureinterp.record import MAX_LEVEL
 from featureinterp.simulator.alignment import simulation_prompt, text_slots
@@ -93,10 +94,18 @@ class ChatRuleLevels:
             request = ChatRequest(messages, temperature, most, purpose=self._purpose)
             [answer] = await self._model.answer(request, first=attempt)
             try:
-                return np.array(read_levels(answer.text, each.tokens), dtype=np.float64)
-            except SimulationError as error:
+                return np.array(_levels(answer.text, each.tokens), dtype=np.float64)
+            except (SimulationError, ExplanationError) as error:
                 problem = error.problem
         raise SimulationError(f"{self._model.name} gave no levels in {ATTEMPTS} answers: {problem}")
+
+
+def _levels(text: str, tokens: Sequence[str]) -> list[int]:
+    """Read an answer as it stands, or, where that fails, without its thoughts."""
+    try:
+        return read_levels(text, tokens)
+    except SimulationError:
+        return read_levels(without_thoughts(text), tokens)
 
 
 def read_levels(text: str, tokens: Sequence[str]) -> list[int]:

@@ -5,10 +5,11 @@ import json
 
 import pytest
 
+from featureinterp.chat import ChatAnswer
 from featureinterp.core import Attempt, Feedback, Proposal, Rule, StructuredExplanation
 from featureinterp.errors import BudgetError, ChatError, EndpointError
 from featureinterp.explainer import OneShotExplainer, OneShotExplainerParams, TreeExplainer, TreeExplainerParams
-from featureinterp.explainer.llm import MOST_ANSWERS, LLMProposer
+from featureinterp.explainer.llm import ANSWER_TOKENS, MOST_ANSWERS, LLMProposer
 from featureinterp.explainer.prompts import PROMPT_VERSION
 from featureinterp.llm.scripted import ScriptedChatModel
 from featureinterp.simulator import LexicalSimulatorFactory
@@ -20,6 +21,9 @@ def answer(words, strength=5):
 
 def explanation(words, strength=5):
     return StructuredExplanation((Rule(words, strength),))
+
+
+DRAFT = f"Rivers? Perhaps {answer('rivers')}, but the third text has"
 
 
 def propose(script, records, n=1, **params):
@@ -54,6 +58,48 @@ def test_one_refused_sample_leaves_the_others_alone(train):
     proposals, model = propose(lambda _, n: refusal if n == 1 else answer("x"), train, 3)
     assert [p.failure for p in proposals] == ["", "the endpoint refused (ask for less)", ""]
     assert len(model.asked) == 3
+
+
+@pytest.mark.parametrize("text", ["", "<think>The texts name", "<|channel|>analysis<|message|>Let me", "[THINK]We"])
+def test_an_answer_whose_tokens_went_into_thoughts_is_not_paid_for_again(train, text):
+    (proposal,), model = propose(lambda *_: ChatAnswer(text, "length"), train)
+    assert proposal.failure == f"{ANSWER_TOKENS} tokens were used up before the answer began (raise --answer-tokens)"
+    assert len(model.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "structured"),
+    [("This feature activates on names of", False), ("They name rivers, so maybe [{", True), (DRAFT, True)],
+)
+def test_what_cannot_be_read_because_it_was_cut_short_is_not_asked_for_again(train, text, structured):
+    (proposal,), model = propose(lambda *_: ChatAnswer(text, "MAX_TOKENS"), train, structured_explanations=structured)
+    assert proposal.explanation is None
+    assert f"cut short after {ANSWER_TOKENS} tokens" in proposal.failure and "--answer-tokens" in proposal.failure
+    assert len(model.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "before", ["", "Improvement: fewer\nExplanation: ", "```json\n", '{"rules": ', "**Explanation:** "]
+)
+def test_of_a_list_that_was_cut_short_the_finished_rules_are_taken(train, before):
+    rule = '{"activates_on": "rivers", "strength": 5}'
+    for rest in (', {"activates_on": "la', "]\nThese rules are abo"):
+        (proposal,), _ = propose(lambda *_: ChatAnswer(f"{before}[{rule}{rest}", "length"), train)  # noqa: B023
+        assert proposal.explanation == explanation("rivers"), proposal.failure
+
+
+@pytest.mark.parametrize(
+    ("answer", "asked", "told"),
+    [
+        (ChatAnswer("", "content_filter"), 1, "content filter stopped the answer before it began"),
+        (ChatAnswer("This feature", "SAFETY"), MOST_ANSWERS, "content filter stopped the answer"),
+        (ChatAnswer(answer("half a"), "insufficient_system_resource"), MOST_ANSWERS, "ends in an unknown way"),
+    ],
+)
+def test_a_stored_answer_that_did_not_end_well_is_no_proposal(train, answer, asked, told):
+    (proposal,), model = propose(lambda *_: answer, train)
+    assert told in proposal.failure
+    assert len(model.asked) == asked
 
 
 @pytest.mark.parametrize("error", [BudgetError("no money left"), EndpointError("no key")])

@@ -29,7 +29,11 @@ from featureinterp.llm.faults import REMEDIES, Fault, FaultKind, backoff, fault_
         (503, "", FaultKind.FAILING),
         (529, "", FaultKind.FAILING),
         (504, "", FaultKind.SLOW),
-        (302, "", FaultKind.REFUSED),
+        (301, "", FaultKind.MOVED),
+        (302, "", FaultKind.MOVED),
+        (308, "<html>Permanent Redirect</html>", FaultKind.MOVED),
+        (405, "Method Not Allowed", FaultKind.MOVED),
+        (410, "", FaultKind.MODEL),
     ],
 )
 def test_statuses_and_words_mean_kinds(status, text, kind) -> None:
@@ -55,7 +59,8 @@ def test_the_servers_own_words_are_passed_on_in_one_short_line(text, message) ->
 def test_every_kind_has_a_remedy_and_only_passing_ones_are_tried_again() -> None:
     assert set(REMEDIES) == set(FaultKind)
     again = {kind for kind, remedy in REMEDIES.items() if remedy.retry}
-    assert again == {FaultKind.BUSY, FaultKind.FAILING, FaultKind.UNREACHABLE, FaultKind.SLOW, FaultKind.GARBLED}
+    passing = {FaultKind.BUSY, FaultKind.FAILING, FaultKind.UNREACHABLE, FaultKind.SLOW, FaultKind.GARBLED}
+    assert again == passing | {FaultKind.NO_CHOICE, FaultKind.ENDING}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +76,9 @@ def test_every_kind_has_a_remedy_and_only_passing_ones_are_tried_again() -> None
         (FaultKind.FAILING, UnansweredError),
         (FaultKind.SLOW, UnansweredError),
         (FaultKind.GARBLED, UnansweredError),
+        (FaultKind.ENDING, UnansweredError),
+        (FaultKind.NO_CHOICE, ChatError),
+        (FaultKind.MOVED, EndpointError),
     ],
 )
 def test_a_fault_becomes_the_error_of_whoever_it_concerns(kind: FaultKind, error: type[FeatureInterpError]) -> None:

@@ -109,7 +109,17 @@ def test_what_an_answer_cost_is_told_or_computed_or_unknown() -> None:
         ("<html>hello</html>", FaultKind.GARBLED),
         ("", FaultKind.GARBLED),
         (completion()[:60], FaultKind.GARBLED),
-        (completion(choices=[]), FaultKind.GARBLED),
+        (completion(choices=[]), FaultKind.NO_CHOICE),
+        (completion(choices=[{"message": None, "finish_reason": "stop"}]), FaultKind.GARBLED),
+        (
+            completion(choices=[{"message": {"content": "ha"}, "error": {"code": 502, "message": "upstream died"}}]),
+            FaultKind.FAILING,
+        ),
+        (completion(choices=[{"message": {"content": "ha"}, "error": {"code": "429"}}]), FaultKind.BUSY),
+        (completion(choices=[{"message": {"content": "ha"}, "error": "died"}]), FaultKind.FAILING),
+        (completion(error={"code": 400, "message": "bad"}), FaultKind.REFUSED),
+        ('{"error": {"message": "odd", "code": null}}', FaultKind.FAILING),
+        ("[" * 100_000, FaultKind.GARBLED),
         (completion(choices=None), FaultKind.GARBLED),
         ('{"object": "list", "data": []}', FaultKind.GARBLED),
         ("[1, 2]", FaultKind.GARBLED),
@@ -124,6 +134,54 @@ def test_what_is_no_answer_is_a_fault(text, kind) -> None:
     assert isinstance(fault, Fault)
     assert fault.kind is kind
     assert len(fault.message) < 500
+
+
+@pytest.mark.parametrize(
+    ("told", "ending"),
+    [
+        *((word, "stop") for word in ("stop", "STOP", "end_turn", "eos", "stop_sequence", "COMPLETE", "", None)),
+        *((word, "length") for word in ("length", "MAX_TOKENS", "max_output_tokens", "model_context_window_exceeded")),
+        *((word, "content_filter") for word in ("content_filter", "SAFETY", "PROHIBITED_CONTENT", "refusal")),
+        ("FINISH_REASON_MAX_TOKENS", "length"),
+        ("model-length", "length"),
+        *((word, None) for word in ("insufficient_system_resource", "abort", "tool_calls", "OTHER", "stopp")),
+    ],
+)
+def test_only_endings_that_are_known_to_be_good_make_a_whole_answer(told, ending) -> None:
+    found = wire.read_chat(completion(choices=[{"message": {"content": "half a"}, "finish_reason": told}]), LOCAL)
+    if ending is None:
+        assert isinstance(found, Fault)
+        assert (found.kind, found.message) == (FaultKind.ENDING, repr(told))
+    else:
+        assert (found.text, found.finish_reason) == ("half a", ending)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "provider", "ending"),
+    [("stop", "MAX_TOKENS", "length"), (None, "SAFETY", "content_filter"), ("stop", "whatever", "stop")],
+)
+def test_a_provider_behind_a_proxy_is_believed_where_it_says_worse(proxy, provider, ending) -> None:
+    choice = {"message": {"content": "a"}, "finish_reason": proxy, "native_finish_reason": provider}
+    assert wire.read_chat(completion(choices=[choice]), LOCAL).finish_reason == ending
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"choices": [{"message": None, "finish_reason": "content_filter"}]},
+        {"choices": [{"finish_reason": "PROHIBITED_CONTENT"}]},
+        {"choices": [], "promptFeedback": {"blockReason": "SAFETY"}},
+        {"choices": None, "promptFeedback": {"blockReason": "OTHER"}},
+    ],
+)
+def test_a_blocked_answer_is_an_answer_without_text(changes) -> None:
+    answer = wire.read_chat(completion(**changes), LOCAL)
+    assert (answer.text, answer.finish_reason, answer.usage) == ("", "content_filter", Usage(1, 7, 3))
+
+
+def test_parts_of_an_answer_that_are_thoughts_are_left_out() -> None:
+    content = [{"type": "thinking", "text": "hm"}, {"type": "thinking", "thinking": []}, {"type": "text", "text": "a"}]
+    assert wire.read_chat(completion(choices=[{"message": {"content": content}}]), LOCAL).text == "a"
 
 
 def test_log_probabilities_are_by_token_with_the_chosen_one_among_them() -> None:

@@ -1,0 +1,57 @@
+"""How answers end, in the words of all providers: whole, cut short, or stopped by a filter.
+
+Only endings that are known to be good make a whole answer. One that nobody knows is no answer: half a sentence must not
+be scored as if the model had said it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+
+class Ending(str, Enum):
+    """Why an answer ended; the values are those of the OpenAI protocol."""
+
+    WHOLE = "stop"
+    CUT = "length"
+    BLOCKED = "content_filter"
+
+
+_WORDS: Mapping[Ending, frozenset[str]] = {
+    Ending.WHOLE: frozenset({
+        "stop", "stopped", "end_turn", "stop_sequence", "eos", "eos_token", "end_of_text", "end_of_sequence",
+        "complete", "completed", "finish", "finished",
+    }),
+    Ending.CUT: frozenset({
+        "length", "max_tokens", "max_length", "max_output_tokens", "max_new_tokens", "max_completion_tokens",
+        "max_tokens_reached", "token_limit", "model_length", "model_context_window_exceeded", "context_length",
+        "context_length_exceeded", "truncated", "incomplete",
+    }),
+    Ending.BLOCKED: frozenset({
+        "content_filter", "content_filtered", "filtered", "safety", "recitation", "language", "blocklist",
+        "prohibited_content", "spii", "image_safety", "refusal", "guardrail_intervened", "guardrails", "moderation",
+        "flagged", "sensitive", "error_toxic",
+    }),
+}  # fmt: skip
+_BY_WORD = {word: ending for ending, words in _WORDS.items() for word in words}
+
+
+def ending_of(word: str | None, behind: str | None = None) -> Ending | None:
+    """Return how an answer ended, or None where the word is unknown.
+
+    Args:
+        word: why it ended, as the server says; None and an empty one count as whole, since some servers say nothing.
+        behind: the word of the provider behind a proxy: one that is known to be bad counts, whatever the proxy says.
+
+    >>> ending_of("STOP"), ending_of("stop", "MAX_TOKENS"), ending_of(None), ending_of("insufficient_system_resource")
+    (<Ending.WHOLE: 'stop'>, <Ending.CUT: 'length'>, <Ending.WHOLE: 'stop'>, None)
+    """
+    told, of_provider = _plain(word), _plain(behind)
+    found = _BY_WORD.get(told or of_provider) if told or of_provider else Ending.WHOLE
+    return _BY_WORD[of_provider] if found is Ending.WHOLE and of_provider in _BY_WORD else found
+
+
+def _plain(word: str | None) -> str:
+    plain = "_".join((word or "").lower().replace("-", " ").replace("_", " ").split())
+    return plain.removeprefix("finish_reason_").removeprefix("finishreason.")
