@@ -17,7 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.similar_negatives import sentences
-from featureinterp.codec import atomic_write, encode_index_record
+from featureinterp.codec import encode_index_record
 from featureinterp.dataset.activations import SparseActivations
 from featureinterp.dataset.arrays import write_arrays
 from featureinterp.dataset.merging import MergeTarget, merge_shards
@@ -25,6 +25,7 @@ from featureinterp.dataset.records import HookData
 from featureinterp.dataset.retrieval import ExactRanker
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.windows import Windows
+from featureinterp.files import atomic_write
 from featureinterp.subject.model import SubjectModel
 
 MOST_MILLISECONDS = 20.0

@@ -1,24 +1,20 @@
-"""Nouns as bytes: JSON with exact error paths, and files that are never half written.
+"""Nouns as bytes: JSON with exact error paths.
 
-Three things live here: any frozen dataclass of ours as versioned JSON (`encode`, `decode`), one latent's records in
-the original's schema (`encode_index_record`, `decode_index_record`), and the only way the package writes a file
-(`atomic_write`, `atomic_path`). Floats survive a round trip bit for bit: they are written as the shortest decimal
-that reads back as the same double.
+Two things live here: any frozen dataclass of ours as versioned JSON (`encode`, `decode`), and one latent's records in
+the original's schema (`encode_index_record`, `decode_index_record`). Floats survive a round trip bit for bit: they are
+written as the shortest decimal that reads back as the same double.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
-from featureinterp.errors import DataFolderError, FeatureInterpError, InputError, StorageError
+from featureinterp.errors import DataFolderError, FeatureInterpError, InputError
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SAEIndexId, SAEIndexRecord
 
 SCHEMA_VERSION = 1
@@ -219,44 +215,3 @@ def _records(records: list[_Record], name: str, parent: _IndexRecord, where: str
                 f"{where} cannot be read: {error.problem} - at `$.{name}[{position}]`", error.hint
             ) from error
     return tuple(made)
-
-
-def atomic_write(path: Path, data: bytes) -> None:
-    """Write a file in one step: either all of `data` is there afterwards, or what was there before.
-
-    Missing folders are made.
-
-    Raises:
-        StorageError: if the disk is full, the folder read-only, or writing fails otherwise.
-    """
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; it takes `path`'s place when the block ends well.
-
-    Missing folders are made. A killed process can leave the temporary file behind (`.name.pid.tmp`), never half of
-    `path`.
-
-    Raises:
-        StorageError: if writing fails; the temporary file is removed and what was at `path` stays.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise _storage_error(path, error) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _storage_error(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"{path} could not be written: {error.strerror or error}",
-        "make room or choose another folder; what was there before is unchanged",
-    )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from featureinterp.cli.group import app
-from featureinterp.errors import FeatureInterpError
+from featureinterp.cli.group import app, errors_told
 
 
 @app.command()
@@ -48,11 +46,8 @@ def run_figures_program(description: str | None, results: Path) -> None:
     parser.add_argument("--latex", action="store_true", help="set the text with LaTeX, which has to be installed")
     given = parser.parse_args()
     out = given.out or given.results
-    try:
+    with errors_told("error"):
         drawn = draw_experiment(given.results, out / "figures", out / "tables", given.latex)
-    except FeatureInterpError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
     for path in (*(figure.path.with_suffix(".pdf") for figure in drawn.figures), *drawn.tables):
         typer.echo(path)
     for message in drawn.missing:

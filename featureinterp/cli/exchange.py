@@ -59,11 +59,11 @@ def export(
 
 
 def _write_json(store: RunStore, out: Path) -> int:
-    from featureinterp.interop.folder import new_folder
+    from featureinterp.files import atomic_folder
     from featureinterp.report.html import feature_json, file_name
 
     taken: set[str] = set()
-    with new_folder(out) as folder:
+    with atomic_folder(out) as folder:
         for result in store.results():
             (folder / f"{file_name(result.key, taken)}.json").write_bytes(feature_json(result))
     return len(taken)

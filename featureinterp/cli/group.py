@@ -36,6 +36,12 @@ def errors_told(program: str) -> Iterator[None]:
     except FeatureInterpError as error:
         typer.echo(f"{program}: {error}", err=True)
         raise SystemExit(USER_ERROR) from error
+    except OSError as error:
+        if error.filename is None:  # of no path: not for the user to mend
+            raise
+        told = f"{program}: {error.filename} cannot be used: {error.strerror} (name another path)"
+        typer.echo(told, err=True)
+        raise SystemExit(USER_ERROR) from error
     except KeyboardInterrupt as interrupt:
         typer.echo("\nInterrupted; the same command goes on where it stopped.", err=True)
         raise SystemExit(INTERRUPTED) from interrupt

@@ -81,7 +81,7 @@ def _write_lines(lines: Iterable[str], out: Path | None) -> None:
         for line in lines:
             typer.echo(line)
         return
-    from featureinterp.codec import atomic_path
+    from featureinterp.files import atomic_path
 
     with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.writelines(f"{line}\n" for line in lines)

@@ -49,9 +49,10 @@ def import_(
 
     from featureinterp.cli.progress import Stages, quiet_libraries
     from featureinterp.dataset.spec import DataSpec
+    from featureinterp.files import real_path
     from featureinterp.interop.importing import import_data
 
-    folder = out or Path("data") / f"{source.resolve().name}-imported"
+    folder = out or Path("data") / f"{real_path(source).name}-imported"
     quiet_libraries()
     with Stages(Console()) as stages:
         found = import_data(source, folder, DataSpec(embedder=embedder), stages)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.codec import atomic_path
 from featureinterp.dataset.retrieval import ExactRanker, mean_embedding, similarities
 from featureinterp.errors import DataFolderError, InputError
+from featureinterp.files import atomic_path
 
 CANDIDATES = 2048
 """How many the index is asked for."""

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from featureinterp.codec import atomic_path
-from featureinterp.errors import SharingError, StorageError
+from featureinterp.errors import SharingError
+from featureinterp.files import atomic_folder, atomic_path, check_regular
 
 SUFFIX = ".tar.zst"
 _LEVEL = 6
@@ -57,13 +57,10 @@ def unpack(archive: Path, folder: Path, check: Callable[[Path], object]) -> None
 
     Raises:
         SharingError: if the archive is damaged, or holds anything but files and folders inside of it.
-        StorageError: if the folder cannot be written, or is there already.
+        InputError: if the folder is there already.
+        StorageError: if it cannot be written.
     """
-    if folder.exists():
-        raise StorageError(f"{folder} is there already", "choose another place, or delete it")
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir(parents=True)
+    with atomic_folder(folder) as temporary:
         with _members(archive) as members:
             for member, content in members:
                 target = temporary / inside(member.name, str(archive))
@@ -71,11 +68,6 @@ def unpack(archive: Path, folder: Path, check: Callable[[Path], object]) -> None
                 with target.open("xb") as file:
                     shutil.copyfileobj(content, file)
         check(temporary)
-        temporary.replace(folder)
-    except OSError as error:
-        raise StorageError(f"{folder} could not be written: {error.strerror or error}", "make room") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def inside(name: str, where: str) -> PurePosixPath:
@@ -100,6 +92,7 @@ def _members(archive: Path) -> Iterator[Iterator[tuple[tarfile.TarInfo, IO[bytes
     from zstandard import ZstdDecompressor, ZstdError
 
     try:
+        check_regular(archive)
         with (
             archive.open("rb") as file,
             ZstdDecompressor().stream_reader(file) as plain,

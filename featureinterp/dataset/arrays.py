@@ -18,8 +18,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from featureinterp.codec import atomic_path
 from featureinterp.errors import DataFolderError
+from featureinterp.files import atomic_path, check_regular
 
 _DTYPE_NAMES = {"int16": "I16", "int32": "I32", "int64": "I64", "float32": "F32"}
 _DTYPES = {code: np.dtype(name) for name, code in _DTYPE_NAMES.items()}
@@ -63,6 +63,7 @@ class ArrayFile:
             DataFolderError: if the file is missing, damaged or cut short.
         """
         try:
+            check_regular(path)
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
                 if length > path.stat().st_size:

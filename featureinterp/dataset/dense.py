@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from featureinterp.dataset.arrays import write_arrays
 from featureinterp.dataset.windows import Windows
 from featureinterp.errors import DataFolderError
+from featureinterp.files import check_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -171,6 +172,7 @@ def _load(path: Path) -> Tensor:
     import torch
 
     try:
+        check_regular(path)
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
         told = str(error).strip().partition("\n")[0]

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.codec import atomic_path
 from featureinterp.dataset.arrays import ArrayFile, ArraySpec, array_writer, checksum, write_arrays
 from featureinterp.dataset.capture import Progress, remove_shards
 from featureinterp.dataset.local_files import hash_files
 from featureinterp.errors import DataFolderError, StorageError
+from featureinterp.files import atomic_path
 
 SHARD_TEXTS = 2048
 """Texts per shard."""

@@ -26,6 +26,7 @@ from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.stages import Preparation, Progress
 from featureinterp.dataset.windows import Windows
 from featureinterp.errors import DataFolderError, InputError
+from featureinterp.files import read_file
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SAEIndexRecord
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class DataFolder:
         layout = Layout(self.path)
         path = layout.record(hook_name, latent)
         try:
-            return decode_index_record(path.read_bytes(), str(path))
+            return decode_index_record(read_file(path), str(path))
         except FileNotFoundError as error:
             report = layout.latent_reports(hook_name).get(latent)
             if report is not None and report.status != "ok":
@@ -200,7 +201,7 @@ class DataFolder:
             DataFolderError: if the file is damaged.
         """
         path = Layout(self.path).recall
-        return decode(path.read_bytes(), IndexRecall, str(path)) if path.exists() else None
+        return decode(read_file(path), IndexRecall, str(path)) if path.exists() else None
 
     def corpus_counts(self) -> Mapping[str, int]:
         """Return how many documents were read, and how much was dropped for which reason (see `WindowCounts`)."""

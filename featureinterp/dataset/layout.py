@@ -9,6 +9,7 @@ from featureinterp.codec import decode
 from featureinterp.dataset.attribution import holistic_path
 from featureinterp.dataset.build import LatentReport
 from featureinterp.dataset.capture import activations_path
+from featureinterp.files import read_file
 
 
 @dataclass(frozen=True)
@@ -89,4 +90,4 @@ class Layout:
         path = self.latents(hook_name)
         if not path.exists():
             return {}
-        return {report.latent: report for report in decode(path.read_bytes(), LatentTable, str(path)).reports}
+        return {report.latent: report for report in decode(read_file(path), LatentTable, str(path)).reports}

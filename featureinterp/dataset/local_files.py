@@ -29,6 +29,7 @@ from featureinterp.dataset.documents import (
     choose_column,
 )
 from featureinterp.errors import CorpusError, DataFolderError
+from featureinterp.files import check_regular
 
 if TYPE_CHECKING:
     from collections.abc import Buffer  # pyright: ignore[reportAttributeAccessIssue] - Python 3.12
@@ -68,6 +69,9 @@ class LocalFiles:
             if not paths:
                 raise CorpusError(f"corpus folder {path} holds no {', '.join(SUFFIXES)} file", UNDERSTOOD)
             return cls(name, paths, text_column)
+        if not path.is_file():
+            told = "a corpus is read more than once: write what a pipe gives to a file, and name that"
+            raise CorpusError(f"corpus {name!r} is a pipe or a device, a file or a folder is wanted", told)
         if not path.name.endswith((*SUFFIXES, ".safetensors")):
             raise CorpusError(f"corpus file {path} is none of {', '.join(SUFFIXES)} or .safetensors", UNDERSTOOD)
         return cls(name, (path,), text_column)
@@ -104,6 +108,7 @@ def hash_files(paths: tuple[Path, ...]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         try:
+            check_regular(path)
             size = path.stat().st_size
             last = max(0, size - _BLOCK)
             few = size <= _BLOCKS * _BLOCK

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from featureinterp.codec import atomic_write, decode, encode
+from featureinterp.codec import decode, encode
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError
+from featureinterp.files import atomic_write, read_file
 
 FILE_NAME = "manifest.json"
 IMPORTED = "imported"
@@ -82,10 +83,10 @@ class Manifest:
         """
         path = folder / FILE_NAME
         try:
-            encoded = path.read_bytes()
-        except OSError as error:
+            encoded = read_file(path)
+        except FileNotFoundError as error:
             raise DataFolderError(
-                f"{folder} is not a data folder: {FILE_NAME} cannot be read", "`featureinterp records` makes one"
+                f"{folder} is not a data folder: it has no {FILE_NAME}", "`featureinterp records` makes one"
             ) from error
         return decode(encoded, cls, str(path))
 

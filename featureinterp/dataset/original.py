@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featureinterp.codec import atomic_write, decode_index_record, encode, encode_index_record
+from featureinterp.codec import decode_index_record, encode, encode_index_record
 from featureinterp.dataset.activations import HolisticActivations, SparseActivations
 from featureinterp.dataset.build import LatentReport, report_latent
 from featureinterp.dataset.dense import ACTIVATIONS, HOLISTIC, own_holistic, read_tokens, write_holistic, write_sparse
@@ -27,6 +27,7 @@ from featureinterp.dataset.selection import N_SPLITS, interleave
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.windows import Windows
 from featureinterp.errors import DataFolderError
+from featureinterp.files import atomic_folder, atomic_write, read_file, real_path
 from featureinterp.record import ActivationRecord, SAEIndexRecord
 from featureinterp.subject.names import layer_of
 
@@ -65,16 +66,19 @@ def import_original(source: Path, folder: Path) -> Imported:
         folder: the data folder that is made.
 
     Raises:
-        DataFolderError: if the target is a data folder already, or a file of the original is missing, damaged, of
-            another shape, or does not belong to the others.
-        StorageError: if a file cannot be written.
+        InputError: if the target is there already.
+        DataFolderError: if a file of the original is missing, damaged, of another shape, or does not belong to the
+            others; nothing is left then.
+        StorageError: if a file cannot be written; nothing is left then.
     """
-    if Manifest.exists(folder):
-        raise DataFolderError(f"{folder} is a data folder already", "choose another one")
     files = {path.name: sorted(path.glob("*.json")) for path in sorted(source.glob("records/*")) if path.is_dir()}
     if not any(files.values()):
         raise DataFolderError(f"{source} holds no records/{{hook}}/{{latent}}.json", "name a folder of the original")
-    layout = Layout(folder)
+    with atomic_folder(folder) as temporary:
+        return _import(source, Layout(temporary), files)
+
+
+def _import(source: Path, layout: Layout, files: Mapping[str, list[Path]]) -> Imported:
     windows = read_tokens(source / "tokens.pt") if (source / "tokens.pt").exists() else None
     if windows is not None:
         windows.save(layout.tokens)
@@ -92,7 +96,8 @@ def import_original(source: Path, folder: Path) -> Imported:
         atomic_write(layout.latents(hook), encode(LatentTable(tuple(reports))))
         n_latents = reports[-1].latent + 1 if activations is None else activations.n_latents
         hooks[hook] = HookEntry(layer_of(hook), n_latents, IMPORTED)
-    _write_manifest(source, folder, windows, hooks, hash_files(tuple(p for paths in files.values() for p in paths)))
+    digest = hash_files(tuple(path for paths in files.values() for path in paths))
+    _write_manifest(source, layout.folder, windows, hooks, digest)
     return Imported(0 if windows is None else len(windows), len(hooks), latents, left_out)
 
 
@@ -122,7 +127,7 @@ def _import_activations(source: Path, layout: Layout, hook: str, windows: Window
 
 def _import_record(path: Path, layout: Layout, hook: str, measured: _Measured) -> tuple[LatentReport, int]:
     """Write a latent's records, and return what is known of it and how many records were left out."""
-    found = decode_index_record(path.read_bytes(), str(path))
+    found = decode_index_record(read_file(path), str(path))
     latent = found.id.latent_index
     if path.stem != str(latent) or found.id.layer_index != layer_of(hook):
         raise DataFolderError(
@@ -223,7 +228,7 @@ def _report(record: SAEIndexRecord, activations: SparseActivations | None) -> La
 def _write_manifest(
     source: Path, folder: Path, windows: Windows | None, hooks: Mapping[str, HookEntry], digest: str
 ) -> None:
-    dataset, _, model = source.resolve().name.partition("_")
+    dataset, _, model = real_path(source).name.partition("_")
     spec = DataSpec(model_name=model or "unknown", sae_name="unknown", dataset_name=dataset)
     if windows is not None:
         spec = replace(spec, max_dataset_size=len(windows), max_seq_length=windows.text_tokens.shape[1])

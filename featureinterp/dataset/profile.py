@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from featureinterp.codec import decode
 from featureinterp.dataset.activations import SparseActivations
+from featureinterp.files import read_file
 from featureinterp.record import MAX_LEVEL, scale_to_levels
 
 if TYPE_CHECKING:
@@ -109,4 +110,4 @@ def read_profiles(path: Path) -> Mapping[int, LatentProfile]:
     """
     if not path.exists():
         return {}
-    return {profile.latent: profile for profile in decode(path.read_bytes(), ProfileTable, str(path)).profiles}
+    return {profile.latent: profile for profile in decode(read_file(path), ProfileTable, str(path)).profiles}

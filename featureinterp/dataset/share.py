@@ -107,7 +107,8 @@ def download(folder: Path) -> None:
 
     Raises:
         SharingError: if W&B is not installed or cannot be reached, has no such artifact, or it is damaged or not safe.
-        StorageError: if the folder is there already, or cannot be written.
+        InputError: if the folder is there already.
+        StorageError: if it cannot be written.
     """
     wandb = _wandb()
     project = os.environ.get("WANDB_PROJECT", PROJECT)
@@ -121,7 +122,8 @@ def fetch(artifact: Artifact, folder: Path) -> None:
 
     Raises:
         SharingError: if it is no data folder's, damaged, or an entry lies outside of its folder.
-        StorageError: if the folder is there already, or cannot be written.
+        InputError: if the folder is there already.
+        StorageError: if it cannot be written.
         DataFolderError: if what it holds is no data folder; nothing is left of it.
     """
     entries = artifact.manifest.entries

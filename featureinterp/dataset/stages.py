@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.codec import atomic_write, encode, encode_index_record
+from featureinterp.codec import encode, encode_index_record
 from featureinterp.dataset.activations import HolisticActivations, SparseActivations
 from featureinterp.dataset.approximate import ApproximateRanker
 from featureinterp.dataset.attribution import capture_holistic
@@ -31,6 +31,7 @@ from featureinterp.dataset.retrieval import ExactRanker, Ranker
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.windows import Windows, cut_windows
 from featureinterp.errors import DataFolderError
+from featureinterp.files import atomic_write
 from featureinterp.subject.subject import Subject
 
 _RECALL_SAMPLE = 32

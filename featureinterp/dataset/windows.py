@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from featureinterp.codec import atomic_write
 from featureinterp.dataset.documents import Document
 from featureinterp.errors import CorpusError, DataFolderError, InputError
+from featureinterp.files import atomic_write, check_regular
 
 CHARACTERS_PER_TOKEN = 8
 """A document is cut to this many characters per token of a window."""
@@ -127,6 +127,7 @@ class Windows:
             DataFolderError: if the file is missing or damaged.
         """
         try:
+            check_regular(path)
             with safe_open(path, framework="numpy") as file:
                 has_bos = (file.metadata() or {})["has_bos"] == "true"
                 return cls(file.get_tensor("tokens"), file.get_tensor("documents"), has_bos)

@@ -20,6 +20,7 @@ from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.sweep import SweptRun, Unit, choose_features, sweep
 from featureinterp.experiment.worker import LatentStatus, OpenRun, explain_key
 from featureinterp.explainer.prompts import prompt_fingerprint
+from featureinterp.files import real_path
 from featureinterp.record import SAEIndexRecord
 from featureinterp.subject.names import layer_of, select_layers
 
@@ -194,7 +195,7 @@ def begin_run(folder: DataFolder, run: Path, spec: RunSpec, about: Mapping[str, 
         StorageError: if the run cannot be written.
     """
     check_causes_known(folder, spec.method)
-    place = {DATA_FOLDER: os.path.relpath(folder.path.resolve(), run.resolve())}
+    place = {DATA_FOLDER: os.path.relpath(real_path(folder.path), real_path(run))}
     return RunStore.create(run, spec.configuration(_settings(folder)), {**about, **_about(folder), **place})
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 
-from featureinterp.codec import atomic_write
 from featureinterp.experiment import analysis
 from featureinterp.experiment.analysis import MAIN_SOURCE, mean_by
 from featureinterp.experiment.frames import read_attempts, read_scores
@@ -22,6 +21,7 @@ from featureinterp.experiment.markdown import counted, number, p_value, place_fr
 from featureinterp.experiment.questions import Comparison, experiment_comparisons
 from featureinterp.experiment.rounds import MEASURES, agreement, rounds
 from featureinterp.experiment.run import MEASURED_SOURCES
+from featureinterp.files import atomic_write
 
 SUMMARY_NAME = "summary.md"
 

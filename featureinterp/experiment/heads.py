@@ -12,6 +12,7 @@ from typing import Any
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError
 from featureinterp.experiment.store import FILE_NAME, RunStore
+from featureinterp.files import real_path
 
 OUTCOMES = ("explained", "failed", "rare", "dead")
 """What can become of a feature."""
@@ -72,7 +73,7 @@ def head_of(store: RunStore) -> RunHead:
         path=store.path.parent,
         experiment=about.get("experiment", ""),
         subject=about.get("subject", names.folder_name if "model" in about else ""),
-        variant=about.get("variant", store.path.resolve().parent.name),
+        variant=about.get("variant", real_path(store.path).parent.name),
         about=about,
         configuration=json.loads(about["configuration"]),
         counts={

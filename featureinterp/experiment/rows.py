@@ -15,11 +15,11 @@ from itertools import chain, islice
 from pathlib import Path
 
 from featureinterp.chat import Usage
-from featureinterp.codec import atomic_path
 from featureinterp.core import Score, Scores
 from featureinterp.experiment.heads import head_of, open_runs
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.run import MEASURED_SOURCES
+from featureinterp.files import atomic_path
 
 FLOOR_NAMES = ("token_lookup", "shuffled")
 _SCORE_NAMES = tuple(field.name for field in fields(Scores) if not field.name.startswith("n_"))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from featureinterp.experiment.result import RunSummary
 from featureinterp.experiment.store import RunStore
+from featureinterp.files import real_path
 
 WAITING = "waiting"
 _OWN_PLACE = ("command", "configuration", "configuration_hash", "created")
@@ -22,7 +23,7 @@ def run_summary(store: RunStore) -> RunSummary:
     if waiting := len(store.asked() - finished.keys()):
         counts[WAITING] = waiting
     return RunSummary(
-        title=store.path.resolve().parent.name,
+        title=real_path(store.path).parent.name,
         command=about.get("command", ""),
         created=about["created"],
         settings=dict(_in_words({**names, **json.loads(about["configuration"])})),

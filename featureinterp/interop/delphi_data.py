@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featureinterp.codec import atomic_write, encode, encode_index_record
+from featureinterp.codec import encode, encode_index_record
 from featureinterp.dataset.activations import SparseActivations
 from featureinterp.dataset.dense import write_entries
 from featureinterp.dataset.embeddings import EmbedderSource, embed_corpus
@@ -20,8 +20,8 @@ from featureinterp.dataset.records import HookData, TokenStrings, texts_of
 from featureinterp.dataset.retrieval import ExactRanker
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError
+from featureinterp.files import atomic_folder, atomic_write
 from featureinterp.interop.delphi import latent_of
-from featureinterp.interop.folder import new_folder
 from featureinterp.interop.latent_cache import Cutting, LatentCache, blocks, cut_rows, open_caches
 from featureinterp.subject.loading import open_tokenizer
 from featureinterp.subject.names import layer_of
@@ -65,7 +65,7 @@ def import_delphi(
         StorageError: if a file cannot be written. In each case nothing is left.
     """
     found = _look(source, spec or DataSpec())
-    with new_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         layout, windows = Layout(temporary), found.cutting.windows
         windows.save(layout.tokens)
         for hook, cache in found.caches.items():

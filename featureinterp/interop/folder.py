@@ -1,48 +1,16 @@
-"""Where an export goes: a folder that is there whole or not at all, with names that no text can turn into paths."""
+"""What an export writes: names that no text can turn into paths, and lines of JSON."""
 
 from __future__ import annotations
 
 import gzip
-import os
 import re
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from featureinterp.codec import json_safe
-from featureinterp.errors import InputError, StorageError
 
 _LONGEST_NAME = 80
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `out` to write to; it becomes `out` when the block ends well.
-
-    A killed process can leave the temporary folder behind (`.name.pid.tmp`), never half of `out`.
-
-    Raises:
-        InputError: if `out` is there already and not an empty folder.
-        StorageError: if writing fails; nothing is left then.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already", "name another folder, or delete it first")
-    whole = out.resolve()
-    temporary = whole.with_name(f".{whole.name}.{os.getpid()}.tmp")
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        yield temporary
-        temporary.replace(whole)
-    except OSError as error:
-        raise StorageError(
-            f"{out} could not be written: {error.strerror or error}", "make room or choose another folder"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def plain_name(text: str, otherwise: str) -> str:

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featureinterp.codec import atomic_write, encode
+from featureinterp.codec import encode
 from featureinterp.dataset.layout import LatentTable, Layout
 from featureinterp.dataset.local_files import hash_files
 from featureinterp.dataset.manifest import IMPORTED, HookEntry, Manifest, StageEntry, current_versions
 from featureinterp.dataset.original import Imported, import_original, n_records, place_records, store_record
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import InputError
-from featureinterp.interop.folder import new_folder
+from featureinterp.files import atomic_folder, atomic_write, real_path
 from featureinterp.interop.openai import NeuronRecord, read_neuron_record, records_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _import_neurons(source: Path, paths: Iterable[Path], folder: Path) -> Import
         if index in neurons.setdefault(layer, {}):
             raise InputError(f"neuron {index} of layer {layer} is there twice, once in {path}", "leave one out")
         neurons[layer][index] = found
-    with new_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         layout, hooks, left_out = Layout(temporary), {}, 0
         for layer, by_index in sorted(neurons.items()):
             hook = NEURON_HOOK.format(layer=layer)
@@ -84,7 +84,7 @@ def _import_neurons(source: Path, paths: Iterable[Path], folder: Path) -> Import
                 left_out += n_records(given) - n_records(record)
             atomic_write(layout.latents(hook), encode(LatentTable(tuple(reports))))
             hooks[hook] = HookEntry(layer, max(by_index) + 1, IMPORTED)
-        spec = DataSpec(model_name="unknown", sae_name="neurons", dataset_name=source.resolve().stem or "neurons")
+        spec = DataSpec(model_name="unknown", sae_name="neurons", dataset_name=real_path(source).stem or "neurons")
         made = {"records": StageEntry({IMPORTED: hash_files(tuple(paths)), "holistic": False}, {})}
         Manifest(spec, current_versions(), hooks, made).save(temporary)
     return Imported(0, len(hooks), sum(map(len, neurons.values())), left_out)

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from featureinterp.dataset.windows import WindowCounts, Windows
 from featureinterp.errors import DataFolderError
+from featureinterp.files import check_regular
 from featureinterp.interop.reading import read_json
 
 WINDOW = 32
@@ -100,6 +101,7 @@ class CacheFile:
 
     def _arrays(self, *names: str) -> dict[str, NDArray]:
         try:
+            check_regular(self.path)
             with safe_open(self.path, framework="numpy") as file:
                 return {name: file.get_tensor(name) for name in names if name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError, TypeError, AttributeError) as error:

@@ -16,7 +16,8 @@ from typing import Any
 
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
-from featureinterp.interop.folder import gzip_lines, json_line, new_folder, plain_name
+from featureinterp.files import atomic_folder, real_path
+from featureinterp.interop.folder import gzip_lines, json_line, plain_name
 from featureinterp.interop.positives import one_sentence, positives_of
 from featureinterp.record import ActivationRecord
 
@@ -92,7 +93,7 @@ def write_neuronpedia(store: RunStore, out: Path, creator: str = DEFAULT_CREATOR
         StorageError: if a file cannot be written; nothing is left then.
     """
     about, n = store.about(), 0
-    with new_folder(out) as folder:
+    with atomic_folder(out) as folder:
         for source, keys in _sources(store, creator):
             place = folder / source.model / source.id
             place.mkdir(parents=True)
@@ -208,7 +209,7 @@ def _sources(store: RunStore, creator: str) -> Iterator[tuple[Source, list[Featu
         yield Source(
             plain_name(_last_part(about.get("model", "")), "model"),
             plain_name(_last_part(about.get("SAE", "")), "sae"),
-            plain_name(store.path.resolve().parent.name, "run"), layer, suffix,
+            plain_name(real_path(store.path).parent.name, "run"), layer, suffix,
             about["created"], creator, about["configuration_hash"],
         ), keys  # fmt: skip
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from featureinterp.core import ScoredSequence, Scores
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.store import RunStore
-from featureinterp.interop.folder import new_folder, plain_name
+from featureinterp.files import atomic_folder
+from featureinterp.interop.folder import plain_name
 from featureinterp.interop.openai import (
     SCALE,
     NeuronId,
@@ -50,7 +51,7 @@ def write_openai(store: RunStore, out: Path) -> int:
     several = len(layers) > len(set(layers))
     parts = {hook: f"{place}-{plain_name(hook, 'hook')}" if several else "" for place, (_, hook) in enumerate(hooks)}
     n = 0
-    with new_folder(out) as folder:
+    with atomic_folder(out) as folder:
         for result in store.results():
             layer, latent = str(result.key.layer), result.key.latent
             place = folder / parts[result.key.hook_name]

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from featureinterp.codec import decode_json
 from featureinterp.errors import DataFolderError
+from featureinterp.files import read_file
 
 Noun = TypeVar("Noun")
 
@@ -18,9 +19,7 @@ def read_json(path: Path, wanted: type[Noun]) -> Noun:
         DataFolderError: if it cannot be read, is no JSON, or a field is missing or wrong (with its path).
     """
     try:
-        encoded = path.read_bytes()
-    except OSError as error:
-        raise DataFolderError(
-            f"{path} cannot be read: {error.strerror or error}", "name a file that is there"
-        ) from error
+        encoded = read_file(path)
+    except FileNotFoundError as error:
+        raise DataFolderError(f"there is no file {path}", "name a file that is there") from error
     return decode_json(encoded, wanted, str(path))

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featureinterp import codec
 from featureinterp.core import Score
 from featureinterp.experiment.analysis import score_by_variant
 from featureinterp.experiment.findings import findings
@@ -21,6 +20,7 @@ from featureinterp.experiment.heads import RunHead, head_of, open_runs
 from featureinterp.experiment.result import FeatureKey
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.summary import run_summary
+from featureinterp.files import atomic_write
 from featureinterp.report.evidence import MAIN_SOURCE
 from featureinterp.report.figures.files import DrawnExperiment, draw_experiment, file_names, read_frames
 from featureinterp.report.html import asset_bytes, file_name, make_environment, write_report
@@ -92,7 +92,7 @@ def write_experiment(folder: Path, out: Path) -> Path:
     scores = read_frames(folder).scores
     runs = list(_write_runs(folder, out, scores))
     environment = make_environment()
-    codec.atomic_write(out / "report.css", asset_bytes(environment, "report.css"))
+    atomic_write(out / "report.css", asset_bytes(environment, "report.css"))
     page = environment.get_template("experiment.html.j2").render(
         title=TITLES[drawn.experiment],
         experiment=drawn.experiment,
@@ -103,7 +103,7 @@ def write_experiment(folder: Path, out: Path) -> Path:
         runs=runs,
         subjects=[(name, own, _layers(own, scores)) for name, own in _by_subject(runs)],
     )
-    codec.atomic_write(out / "index.html", page.encode())
+    atomic_write(out / "index.html", page.encode())
     return out / "index.html"
 
 

@@ -19,6 +19,7 @@ from featureinterp import codec
 from featureinterp.core import Score, Scores, worst_first
 from featureinterp.display import visible
 from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
+from featureinterp.files import atomic_write
 from featureinterp.report.beside import Beside, FeatureBeside, RowPair, feature_beside, run_beside
 from featureinterp.report.evidence import (
     FLOOR_WORDS,
@@ -81,19 +82,19 @@ def write_report(
     """
     environment = make_environment()
     for asset in ASSETS:
-        codec.atomic_write(out / asset, asset_bytes(environment, asset))
+        atomic_write(out / asset, asset_bytes(environment, asset))
     rows, names, pairs = [], [], []
     for before, page, after in _with_neighbours(_named(results, beside)):
         html = render_feature(environment, page, before and before.name, after and after.name, summary)
-        codec.atomic_write(out / "features" / f"{page.name}.html", html.encode())
-        codec.atomic_write(out / "features" / f"{page.name}.json", feature_json(page.result))
+        atomic_write(out / "features" / f"{page.name}.html", html.encode())
+        atomic_write(out / "features" / f"{page.name}.json", feature_json(page.result))
         rows.append(FeatureRow.of(page.result))
         names.append(page.name)
         pairs += [RowPair.of(page.result, page.beside)] if page.beside else []
-    codec.atomic_write(out / INDEX_SCRIPT, index_script(rows, names))
+    atomic_write(out / INDEX_SCRIPT, index_script(rows, names))
     index = out / "index.html"
     compared = run_beside(pairs, beside.title) if beside and pairs else None
-    codec.atomic_write(index, render_index(environment, rows, names, summary, compared).encode())
+    atomic_write(index, render_index(environment, rows, names, summary, compared).encode())
     return index
 
 

@@ -2,23 +2,18 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from featureinterp.codec import (
     SCHEMA_VERSION,
-    atomic_path,
-    atomic_write,
     decode,
     decode_index_record,
     encode,
     encode_index_record,
 )
 from featureinterp.core import Rule, Score, StructuredExplanation
-from featureinterp.errors import DataFolderError, InputError, StorageError
+from featureinterp.errors import DataFolderError, InputError
 from featureinterp.record import ActivationRecord, SAEIndexId, SAEIndexRecord
 
 EXPLANATION = StructuredExplanation((Rule("the token ' raise'", 5), Rule('a "quoted" <script>', 2)))
@@ -101,49 +96,6 @@ def test_a_record_whose_lists_differ_in_length_is_named():
     raw["most_act_records"][0]["expressions"] = [1.0]
     with pytest.raises(DataFolderError, match=r"2 tokens, 1 activations .*\$\.most_act_records\[0\]"):
         decode_index_record(json.dumps(raw))
-
-
-def test_a_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path: Path):
-    path = tmp_path / "new" / "folder" / "file.json"
-    atomic_write(path, b"one")
-    atomic_write(path, b"two")
-    assert path.read_bytes() == b"two"
-    assert [p.name for p in path.parent.iterdir()] == ["file.json"]
-
-
-def test_an_exception_while_writing_leaves_the_old_file(tmp_path: Path):
-    path = tmp_path / "file"
-    atomic_write(path, b"old")
-    with pytest.raises(RuntimeError, match="stop"), atomic_path(path) as temporary:
-        temporary.write_bytes(b"half")
-        raise RuntimeError("stop")
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_folder_that_is_a_file_is_a_storage_error(tmp_path: Path):
-    (tmp_path / "occupied").write_bytes(b"")
-    with pytest.raises(StorageError, match="could not be written"):
-        atomic_write(tmp_path / "occupied" / "file", b"x")
-
-
-def test_when_no_more_can_be_written_the_old_file_stays(tmp_path: Path):
-    """The process may write no file longer than 64 bytes: the operating system fails the write half way."""
-    path = tmp_path / "file"
-    atomic_write(path, b"old")
-    program = (
-        "import resource, sys; from pathlib import Path\n"
-        "from featureinterp.codec import atomic_write\n"
-        "from featureinterp.errors import StorageError\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))\n"
-        "try:\n    atomic_write(Path(sys.argv[1]), b'x' * 1000)\n"
-        "except StorageError as error:\n    sys.stdout.write(str(error)); sys.exit(2)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
-    assert done.returncode == 2, done.stderr
-    assert str(path) in done.stdout and "too large" in done.stdout
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("half", ["\ud83d", "a\udc00b"])

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from featureinterp import codec
 from featureinterp.errors import InputError
+from featureinterp.files import atomic_write
 from featureinterp.report.figures import complementary, explainers, layers, polysemanticity
 from featureinterp.report.figures.drawing import Drawing, Frames
 from featureinterp.report.figures.style import WIDTHS, Width, file_bytes, style
@@ -80,14 +80,14 @@ def draw_experiment(
         for width in WIDTHS:
             for drawing in _with_own_names(plan.draw(frames, width)):
                 path = figures / f"{drawing.name}{'' if width == 'full' else '_column'}.png"
-                codec.atomic_write(path, file_bytes(drawing.figure, "png"))
-                codec.atomic_write(path.with_suffix(".pdf"), file_bytes(drawing.figure, "pdf"))
+                atomic_write(path, file_bytes(drawing.figure, "png"))
+                atomic_write(path.with_suffix(".pdf"), file_bytes(drawing.figure, "pdf"))
                 if width == "full":
                     drawn.append(FigureFile(path, drawing.title, drawing.alt))
     made: list[Path] = []
     if plan.table is not None and drawn:
         made.append(tables / f"{name}.tex")
-        codec.atomic_write(made[0], plan.table(frames).encode())
+        atomic_write(made[0], plan.table(frames).encode())
     return DrawnExperiment(name, tuple(drawn), tuple(made), tuple(frames.missing(plan.variants)))
 
 

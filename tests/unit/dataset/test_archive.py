@@ -8,7 +8,7 @@ import pytest
 import zstandard
 
 from featureinterp.dataset.archive import pack, unpack
-from featureinterp.errors import DataFolderError, SharingError, StorageError
+from featureinterp.errors import DataFolderError, InputError, SharingError
 
 
 def nothing(folder: Path) -> None:
@@ -108,6 +108,6 @@ def test_what_the_check_refuses_does_not_appear(folder: Path, tmp_path: Path):
 def test_a_folder_that_is_there_is_not_touched(folder: Path, tmp_path: Path):
     pack(folder, tmp_path / "a.tar.zst")
     before = contents(folder)
-    with pytest.raises(StorageError, match="data is there already"):
+    with pytest.raises(InputError, match="data is there already"):
         unpack(tmp_path / "a.tar.zst", folder, nothing)
     assert contents(folder) == before
