@@ -13,7 +13,7 @@ from featureinterp.dataset import share
 from featureinterp.dataset.archive import pack, unpack
 from featureinterp.dataset.manifest import HookEntry, Manifest
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.errors import DataFolderError, SharingError, StorageError
+from featureinterp.errors import DataFolderError, InputError, SharingError
 from tests.unit.dataset.artifact import Artifact, go_offline
 
 
@@ -87,7 +87,7 @@ def test_a_wrong_checksum_is_refused(served: Path, tmp_path: Path):
 
 def test_nothing_that_is_there_is_overwritten(data: Path, served: Path):
     before = contents(data)
-    with pytest.raises(StorageError, match="is there already"):
+    with pytest.raises(InputError, match="is there already"):
         share.fetch(Artifact(served), data)
     assert contents(data) == before
 
