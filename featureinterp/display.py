@@ -9,8 +9,10 @@ right in light and dark notebooks, and errors are told by underlines, so that no
 from __future__ import annotations
 
 import html
+import logging
 import math
 import unicodedata
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 TRUE_RGB = (230, 126, 34)
@@ -45,6 +47,40 @@ def visible(text: str) -> str:
     return text if text.isascii() and text.isprintable() else "".join(map(_visible_character, text))
 
 
+def visible_lines(text: str) -> str:
+    r"""Return text as `visible` makes it, in which line breaks and tabs stay what they are.
+
+    >>> visible_lines("a\n\tb\x1b[2J")
+    'a\n\tb␛[2J'
+    """
+    return "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))
+
+
+def is_hidden(character: str) -> bool:
+    """Say whether a character prints nothing of its own: a control, a format, half a character, a line separator."""
+    return unicodedata.category(character) in _HIDDEN
+
+
+def make_log_lines_visible() -> None:
+    """Make what this program's log lines and warnings say visible, whoever writes and whoever prints them."""
+    logging.setLogRecordFactory(_VisibleRecord)
+    warnings.formatwarning = _visible_warning
+
+
+class _VisibleRecord(logging.LogRecord):
+    def getMessage(self) -> str:
+        return visible_lines(super().getMessage())
+
+
+_format_warning = warnings.formatwarning
+
+
+def _visible_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    return visible_lines(_format_warning(message, category, filename, lineno, line))
+
+
 def visible_token(token: str) -> str:
     """Return a token as `visible` text; one of only spaces, which nobody would see, as ␣ for each.
 
@@ -62,7 +98,7 @@ def _visible_character(character: str) -> str:
         return chr(0x2400 + code)
     if code == 0x7F:
         return "␡"
-    if unicodedata.category(character) in _HIDDEN:
+    if is_hidden(character):
         return f"⟨U+{code:04X}⟩"
     return character
 

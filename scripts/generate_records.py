@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from featureinterp.cli.group import errors_told
+from featureinterp.cli.screen import tell
 from featureinterp.dataset.folder import STAGES
 from featureinterp.dataset.share import prepare_shared
 from featureinterp.dataset.spec import DataSpec
@@ -54,4 +55,4 @@ if __name__ == "__main__":
     how = {name: given.pop(name) for name in ("stages", "download_wandb", "upload_wandb", "device") if name in given}
     out, preset = given.pop("out", Path("data")), given.pop("preset", None)
     with errors_told("error"):
-        print(prepare_shared(with_preset(DataSpec(**given), preset, given), out, **how))
+        tell(prepare_shared(with_preset(DataSpec(**given), preset, given), out, **how))

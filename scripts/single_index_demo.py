@@ -5,15 +5,14 @@ simulation on test sentences, and its score. Records are made below --data where
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
+from featureinterp.cli.console import open_console
+from featureinterp.cli.group import errors_told
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.display import visible
-from featureinterp.errors import FeatureInterpError
 from featureinterp.experiment.explain import explain_one
 from featureinterp.formatting import discretise
 from featureinterp.record import ActivationRecord
@@ -44,14 +43,12 @@ def main() -> None:
     data, latent, layers = options.pop("data"), options.pop("latent"), options.pop("layer")
     latents = None if latent is None else (latent,)
     sizes = {"top_sample_n": 90, "complementary_sample_n": 90, "max_features": 16}
-    try:
+    with errors_told("error"):
         result = explain_one(DataSpec(layers=layers, latents=latents, **sizes, **options), data)
-    except FeatureInterpError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    console = Console()
-    console.print("[bold]Training examples[/bold]", *map(sentence, result.train_positives[:5]), "", sep="\n")
-    console.print(feature_view(result))
+        console = open_console()
+        title = Text("Training examples", style="bold")
+        console.print(title, *map(sentence, result.train_positives[:5]), "", sep="\n")
+        console.print(feature_view(result))
 
 
 if __name__ == "__main__":

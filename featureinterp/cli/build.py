@@ -16,10 +16,9 @@ import typer
 from featureinterp.cli import options
 from featureinterp.cli.group import app
 from featureinterp.cli.options import Dtype
+from featureinterp.cli.screen import tell
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from featureinterp.chat import Usage
     from featureinterp.dataset.folder import DataFolder
     from featureinterp.dataset.spec import DataSpec
@@ -117,24 +116,23 @@ def records(
 
     Without a --write option all but the holistic activations are made, which take a forward pass per token.
     """
-    from rich.console import Console
-
+    from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import Stages, quiet_libraries
     from featureinterp.dataset.folder import prepare
 
     spec, asked = data_request(locals())
     quiet_libraries()
-    with Stages(Console()) as stages:
+    with Stages(open_console()) as stages:
         folder = prepare(spec, out, stages=asked, on_progress=stages, device=device)
     _tell_recall(folder)
-    typer.echo(f"The data folder: {folder.path}")
+    tell(f"The data folder: {folder.path}")
 
 
 def _tell_recall(folder: DataFolder) -> None:
     recall = folder.index_recall()
     if recall is not None:
         found = f"{100 * recall.mean:.1f}% of the first {recall.first} similar sentences"
-        typer.echo(f"The approximate index finds {found}, {100 * recall.least:.1f}% at least; {recall.latents} latents")
+        tell(f"The approximate index finds {found}, {100 * recall.least:.1f}% at least; {recall.latents} latents")
 
 
 def data_request(given: Mapping[str, Any]) -> tuple[DataSpec, tuple[str, ...]]:
@@ -187,15 +185,13 @@ def explain(
     address: options.Address = "",
 ) -> None:
     """Explain features from their records and test the explanations: one row per feature in RUN/run.sqlite."""
-    from rich.console import Console
-
     from featureinterp.dataset.folder import DataFolder
     from featureinterp.experiment.explain import FeatureChoice
 
     spec = replace(_run_spec(locals()), engine=options.engine_spec(engine, workers, address))
     choice = FeatureChoice(layers, options.numbers(latents, "latents"), features or None)
-    _explain(Console(), DataFolder.open(data), out, choice, spec)
-    typer.echo(f"The run: {out}; look at it with `featureinterp results {out}` or `featureinterp report {out}`")
+    _explain(DataFolder.open(data), out, choice, spec)
+    tell(f"The run: {out}; look at it with `featureinterp results {out}` or `featureinterp report {out}`")
 
 
 def _run_spec(given: Mapping[str, Any]) -> RunSpec:
@@ -218,43 +214,42 @@ def _run_spec(given: Mapping[str, Any]) -> RunSpec:
 
 def _demo_folder(base: DataSpec, root: Path, features: int, device: str, holistic: bool) -> DataFolder:
     """Make a data folder with so many latents that can be explained, under bars that show how far it is."""
-    from rich.console import Console
-
+    from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import Stages
     from featureinterp.dataset.folder import subject_of
     from featureinterp.experiment.presets import demo_folder
 
     subject = subject_of(base, device)
-    with Stages(Console()) as stages:
+    with Stages(open_console()) as stages:
         return demo_folder(base, root, features, subject, stages, holistic)
 
 
 def _demo_runs(folder: DataFolder, out: Path, choice: FeatureChoice, spec: RunSpec) -> None:
     """Explain features, also by the baseline where there is one, and write the page."""
-    from rich.console import Console
-
     from featureinterp.cli.look import write_pages
     from featureinterp.experiment.presets import demo_runs
 
     runs, spent = demo_runs(out, spec), spec.access.spent
     for run, how in runs.items():
-        typer.echo(f"{run}: {how.method.name}")
-        spent = _explain(Console(), folder, run, choice, replace(how, access=replace(how.access, spent=spent)))
-    typer.echo(f"The page: {write_pages(out, out / 'report', *list(runs)[1:])}")
+        tell(f"{run}: {how.method.name}")
+        spent = _explain(folder, run, choice, replace(how, access=replace(how.access, spent=spent)))
+    tell(f"The page: {write_pages(out, out / 'report', *list(runs)[1:])}")
 
 
-def _explain(console: Console, folder: DataFolder, out: Path, choice: FeatureChoice, spec: RunSpec) -> Usage:
+def _explain(folder: DataFolder, out: Path, choice: FeatureChoice, spec: RunSpec) -> Usage:
     """Explain features into a run, print a line for each that is finished, and return what was spent."""
+    from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import quiet_libraries
     from featureinterp.experiment.explain import explain_folder
     from featureinterp.report.numbers import usage_words
     from featureinterp.report.terminal import feature_line
 
-    def tell(result: FeatureResult, done: int, total: int) -> None:
+    def tell_feature(result: FeatureResult, done: int, total: int) -> None:
         console.print(feature_line(result, done, total))
 
     quiet_libraries()
-    spent = explain_folder(folder, out, choice, spec, options.command_line(), tell)
+    console = open_console()
+    spent = explain_folder(folder, out, choice, spec, options.command_line(), tell_feature)
     if spent != spec.access.spent:
         console.print(f"Paid for: {usage_words(spent)}", highlight=False)
     return spent

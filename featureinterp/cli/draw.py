@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from featureinterp.cli.group import app, errors_told
+from featureinterp.cli.screen import tell, tell_error
 
 
 @app.command()
@@ -29,26 +30,19 @@ def draw_and_tell(run: Path, out: Path, latex: bool = False) -> None:
 
     drawn = draw_experiment(run, out / "figures", out / "tables", latex)
     for path in (*(figure.path.with_suffix(".pdf") for figure in drawn.figures), *drawn.tables):
-        typer.echo(path)
+        tell(path)
     if not drawn.figures:
-        typer.echo("There is nothing to draw yet.")
+        tell("There is nothing to draw yet.")
     for message in drawn.missing:
-        typer.echo(f"Missing: {message}", err=True)
+        tell_error(f"Missing: {message}")
 
 
 def run_figures_program(description: str | None, results: Path) -> None:
     """Run one of the original's programs that draw, whose experiment lies in `results` unless told otherwise."""
-    from featureinterp.report.figures.files import draw_experiment
-
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--results", type=Path, default=results, help="folder of the experiment")
     parser.add_argument("--out", type=Path, help="folder of figures and tables; that of the experiment unless given")
     parser.add_argument("--latex", action="store_true", help="set the text with LaTeX, which has to be installed")
     given = parser.parse_args()
-    out = given.out or given.results
     with errors_told("error"):
-        drawn = draw_experiment(given.results, out / "figures", out / "tables", given.latex)
-    for path in (*(figure.path.with_suffix(".pdf") for figure in drawn.figures), *drawn.tables):
-        typer.echo(path)
-    for message in drawn.missing:
-        typer.echo(f"missing: {message}", err=True)
+        draw_and_tell(given.results, given.out or given.results, given.latex)

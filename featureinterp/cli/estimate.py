@@ -22,8 +22,7 @@ The model is loaded and a few windows are measured; nothing is written."""
 @wraps(records)
 def estimate(**given: Any) -> None:
     """Say what `records` with the same options would cost."""
-    from rich.console import Console
-
+    from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import quiet_libraries
     from featureinterp.dataset.estimate import estimate as measure
     from featureinterp.dataset.folder import subject_of
@@ -31,7 +30,7 @@ def estimate(**given: Any) -> None:
     spec, stages = data_request(given)
     quiet_libraries()
     found = measure(spec, stages, subject_of(spec, given["device"]))
-    console = Console()
+    console = open_console()
     console.print(cost_table(found))
     most = "at most " if found.is_bound else ""
     console.print(f"{most}{found.sequences:,} sequences, {found.latents:,} latents; on {found.device}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featureinterp.cli.group import app
+from featureinterp.cli.screen import tell
 
 if TYPE_CHECKING:
     from featureinterp.experiment.store import RunStore
@@ -55,7 +56,7 @@ def export(
             n = write_openai(store, out)
         else:
             n = _write_json(store, out)
-    typer.echo(f"The export: {out}; features: {n}")
+    tell(f"The export: {out}; features: {n}")
 
 
 def _write_json(store: RunStore, out: Path) -> int:

@@ -12,6 +12,7 @@ import typer
 
 from featureinterp.cli import options
 from featureinterp.cli.group import app
+from featureinterp.cli.screen import tell
 
 if TYPE_CHECKING:
     from featureinterp.dataset.folder import DataFolder
@@ -93,8 +94,7 @@ def _make_data(asked: Experiment, given: Mapping[str, Any]) -> DataFolder:
         asked: the experiment.
         given: the command's options by their names.
     """
-    from rich.console import Console
-
+    from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import Stages, quiet_libraries
     from featureinterp.dataset.spec import DataSpec
     from featureinterp.experiment.conduct import experiment_data
@@ -104,24 +104,23 @@ def _make_data(asked: Experiment, given: Mapping[str, Any]) -> DataFolder:
         given["ctx"], DataSpec(layers=asked.layers, seed=given["seed"], **sizes), given["preset"]
     )
     quiet_libraries()
-    with Stages(Console()) as stages:
+    with Stages(open_console()) as stages:
         return experiment_data(spec, given["data_root"], asked, stages, given["device"])
 
 
 def _conduct(asked: Experiment, folders: Sequence[DataFolder], out: Path, how: Conduct) -> None:
     """Conduct an experiment under a bar that shows how far it is and what it has cost; then tell what was found."""
-    from rich.console import Console
-
+    from featureinterp.cli.console import open_console
     from featureinterp.cli.draw import draw_and_tell
     from featureinterp.cli.progress import Features, quiet_libraries
     from featureinterp.experiment.conduct import conduct
     from featureinterp.experiment.findings import write_findings
 
     quiet_libraries()
-    typer.echo(asked.question)
-    with Features(Console()) as features:
+    tell(asked.question)
+    with Features(open_console()) as features:
         conduct(asked, folders, out, how, features)
-    typer.echo(write_findings(out))
+    tell(write_findings(out))
     draw_and_tell(out, out)
 
 

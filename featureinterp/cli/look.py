@@ -12,6 +12,7 @@ import typer
 
 from featureinterp.cli import options
 from featureinterp.cli.group import app
+from featureinterp.cli.screen import stdout_takes_unicode, tell
 from featureinterp.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,20 +57,21 @@ def results(
         from featureinterp.experiment.findings import findings
 
         _write_lines(findings(run).splitlines(), out)
+    elif format_ is Format.JSONL:
+        _write_lines(json_lines(result_rows(run), ascii_only=out is None and not stdout_takes_unicode()), out)
     else:
-        lines = (json_lines if format_ is Format.JSONL else csv_lines)(result_rows(run))
-        _write_lines(lines, out)
+        _write_lines(csv_lines(result_rows(run)), out)
 
 
 def _print_tables(path: Path) -> None:
-    from rich.console import Console
     from rich.text import Text
 
+    from featureinterp.cli.console import open_console
     from featureinterp.display import visible
     from featureinterp.experiment.heads import head_of, open_runs
     from featureinterp.report.terminal import feature_table
 
-    console = Console()
+    console = open_console()
     for store in open_runs(path):
         if store.path.parent != path:
             console.print(Text(visible(" ".join(filter(None, head_of(store).labels.values()))), style="bold"))
@@ -79,11 +81,14 @@ def _print_tables(path: Path) -> None:
 def _write_lines(lines: Iterable[str], out: Path | None) -> None:
     if out is None:
         for line in lines:
-            typer.echo(line)
+            tell(line)
         return
     from featureinterp.files import atomic_path
 
-    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with (
+        atomic_path(out) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         file.writelines(f"{line}\n" for line in lines)
 
 
@@ -93,12 +98,11 @@ def compare(
     b: Annotated[Path, typer.Argument(metavar="B", help="Another one over the same features.")],
 ) -> None:
     """Compare two runs, or two experiments, feature by feature, and say which of their settings differ."""
-    from rich.console import Console
-
+    from featureinterp.cli.console import open_console
     from featureinterp.experiment.run_pair import compare_runs
     from featureinterp.report.run_pair import comparison_view
 
-    Console().print(comparison_view(compare_runs(a, b)))
+    open_console().print(comparison_view(compare_runs(a, b)))
 
 
 @app.command()
@@ -108,13 +112,12 @@ def show(
     latent: Annotated[int, typer.Argument(metavar="LATENT", help="Index of the feature in its SAE.")],
 ) -> None:
     """Show one feature: its rules, its scores beside their floors, and sentences token by token."""
-    from rich.console import Console
-
+    from featureinterp.cli.console import open_console
     from featureinterp.experiment.store import RunStore
     from featureinterp.report.terminal import feature_view
 
     with RunStore.open(run) as store:
-        Console().print(feature_view(store.find(layer, latent)))
+        open_console().print(feature_view(store.find(layer, latent)))
 
 
 @app.command()
@@ -144,7 +147,7 @@ def prompt(
             revised = find_attempt(store.find(layer, latent), attempt)
     records = options.records_per_split(positives, negatives, train_negatives)
     params = OneShotExplainerParams(rule_cap, holistic, structured)
-    typer.echo(prompt_text(record, records, params, revised))
+    tell(prompt_text(record, records, params, revised))
 
 
 @app.command()
@@ -156,7 +159,7 @@ def report(
     ] = None,
 ) -> None:
     """Write a run, or all runs of an experiment with its figures, as a page that any browser opens from disk."""
-    typer.echo(f"The page: {write_pages(run, out or run / 'report', beside)}")
+    tell(f"The page: {write_pages(run, out or run / 'report', beside)}")
 
 
 @app.command()
@@ -165,12 +168,11 @@ def doctor(device: options.Device = "auto") -> None:
 
     Exit code 1 if a figure is not what was promised.
     """
-    from rich.console import Console
-
+    from featureinterp.cli.console import open_console
     from featureinterp.cli.figures import figure_table, where_it_runs
     from featureinterp.experiment.doctor import check_embedded
 
-    console = Console()
+    console = open_console()
     console.print(where_it_runs(device))
     figures = check_embedded(device)
     console.print(figure_table(figures))

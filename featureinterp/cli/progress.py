@@ -19,6 +19,7 @@ from rich.progress import Task as RichTask
 from rich.text import Text
 
 from featureinterp.chat import Usage
+from featureinterp.display import visible
 
 if TYPE_CHECKING:
     from featureinterp.experiment.result import FeatureResult
@@ -51,7 +52,7 @@ class _Rate(TextColumn):
 def _bars(console: Console, *more: ProgressColumn) -> Progress:
     """Return bars with how much is done, the rate and the time left, and what else is asked for."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         _Rate(),
@@ -89,7 +90,7 @@ class Features:
     """A bar over the features of an experiment with what their language models cost; called with each result."""
 
     def __init__(self, console: Console) -> None:
-        self._progress = _bars(console, TextColumn("{task.fields[cost]}"))
+        self._progress = _bars(console, TextColumn("{task.fields[cost]}", markup=False))
         self._task = self._progress.add_task("features", total=None, unit="", cost="")
         self._usage = Usage()
 
@@ -106,7 +107,7 @@ class Features:
         """Say that a feature of a run is done, and how many are."""
         self._usage += result.usage
         cost = f"${self._usage.cost:.2f}" if self._usage.cost else ""
-        self._progress.update(self._task, description=run, completed=done, total=total, cost=cost)
+        self._progress.update(self._task, description=visible(run), completed=done, total=total, cost=cost)
 
 
 def quiet_libraries() -> None:

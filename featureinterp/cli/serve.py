@@ -10,6 +10,7 @@ import typer
 from featureinterp.cli import options
 from featureinterp.cli.group import app
 from featureinterp.cli.look import RunFolder
+from featureinterp.cli.screen import tell
 
 
 @app.command()
@@ -39,4 +40,4 @@ def serve(
 
     quiet_libraries()
     limits = None if max_cost is None and max_tokens is None else RunLimits(max_cost, max_tokens)
-    serve_run(ServeSpec(run, data, host, port, device, token, limits), typer.echo)
+    serve_run(ServeSpec(run, data, host, port, device, token, limits), tell)

@@ -9,6 +9,7 @@ import typer
 
 from featureinterp.cli import options
 from featureinterp.cli.group import app
+from featureinterp.cli.screen import tell
 
 _LEFT_OUT = "would be in two splits or on which a positive is silent"
 
@@ -26,9 +27,9 @@ def share(
 
     if download:
         share.download(data)
-        typer.echo(f"The data folder: {data}")
+        tell(f"The data folder: {data}")
     else:
-        typer.echo(f"The artifact: {share.upload(data)}")
+        tell(f"The artifact: {share.upload(data)}")
 
 
 @app.command("import")
@@ -45,8 +46,7 @@ def import_(
     embedder: options.EmbedderName = "all-MiniLM-L6-v2",
 ) -> None:
     """Turn data of another tool into a data folder, for `featureinterp explain`; what it is of is seen."""
-    from rich.console import Console
-
+    from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import Stages, quiet_libraries
     from featureinterp.dataset.spec import DataSpec
     from featureinterp.files import real_path
@@ -54,9 +54,9 @@ def import_(
 
     folder = out or Path("data") / f"{real_path(source).name}-imported"
     quiet_libraries()
-    with Stages(Console()) as stages:
+    with Stages(open_console()) as stages:
         found = import_data(source, folder, DataSpec(embedder=embedder), stages)
-    typer.echo(
+    tell(
         f"The data folder: {folder}; {found.latents} latents on {found.hooks} hooks, {found.windows} windows"
         + (f"; {found.left_out} records left out, whose windows {_LEFT_OUT}" if found.left_out else "")
     )

@@ -16,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 
 from featureinterp.chat import Usage
+from featureinterp.display import make_log_lines_visible
 from featureinterp.errors import FeatureInterpError, WorkerError
 from featureinterp.experiment.engine import n_cores
 from featureinterp.experiment.methods import ModelAccess, Models
@@ -121,6 +122,7 @@ def _serve(pipe: Connection, jobs: Mapping[str, Job], access: ModelAccess, n_thr
     """Do the units that come through a pipe until it is closed; the body of a process."""
     import torch
 
+    make_log_lines_visible()
     torch.set_num_threads(n_threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that gives the work is interrupted, and ends this one
     asyncio.run(_serve_units(pipe, jobs, access))

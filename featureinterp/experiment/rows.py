@@ -2,6 +2,9 @@
 
 A number that is undefined is null (an empty cell), with its reason beside it under `undefined`. In pandas and Polars:
 `pandas.read_parquet("results.parquet")`, `polars.read_parquet("results.parquet")`.
+
+A text cell of a CSV that a spreadsheet would compute (it begins with = + - @, a tab or a line break), and one that
+begins with an apostrophe, has one apostrophe in front; reading takes one leading apostrophe off. Numbers have none.
 """
 
 from __future__ import annotations
@@ -15,7 +18,12 @@ from itertools import chain, islice
 from pathlib import Path
 
 from featureinterp.chat import Usage
+<<<<<<< HEAD
+=======
+from featureinterp.codec import atomic_path, whole_characters
+>>>>>>> c214bd2 (What is printed drives no terminal, stays data in a pipe, and fits any stream)
 from featureinterp.core import Score, Scores
+from featureinterp.display import is_hidden
 from featureinterp.experiment.heads import head_of, open_runs
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.run import MEASURED_SOURCES
@@ -80,10 +88,20 @@ def result_row(result: FeatureResult) -> dict[str, object]:
     }
 
 
-def json_lines(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
-    """Yield one line of JSON per row."""
+def json_lines(rows: Iterable[Mapping[str, object]], ascii_only: bool = False) -> Iterator[str]:
+    """Yield one line of JSON per row; what prints nothing of its own is a JSON escape in it, so no terminal is driven.
+
+    Args:
+        rows: of results.
+        ascii_only: whether every other character than ASCII is an escape too, which changes nothing in the data.
+    """
     for row in rows:
-        yield json.dumps(row, ensure_ascii=False, allow_nan=False)
+        line = json.dumps(row, ensure_ascii=ascii_only, allow_nan=False)
+        yield line if line.isascii() and line.isprintable() else "".join(map(_json_character, line))
+
+
+def _json_character(character: str) -> str:
+    return json.dumps(character)[1:-1] if is_hidden(character) else character
 
 
 def csv_lines(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
@@ -96,7 +114,7 @@ def csv_lines(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
     yield _csv_line(columns)
     for row in rows:
         cells = _cells(row)
-        yield _csv_line(["" if (cell := cells.get(column)) is None else cell for column in columns])
+        yield _csv_line(["" if (cell := cells.get(column)) is None else _no_formula(cell) for column in columns])
 
 
 def write_parquet(rows: Iterable[Mapping[str, object]], path: Path) -> None:
@@ -110,7 +128,7 @@ def write_parquet(rows: Iterable[Mapping[str, object]], path: Path) -> None:
 
     columns, rows = _columns_of(rows)
     schema = pa.schema([(column, _arrow_type(column)) for column in columns])
-    table = pa.Table.from_pylist([_cells(row) for row in rows], schema=schema)
+    table = pa.Table.from_pylist([_whole(_cells(row)) for row in rows], schema=schema)
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary)
 
@@ -137,6 +155,10 @@ def _cells(row: Mapping[str, object]) -> dict[str, object]:
     rules = row["explanation"]
     flat["explanation"] = None if rules is None else json.dumps(rules, ensure_ascii=False)
     return flat
+
+
+def _whole(cells: Mapping[str, object]) -> dict[str, object]:
+    return {name: whole_characters(cell) if isinstance(cell, str) else cell for name, cell in cells.items()}
 
 
 def csv_columns() -> list[str]:
@@ -178,7 +200,15 @@ def _flatten(row: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str,
             yield f"{prefix}{name}", value
 
 
+_LINE_END = "\r\n"
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - the full-width ones count too
+
+
+def _no_formula(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("'", *_FORMULAS)) else cell
+
+
 def _csv_line(cells: Iterable[object]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
+    csv.writer(text, lineterminator=_LINE_END).writerow(cells)  # a cell that holds a character of it is quoted
+    return text.getvalue().removesuffix(_LINE_END)
