@@ -18,10 +18,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from featureinterp.chat import Usage
-<<<<<<< HEAD
-=======
-from featureinterp.codec import atomic_path, whole_characters
->>>>>>> c214bd2 (What is printed drives no terminal, stays data in a pipe, and fits any stream)
+from featureinterp.codec import whole_characters
 from featureinterp.core import Score, Scores
 from featureinterp.display import is_hidden
 from featureinterp.experiment.heads import head_of, open_runs
