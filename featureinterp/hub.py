@@ -88,9 +88,9 @@ def broken_connection(error: BaseException) -> str:
     errors = _errors()
     for cause in _chain(error):
         if isinstance(cause, errors.HTTPError) and not isinstance(cause, errors.HfHubHTTPError):
-            return _first_line(cause)
+            return first_words(cause)
     lost = (ConnectionError, TimeoutError)
-    return next((_first_line(cause) for cause in _chain(error) if isinstance(cause, lost)), "")
+    return next((first_words(cause) for cause in _chain(error) if isinstance(cause, lost)), "")
 
 
 def _errors() -> ModuleType:
@@ -122,7 +122,7 @@ def _in_words(error: BaseException, what: str, local_hint: str, reachable: bool)
             f"the connection to the hub failed while {what} was loaded: {broken}",
             f"give the same command again: what was downloaded stays; or {local_hint}",
         )
-    return SubjectError(f"{what} cannot be loaded: {_first_line(error)}", local_hint)
+    return SubjectError(f"{what} cannot be loaded: {first_words(error)}", local_hint)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -131,5 +131,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+def first_words(error: BaseException) -> str:
+    r"""Return a library's error as one line: the first of its lines, and the next where that one only leads to it.
+
+    >>> first_words(RuntimeError("Error(s) in loading SAE:\n  Missing key(s): W_dec.\n  More."))
+    'Error(s) in loading SAE: Missing key(s): W_dec.'
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or type(error).__name__

@@ -143,9 +143,10 @@ def capture_activations(
 
 def check_length(subject: Subject, tokens: NDArray[np.int32]) -> None:
     """Raise InputError if the sequences are longer than the model takes."""
-    if tokens.shape[1] > subject.model.max_length:
+    longest = subject.model.max_length
+    if longest is not None and tokens.shape[1] > longest:
         raise InputError(
-            f"sequences have {tokens.shape[1]} tokens, model {subject.model.name!r} takes {subject.model.max_length}",
+            f"sequences have {tokens.shape[1]} tokens, model {subject.model.name!r} takes {longest}",
             "cut the corpus into shorter sequences",
         )
 

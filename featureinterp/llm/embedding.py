@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.errors import SubjectError
-from featureinterp.hub import hub_access, local_folder
+from featureinterp.pretrained.opening import load_sentence_transformer, opening
 
 MINILM = "all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -37,19 +36,16 @@ class SentenceEmbedder:
             device: a torch device, or `auto` for the GPU where there is one.
 
         Raises:
-            SubjectError: if it cannot be loaded.
+            SubjectError: if it cannot be loaded, or its weights are not whole.
         """
-        from sentence_transformers import SentenceTransformer
-
         self.name = source
-        folder, what = local_folder(source, _HINT), f"sentence embedder {source!r}"
-        try:
-            with nullcontext() if folder else hub_access(what, _HINT):
-                self._model = SentenceTransformer(
-                    str(folder or source), device=None if device == "auto" else device, local_files_only=bool(folder)
-                )
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise SubjectError(f"{what} cannot be loaded: {str(error).strip().partition(chr(10))[0]}", _HINT) from error
+        what, local = f"sentence embedder {source!r}", Path(source).expanduser().is_dir()
+        with opening(source, what, _HINT) as found:
+            where = None if device == "auto" else device
+            self._model = load_sentence_transformer(found, what, where, local=local)
+            embeds_text = self._model.tokenizer is not None and self._model.get_embedding_dimension()
+        if not embeds_text:
+            raise SubjectError(f"{what} does not say how long its embeddings are, or has no tokenizer", _HINT)
 
     def embed(self, texts: Sequence[str], on_progress: Callable[[int, int], None] | None = None) -> NDArray[np.float32]:
         """Return float32 [texts, dimensions], each row of length 1.
@@ -60,8 +56,7 @@ class SentenceEmbedder:
             texts: what to embed; a text longer than the model takes is cut, half a character becomes a question mark.
             on_progress: told how many texts are done, of how many.
         """
-        dimensions = self._model.get_embedding_dimension() or 0
-        embeddings = np.zeros((len(texts), dimensions), dtype=np.float32)
+        embeddings = np.zeros((len(texts), self._model.get_embedding_dimension() or 0), dtype=np.float32)
         if not texts:
             return embeddings
         whole = [text.encode(errors="replace").decode() for text in texts]

@@ -8,21 +8,22 @@ not look.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from featureinterp.errors import InputError, SubjectError
-from featureinterp.hub import hub_access, local_folder
 from featureinterp.llm.attention import SHARED_PREFIX, Prefix, cache_of, extend, register
 from featureinterp.llm.encoding import PromptEncoder
 from featureinterp.llm.families import finish_logits
+from featureinterp.pretrained.facts import check_tokenizer, keeps_keys, length_limit, n_embeddings, required_size
+from featureinterp.pretrained.opening import load_language_model, load_tokenizer, opening
 
 QUANTIZATIONS = ("", "4bit", "8bit")
 """Weights as they are, or in 4 or 8 bits by bitsandbytes."""
@@ -61,13 +62,22 @@ class LocalModel:
     def __init__(self, name: str, model: Any, tokenizer: Any, params: LocalModelParams | None = None) -> None:
         """Take a loaded model.
 
+        Where nothing can be kept of what prompts share, every prompt is computed whole, and a warning says so.
+
         Raises:
-            SubjectError: if its logits cannot be computed in parts.
+            SubjectError: if its logits cannot be computed as they are computed here.
         """
         self.name = name
         self.params = params or LocalModelParams()
         self.encoder = PromptEncoder(name, tokenizer)
         self._model = model.eval()
+        self._n_layers = required_size(f"language model {name!r}", self._config, "num_hidden_layers")
+        if self.params.reuse_prefix and not (model._can_set_attn_implementation() and keeps_keys(model)):
+            self.params = replace(self.params, reuse_prefix=False)
+            logging.getLogger(__name__).warning(
+                "%r (%s) keeps no keys and values that prompts could share: each is computed whole, to equal numbers",
+                *(name, type(model).__name__),
+            )
         self._check()
 
     @classmethod
@@ -78,31 +88,22 @@ class LocalModel:
             SubjectError: if there is no such model, or its logits cannot be computed in parts.
             InputError: if quantized weights are asked for and bitsandbytes is not installed.
         """
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
         params = params or LocalModelParams()
         device = params.device if params.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         half = device.startswith("cuda")
         dtype = getattr(torch, params.dtype) if params.dtype != "auto" else torch.bfloat16 if half else torch.float32
         options = _quantized(params.quantization, dtype, device) if params.quantization else {}
-        folder, what = local_folder(model_name, _HINT), f"language model {model_name!r}"
-        try:
-            with nullcontext() if folder else hub_access(what, _HINT):
-                tokenizer = AutoTokenizer.from_pretrained(folder or model_name)
-                # Eager attention is the one that computes Gemma 2's soft-capping in every version.
-                model = AutoModelForCausalLM.from_pretrained(
-                    folder or model_name, dtype=dtype, attn_implementation="eager", **options
-                )
-        except (OSError, ValueError) as error:
-            raise SubjectError(f"{what} cannot be loaded: {str(error).strip().partition(chr(10))[0]}", _HINT) from error
-        if not options:
-            model = nn.Module.to(model, torch.device(device))
+        what = f"language model {model_name!r}"
+        with opening(model_name, what, _HINT) as source:
+            tokenizer = load_tokenizer(source)
+            model = load_language_model(source, what, device, dtype=dtype, **options)
+            check_tokenizer(what, tokenizer, model)
         return cls(model_name, model, tokenizer, params)
 
     @property
     def max_length(self) -> int | None:
         """Longest prompt that the model takes, in tokens; None where its configuration does not say."""
-        return getattr(self._config, "max_position_embeddings", None)
+        return length_limit(self._config)
 
     @property
     def _config(self) -> Any:
@@ -117,7 +118,7 @@ class LocalModel:
         prefix, step = after, self.params.batch_tokens
         for start in range(0, len(ids), step):
             piece = ids[start : start + step]
-            cache = cache_of(prefix, self._config.num_hidden_layers)
+            cache = cache_of(prefix, self._n_layers)
             self._hidden(torch.tensor([list(piece)], device=self._device), cache)
             prefix = extend(prefix, cache, len(piece))
         if prefix is None:
@@ -147,7 +148,7 @@ class LocalModel:
         for batch in batches([len(row) for row in rows], self.params.batch_tokens):
             width = max(len(rows[i]) for i in batch)
             ids = torch.tensor([[*rows[i], *[0] * (width - len(rows[i]))] for i in batch], device=self._device)
-            cache = cache_of(after, self._config.num_hidden_layers) if after is not None else None
+            cache = cache_of(after, self._n_layers) if after is not None else None
             hidden = self._hidden(ids, cache)
             places = [(place, at) for place, i in enumerate(batch) for at in positions[i]]
             index = torch.tensor(places, device=self._device, dtype=torch.long).reshape(-1, 2)
@@ -170,6 +171,8 @@ class LocalModel:
     def _head(self, hidden: Tensor, vocabulary: Sequence[int]) -> Tensor:
         """Multiply hidden states with a few rows of the output matrix, in float32."""
         head, rows = self._model.get_output_embeddings(), torch.tensor(list(vocabulary), device=hidden.device)
+        if not isinstance(getattr(head, "weight", None), Tensor):
+            raise SubjectError(f"{self.name!r} does not say where its output matrix is", "take another model")
         if not head.weight.is_floating_point():
             return finish_logits(head(hidden)[:, rows].float(), self._config)
         logits = hidden.float() @ head.weight[rows].float().T
@@ -182,16 +185,11 @@ class LocalModel:
         """Compare with the model's own forward pass over a short text.
 
         Raises:
-            SubjectError: if the logits differ, or the model's attention cannot be replaced.
+            SubjectError: if the logits differ.
         """
         register()
-        if self.params.reuse_prefix and not self._model._can_set_attn_implementation():
-            raise SubjectError(
-                f"{type(self._model).__name__} does not let its attention be replaced",
-                "set reuse_prefix=False: every prompt is computed whole",
-            )
-        ids = torch.arange(24, device=self._device) % self._config.vocab_size
-        vocabulary = list(range(min(16, self._config.vocab_size)))
+        size = n_embeddings(self._model)
+        ids, vocabulary = torch.arange(24, device=self._device) % size, list(range(min(16, size)))
         self._model.set_attn_implementation("eager")
         wanted = (
             self._model(input_ids=ids[None], use_cache=False).logits[0, 8:, : len(vocabulary)].float().cpu().numpy()
@@ -207,7 +205,7 @@ class LocalModel:
         if not error <= size * (_TOLERANCES[self._model.dtype] if exact else _HALF_TOLERANCE):
             raise SubjectError(
                 f"the logits of {self.name!r} ({type(self._model).__name__}) come out {error:.3g} away from its own",
-                "its family computes something that is not known here: set reuse_prefix=False, or take another model",
+                "its family computes something that is not known here: take another model",
             )
 
 

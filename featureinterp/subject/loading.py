@@ -1,4 +1,4 @@
-"""Hugging Face models, tokenizers and configurations out of a folder or from the hub."""
+"""Hugging Face models, tokenizers and configurations of subjects, out of a folder or from the hub."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-from torch import nn
-
-from featureinterp.errors import SubjectError
-from featureinterp.hub import hub_access, local_folder
+from featureinterp.pretrained.facts import check_tokenizer, required_size
+from featureinterp.pretrained.opening import load_config, load_language_model, load_tokenizer, opening
 from featureinterp.subject.embedded import EMBEDDED, model_folder
 from featureinterp.subject.precision import Precision
 
@@ -24,10 +21,17 @@ def read_config(model_name: str, revision: str | None = None) -> Any:
     Raises:
         SubjectError: if there is no such model.
     """
-    from transformers import AutoConfig
-
     with _source(model_name) as source:
-        return AutoConfig.from_pretrained(source, revision=revision).get_text_config()
+        return load_config(source, revision)
+
+
+def count_layers(model_name: str) -> int:
+    """Return how many decoder blocks a model has; nothing large is read.
+
+    Raises:
+        SubjectError: if there is no such model, or its configuration does not say.
+    """
+    return required_size(f"model {model_name!r}", read_config(model_name), "num_hidden_layers")
 
 
 def open_tokenizer(model_name: str) -> Any:
@@ -36,10 +40,8 @@ def open_tokenizer(model_name: str) -> Any:
     Raises:
         SubjectError: if there is no such model.
     """
-    from transformers import AutoTokenizer
-
     with _source(model_name) as source:
-        return AutoTokenizer.from_pretrained(source)
+        return load_tokenizer(source)
 
 
 def open_model(model_name: str, device: str, precision: Precision, revision: str | None = None) -> tuple[Any, Any]:
@@ -53,36 +55,19 @@ def open_model(model_name: str, device: str, precision: Precision, revision: str
 
     Raises:
         InputError: if bitsandbytes is needed and not installed.
-        SubjectError: if there is no such model, or it does not fit into memory.
+        SubjectError: if there is no such model, its weights are not whole, it does not go with its tokenizer, it is
+            not causal, or it does not fit into memory.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    options = precision.loading_options(device)
+    options, what = precision.loading_options(device), f"model {model_name!r}"
     with _source(model_name) as source:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-        # Only eager attention computes Gemma 2's soft-capping, and it is what TransformerLens computes.
-        model = AutoModelForCausalLM.from_pretrained(source, revision=revision, attn_implementation="eager", **options)
-        if precision.quantization is None:
-            model = nn.Module.to(model, torch.device(device))
+        tokenizer = load_tokenizer(source, revision)
+        model = load_language_model(source, what, device, revision, **options)
+        check_tokenizer(what, tokenizer, model)
     return model, tokenizer
 
 
 @contextmanager
 def _source(model_name: str) -> Iterator[str]:
-    """Give what Hugging Face is asked for, and say in words what goes wrong with it."""
-    from safetensors import SafetensorError
-
-    folder = model_folder() if model_name == EMBEDDED else local_folder(model_name, _HINT)
-    try:
-        if folder is not None:
-            yield str(folder)
-        else:
-            with hub_access(f"model {model_name!r}", _LOCAL_HINT.format(name=model_name)):
-                yield model_name
-    except torch.OutOfMemoryError as error:
-        raise SubjectError(
-            f"model {model_name!r} does not fit into the device's memory", "try --dtype bfloat16 or --quantization 4bit"
-        ) from error
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        told = str(error).strip().partition("\n")[0]
-        raise SubjectError(f"model {model_name!r} cannot be loaded: {told}", _HINT) from error
+    name = str(model_folder()) if model_name == EMBEDDED else model_name
+    with opening(name, f"model {model_name!r}", _HINT, _LOCAL_HINT.format(name=model_name)) as source:
+        yield source

@@ -21,7 +21,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from featureinterp.errors import InputError
+from featureinterp.errors import InputError, SubjectError
+from featureinterp.pretrained.facts import keeps_keys, length_limit, n_embeddings, required_size
 from featureinterp.subject.families import Tap, decoder_blocks, tap, width_at
 from featureinterp.subject.fingerprint import hash_weights
 from featureinterp.subject.loading import open_model
@@ -42,6 +43,7 @@ class SubjectModel:
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._config = model.config.get_text_config()
+        self._width = required_size(f"model {name!r}", self._config, "hidden_size")
         self._blocks = decoder_blocks(name, model)
         self._centre = centre_residual and any(isinstance(module, nn.LayerNorm) for module in model.modules())
 
@@ -96,12 +98,12 @@ class SubjectModel:
     @property
     def width(self) -> int:
         """Width of the residual stream."""
-        return self._config.hidden_size
+        return self._width
 
     @property
-    def max_length(self) -> int:
-        """Longest sequence that the model takes, in tokens, BOS included."""
-        return self._config.max_position_embeddings
+    def max_length(self) -> int | None:
+        """Longest sequence that the model takes, in tokens, BOS included; None where there is no limit (ALiBi)."""
+        return length_limit(self._config)
 
     @property
     def bos_token_id(self) -> int | None:
@@ -116,7 +118,7 @@ class SubjectModel:
     @property
     def vocabulary_size(self) -> int:
         """Token ids are 0 to one less."""
-        return self._model.config.vocab_size
+        return n_embeddings(self._model)
 
     @property
     def n_token_strings(self) -> int:
@@ -129,10 +131,22 @@ class SubjectModel:
         return self._model
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of each text; no special token is added."""
+        """Return the token ids of each text; no special token is added.
+
+        Raises:
+            SubjectError: if a text spells an added token that the model has no embedding for.
+        """
         if not texts:
             return []
-        return self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        found = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        largest = max((max(ids) for ids in found if ids), default=0)
+        if largest >= self.vocabulary_size:
+            raise SubjectError(
+                f"a text spells the added token {self._tokenizer.convert_ids_to_tokens(largest)!r} of id {largest}, "
+                f"model {self.name!r} has embeddings of 0 to {self.vocabulary_size - 1}",
+                "take the token out of tokenizer.json, or give a model that has it",
+            )
+        return found
 
     def token_strings(self, ids: Iterable[int]) -> list[str]:
         r"""Return the exact text that each token stands for, with its leading space.
@@ -169,7 +183,8 @@ class SubjectModel:
         """Delete one column of tokens after the other and give what becomes of the named points behind it.
 
         In a causal model nothing before the column changes, so only what follows is computed again, on the keys and
-        values that the whole sequences left behind: the same numbers as a plain pass over the shortened sequences.
+        values that the whole sequences left behind: the same numbers as a plain pass over the shortened sequences. A
+        model that leaves none behind makes that plain pass.
 
         Args:
             tokens: Whole sequences, without padding.
@@ -182,10 +197,20 @@ class SubjectModel:
         Raises:
             InputError: if the model has no point of such a name.
         """
-        from transformers import DynamicCache
-
         taps = self._taps(hook_names)
         tokens = tokens.to(self.device, torch.long)
+        if not keeps_keys(self._model):
+            for column in range(first, tokens.shape[1] - 1):
+                rest = torch.cat([tokens[:, :column], tokens[:, column + 1 :]], dim=1)
+                yield column, {name: stream[:, column:] for name, stream in self._run(rest, taps).items()}
+            return
+        yield from self._deletions_on_a_cache(tokens, taps, first)
+
+    def _deletions_on_a_cache(
+        self, tokens: Tensor, taps: Mapping[str, Tap], first: int
+    ) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        from transformers import DynamicCache
+
         whole = DynamicCache()
         self._run(tokens, taps, whole)
         blocks = [(keys, values) for keys, values, *_ in whole if keys is not None and values is not None]
@@ -241,7 +266,7 @@ class SubjectModel:
             return lambda _, args, kwargs: store(name, args[0] if args else kwargs["hidden_states"])
 
         def after(name: str):
-            return lambda _, __, output: store(name, output[0] if isinstance(output, tuple) else output)
+            return lambda _, __, output: store(name, output[0] if isinstance(output, tuple | list) else output)
 
         handles = []
         try:

@@ -15,6 +15,8 @@ from featureinterp.subject.model import SubjectModel
 from featureinterp.subject.subject import Subject
 
 _BATCH = 64
+_NO_LIMIT = 2048
+"""Tokens of a window where the model sets no limit."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def bits_per_byte(model: SubjectModel, texts: Sequence[str]) -> float:
     total_bytes = sum(len(text.encode()) for text in texts)
     if total_bytes == 0 or model.bos_token_id is None:
         raise InputError("bits per byte need some text and a model with a BOS token")
-    width = model.max_length - 1
+    width = (model.max_length or _NO_LIMIT) - 1
     windows = [ids[i : i + width] for ids in model.tokenize(texts) for i in range(0, len(ids), width)]
     nats = 0.0
     for length in sorted({len(ids) for ids in windows}):  # rows of one length need no padding

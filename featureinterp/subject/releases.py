@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from featureinterp.errors import SubjectError
-from featureinterp.hub import hub_access
+from featureinterp.hub import first_words, hub_access
 
 if TYPE_CHECKING:
     from sae_lens import SAE
@@ -28,8 +28,12 @@ def load_from_release(release: str, sae_id: str, device: str) -> SAE[Any]:
     check_release(release, sae_id)
     from sae_lens import SAE
 
-    with hub_access(f"SAE {sae_id!r} of {release!r}", _LOCAL_HINT), quiet_saelens():
-        return SAE.from_pretrained(release, sae_id, device=device)
+    what = f"SAE {sae_id!r} of {release!r}"
+    try:
+        with hub_access(what, _LOCAL_HINT), quiet_saelens():
+            return SAE.from_pretrained(release, sae_id, device=device)
+    except (RuntimeError, TypeError, AttributeError) as error:  # weights or a configuration that do not fit
+        raise SubjectError(f"{what} cannot be loaded: {first_words(error)}", _LOCAL_HINT) from error
 
 
 def check_release(release: str, sae_id: str) -> None:

@@ -18,6 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from featureinterp.errors import SubjectError
+from featureinterp.hub import first_words
+from featureinterp.pretrained.weights import check_finite
 from featureinterp.subject.advice import Advice, read_advice
 from featureinterp.subject.embedded import EMBEDDED, sae_folder
 from featureinterp.subject.fingerprint import hash_weights
@@ -46,6 +48,7 @@ class SparseAutoencoder:
     """One SAE or transcoder and the point of the model that it reads."""
 
     def __init__(self, sae: SAE[Any], name: str) -> None:
+        check_finite(f"SAE {name!r}", sae)
         self.name = name
         self._sae = sae.eval()
         self._sae.turn_off_forward_pass_hook_z_reshaping()  # the heads' outputs come side by side already
@@ -200,7 +203,7 @@ def _from_folder(folder: Path, device: str) -> SparseAutoencoder:
         with quiet_saelens():
             sae = SAE.load_from_disk(folder, device=device)
     except (ValueError, KeyError, TypeError, RuntimeError, OSError, SafetensorError) as error:
-        raise SubjectError(f"the SAE in {str(folder)!r} cannot be read: {error}", _SAE_HINT) from error
+        raise SubjectError(f"the SAE in {str(folder)!r} cannot be read: {first_words(error)}", _SAE_HINT) from error
     return SparseAutoencoder(sae, str(folder))
 
 

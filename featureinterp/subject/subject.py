@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 from featureinterp.errors import InputError, SubjectError
 from featureinterp.subject.advice import Advice
-from featureinterp.subject.loading import read_config
+from featureinterp.subject.loading import count_layers
 from featureinterp.subject.model import SubjectModel
 from featureinterp.subject.names import select_layers
 from featureinterp.subject.precision import Precision, resolve_device
@@ -60,12 +60,18 @@ class Subject:
                 return sae
         raise InputError(f"there is no SAE on layer {layer}", f"layers {', '.join(map(str, self.layers))} have one")
 
+    @property
+    def most_tokens(self) -> int | None:
+        """Tokens of the longest window, its BOS not counted; None where the model sets no limit."""
+        longest = self.model.max_length
+        return None if longest is None else longest - self.prepend_bos
+
     def check_length(self, n_tokens: int) -> None:
         """Raise InputError if the model does not take sequences of so many tokens and the BOS that the SAEs want."""
-        longest = self.model.max_length - self.prepend_bos
-        if n_tokens > longest:
+        most = self.most_tokens
+        if most is not None and n_tokens > most:
             raise InputError(
-                f"windows of {n_tokens} tokens are asked for, and model {self.model.name!r} takes {longest} at most",
+                f"windows of {n_tokens} tokens are asked for, and model {self.model.name!r} takes {most} at most",
                 "cut the corpus into shorter windows",
             )
 
@@ -100,7 +106,7 @@ def open_subject(
         SubjectError: if the model or an SAE cannot be loaded, or they do not belong together.
     """
     where = resolve_device(device)
-    n_layers = read_config(model_name).num_hidden_layers
+    n_layers = count_layers(model_name)
     selected = [_sae_of(layer, sae_name, sae_id_format, where) for layer in select_layers(layers, n_layers)]
     _tell_other_model(model_name, selected[0])
     advice = _common_advice(selected)

@@ -78,10 +78,10 @@ class RunSubject:
         """
         subject = self._opened()
         [ids] = subject.model.tokenize([text])
-        most = subject.model.max_length - subject.prepend_bos
         if not ids:
             raise RefusalError(422, "the sentence is empty", "type at least one word")
-        if len(ids) > most:
+        most = subject.most_tokens
+        if most is not None and len(ids) > most:
             told = f"the sentence has {len(ids):,} tokens, and {most:,} fit into the model's context"
             raise RefusalError(422, told, "shorten it")
         return ids, tuple(subject.model.token_strings(ids))
