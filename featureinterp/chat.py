@@ -26,13 +26,16 @@ class ChatRequest:
     """What is asked of a language model, whichever it is."""
 
     messages: tuple[Message, ...]
-    temperature: float = 1.0
+    temperature: float | None = 1.0
+    """None: none is sent, and the model takes its own."""
     max_tokens: int = 1024
     """Tokens of the answer at most."""
     top_logprobs: int = 0
     """For every token of the answer, so many alternatives with their log probabilities; 0 for none."""
     purpose: str = ""
     """What it is for and by which version of the prompts, such as `propose/1`; part of what identifies it."""
+    any_temperature: bool = False
+    """Whether a model that refuses the temperature may take its own; no part of what identifies it."""
 
 
 @dataclass(frozen=True)

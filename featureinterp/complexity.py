@@ -18,6 +18,7 @@ import asyncio
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,12 +26,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from featureinterp import llm
-from featureinterp.chat import ChatRequest, Message
+from featureinterp.chat import ChatAnswer, ChatRequest, Message
 from featureinterp.core import StructuredExplanation
 from featureinterp.errors import ChatError, ExplanationError, InputError
 from featureinterp.formatting import one_line
 from featureinterp.llm.encoding import Turn
+from featureinterp.llm.endings import Ending, ending_of
 from featureinterp.llm.providers import BASE_URL_NAME, parse_model_name, setting
+from featureinterp.llm.thoughts import has_begun, used_up, without_thoughts
 from featureinterp.phrases import Phrase, Target, TargetKind, parse_sentence, read_words
 from featureinterp.protocols import ChatModel
 from featureinterp.record import MAX_LEVEL
@@ -52,6 +55,9 @@ _KINDS = {
     TargetKind.LIKE: 3.5,
 }
 _CONTEXT, _CONTEXT_KIND, _LIST = 1.5, 0.2, 0.5
+
+FIRST_TOKENS = 4
+"""Tokens of the answer of a model that does not think first."""
 
 _PROMPT = Path(llm.__file__).parent / "prompts" / "complexity.json"
 
@@ -171,28 +177,67 @@ class LocalJudge:
 class ChatJudge:
     """The expected digit from the log probabilities of an endpoint's answer."""
 
-    def __init__(self, model: ChatModel, top_logprobs: int = 20) -> None:
+    def __init__(self, model: ChatModel, top_logprobs: int = 20, answer_tokens: int = 8192) -> None:
+        """Make it.
+
+        Args:
+            model: who is asked.
+            top_logprobs: alternatives that are asked for in each place.
+            answer_tokens: of an answer whose first tokens are thoughts.
+        """
         self._model = model
         self._top_logprobs = top_logprobs
+        self._answer_tokens = answer_tokens
         self._purpose = f"complexity/{prompt_version()}"
 
     async def judge(self, words: str) -> float:
-        """Return the mean of the digits under their probabilities as the answer's first token.
+        """Return the mean of the digits under their probabilities as the answer's first token, behind its thoughts.
 
         Raises:
             ChatError, UnansweredError: if the endpoint does not answer, tells no probabilities, or none of a digit.
         """
-        request = ChatRequest(_messages(words), 0.0, 4, self._top_logprobs, self._purpose)
+        request = ChatRequest(
+            _messages(words), 0.0, FIRST_TOKENS, self._top_logprobs, self._purpose, any_temperature=True
+        )
         [answer] = await self._model.answer(request)
+        place = 0
+        if (
+            ending_of(answer.finish_reason) is Ending.CUT
+            and not _is_digit(answer.text)
+            and self._answer_tokens > FIRST_TOKENS
+        ):
+            longer = replace(request, max_tokens=self._answer_tokens)
+            [thought] = await self._model.answer(longer)
+            behind = _place_behind_thoughts(thought) if has_begun(thought) else None
+            if behind is None and ending_of(thought.finish_reason) is Ending.CUT:
+                raise ChatError(*used_up(longer.max_tokens))
+            answer, place = (answer, 0) if behind is None else (thought, behind)
         if not answer.logprobs:
             raise ChatError(
                 f"{self._model.name} tells no log probabilities",
                 "complexity needs them: name another model, or lexical",
             )
-        logits = digit_logits(answer.logprobs[0])
+        logits = digit_logits(answer.logprobs[place])
         if max(logits) == -math.inf:
             raise ChatError(f"{self._model.name} answers {answer.text[:40]!r}, a digit from 0 to {MAX_LEVEL} is wanted")
         return float(expectation_over_levels(logits))
+
+
+def _is_digit(text: str) -> bool:
+    return text.strip()[:1] in tuple(map(str, range(MAX_LEVEL + 1)))
+
+
+def _place_behind_thoughts(answer: ChatAnswer) -> int | None:
+    """Return the number of the token that is the digit of an answer with thoughts; None where it has none."""
+    text = without_thoughts(answer.text)
+    if not _is_digit(text):
+        return None
+    tail = ""
+    for place in range(len(answer.logprobs) - 1, -1, -1):
+        tail = next(iter(answer.logprobs[place]), "") + tail
+        if tail.strip().startswith(text):
+            return place
+    return None
 
 
 def digit_logits(logprobs: Mapping[str, float]) -> list[float]:

@@ -34,7 +34,15 @@ class Reply:
     logprobs: Sequence[Mapping[str, float]] = ()
 
 
-Brain = Callable[[Body], "str | Reply"]
+@dataclass(frozen=True)
+class Refusal:
+    """A status other than 200 and its body, or a whole body with status 200."""
+
+    status: int
+    body: str
+
+
+Brain = Callable[[Body], "str | Reply | Refusal"]
 Reader = Callable[[str], Sequence[tuple[str, Mapping[str, float]]]]
 """From a prompt to its tokens, each with log probabilities of what could stand in its place (none for the first)."""
 
@@ -231,7 +239,11 @@ class LLMServer:
         if fault is Fault.ERROR_IN_200:
             error = {"error": {"message": f"the provider is overloaded (key {key})", "code": 502}}
             return await _send(writer, 200, json.dumps(error))
-        made = self._reading(body) if path.endswith("/completions") and "prompt" in body else self._completion(body)
+        is_prompt = path.endswith("/completions") and "prompt" in body
+        reply = "" if is_prompt else self.brain(body)
+        if isinstance(reply, Refusal):
+            return await _send(writer, reply.status, reply.body)
+        made = self._reading(body) if is_prompt else self._completion(body, reply)
         if made is None:
             return await _send(writer, 400, json.dumps({"error": {"message": "echo is not supported", "code": 400}}))
         if fault is Fault.EMPTY_CHOICES:
@@ -248,8 +260,7 @@ class LLMServer:
         self.seen.answered[json.dumps(body, sort_keys=True)] += int(fault is not Fault.EMPTY_CHOICES)
         return await _send(writer, 200, text)
 
-    def _completion(self, body: Body) -> dict[str, Any]:
-        reply = self.brain(body)
+    def _completion(self, body: Body, reply: str | Reply) -> dict[str, Any]:
         reply = Reply(reply) if isinstance(reply, str) else reply
         choice: dict[str, Any] = {
             "index": 0,

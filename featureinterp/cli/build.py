@@ -53,6 +53,7 @@ def demo(
     holistic: options.Holistic = False,
     train_negatives: options.TrainNegatives = True,
     temperatures: options.Temperatures = "1.0",
+    answer_tokens: options.AnswerTokens = 8192,
     max_cost: options.MaxCost = None,
     max_tokens: options.MaxTokens = None,
     offline: options.Offline = False,
@@ -172,6 +173,7 @@ def explain(
     holistic: options.Holistic = False,
     train_negatives: options.TrainNegatives = True,
     temperatures: options.Temperatures = "1.0",
+    answer_tokens: options.AnswerTokens = 8192,
     device: options.Device = "auto",
     max_cost: options.MaxCost = None,
     max_tokens: options.MaxTokens = None,
@@ -201,7 +203,7 @@ def _run_spec(given: Mapping[str, Any]) -> RunSpec:
     from featureinterp.experiment.run import FeatureRunParams
 
     search, proposer = options.search_and_proposer(given["explainer"], given["proposer"])
-    names = ("rule_cap", "depth", "width", "simulator", "structured", "holistic", "complexity")
+    names = ("rule_cap", "depth", "width", "simulator", "structured", "holistic", "complexity", "answer_tokens")
     temperatures = options.temperatures(given["temperatures"])
     method = MethodSpec(search, proposer, **{name: given[name] for name in names}, temperatures=temperatures)
     limits = FeatureRunParams()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -55,6 +56,8 @@ def experiment(
     max_dataset_size: options.MaxDatasetSize = 100_000,
     proposer: options.ProposerName = "lexical",
     simulator: options.SimulatorName = "lexical",
+    temperatures: options.Temperatures = "1.0",
+    answer_tokens: options.AnswerTokens = 8192,
     rule_cap: options.RuleCap = 5,
     depth: options.Depth = 3,
     width: options.Width = 3,
@@ -78,8 +81,9 @@ def experiment(
     from featureinterp.experiment.presets import with_paper_models
 
     base = MethodSpec(proposer=proposer, simulator=simulator, rule_cap=rule_cap, depth=depth, width=width)
-    asked = EXPERIMENTS[name.value](with_paper_models(base, preset and preset.value, options.typed(ctx)))
-    asked = asked.over(layers, latents_per_layer)
+    base = with_paper_models(base, preset and preset.value, options.typed(ctx))
+    base = replace(base, temperatures=options.temperatures(temperatures), answer_tokens=answer_tokens)
+    asked = EXPERIMENTS[name.value](base).over(layers, latents_per_layer)
     asked = asked.only(variants.split(",")) if variants else asked
     folders = [DataFolder.open(path) for path in data or ()] or [_make_data(asked, locals())]
     access = options.model_access(max_cost, max_tokens, offline, concurrency, device)

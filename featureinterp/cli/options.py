@@ -173,8 +173,19 @@ TrainNegatives = Annotated[
 Temperatures = Annotated[
     str,
     typer.Option(
-        help="Sampling temperatures of a language model, such as 0.7,1.0; samples take them in turn.",
+        "--temperatures",
+        "--temperature",
+        help="Sampling temperatures of a language model, such as 0.7,1.0; samples take them in turn. none: send none, "
+        "for models that refuse any.",
         rich_help_panel=HOW,
+    ),
+]
+AnswerTokens = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Tokens of one answer at most, a reasoning model's thoughts included.",
+        rich_help_panel=MODELS,
     ),
 ]
 Positives = Annotated[int, typer.Option(help="Sentences per split that the feature fires on, at most.")]
@@ -238,16 +249,16 @@ def records_per_split(positives: int, negatives: int, train_negatives: bool) -> 
     return params if train_negatives else replace(params, train_sources=())
 
 
-def temperatures(text: str) -> tuple[float, ...]:
-    """Read temperatures such as `0.7,1.0`.
+def temperatures(text: str) -> tuple[float | None, ...]:
+    """Read temperatures such as `0.7,1.0`; None for `none`.
 
     Raises:
         InputError: if it is something else.
     """
     try:
-        return tuple(map(float, text.split(",")))
+        return tuple(None if each.strip().lower() == "none" else float(each) for each in text.split(","))
     except ValueError as error:
-        raise InputError(f"temperatures {text!r} cannot be read", "give numbers such as 0.7,1.0") from error
+        raise InputError(f"temperatures {text!r} cannot be read", "give numbers such as 0.7,1.0, or none") from error
 
 
 def numbers(text: str, what: str) -> tuple[int, ...] | None:

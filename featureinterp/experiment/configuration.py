@@ -16,6 +16,24 @@ def canonical_json(configuration: Mapping[str, object]) -> str:
     return json.dumps(configuration, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+LACKING = {"method": {"answer_tokens": 1024}}
+"""Settings that runs made before they could be chosen do not name, and the values that they had."""
+
+
+def completed(found: Mapping[str, object], wanted: Mapping[str, object]) -> dict[str, object]:
+    """Return a stored configuration with the values of settings that it does not name yet and that are wanted.
+
+    >>> completed({"method": {"width": 3}}, {"method": {"width": 3, "answer_tokens": 8192}})
+    {'method': {'answer_tokens': 1024, 'width': 3}}
+    """
+    made: dict[str, object] = dict(found)
+    for section, values in LACKING.items():
+        mine, theirs = found.get(section), wanted.get(section)
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            made[section] = {**{name: value for name, value in values.items() if name in theirs}, **mine}
+    return made
+
+
 def configuration_hash(configuration: Mapping[str, object]) -> str:
     """Return the SHA-256 of the canonical JSON, 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(configuration).encode()).hexdigest()

@@ -16,6 +16,7 @@ from featureinterp.experiment.run import Method
 from featureinterp.explainer import EXPLAINERS, PROPOSERS, OneShotExplainerParams, TreeExplainerParams
 from featureinterp.explainer.lexical import LexicalProposer, LexicalProposerParams
 from featureinterp.explainer.llm import LLMProposer
+from featureinterp.explainer.one_shot import ANSWER_TOKENS
 from featureinterp.explainer.prompts import PROMPT_VERSION
 from featureinterp.explainer.registry import proposer_name
 from featureinterp.llm.chat import ChatClient, open_chat_model
@@ -47,10 +48,12 @@ class MethodSpec:
     """Rules with strengths (True) or one sentence (False)."""
     holistic: bool = False
     """Whether the proposer makes use of which tokens cause activations."""
-    temperatures: tuple[float, ...] = (1.0,)
-    """Of a language model that proposes."""
+    temperatures: tuple[float | None, ...] = (1.0,)
+    """Of a language model that proposes; None: none is sent."""
     complexity: str = "lexical"
     """What says how complex explanations are: `lexical`, `hf:MODEL`, or a language model behind an endpoint."""
+    answer_tokens: int = ANSWER_TOKENS
+    """Tokens of one answer of a language model that proposes or says how complex, its thoughts included."""
 
     def __post_init__(self) -> None:
         if self.explainer not in EXPLAINERS:
@@ -65,6 +68,11 @@ class MethodSpec:
                 f"the {self.proposer} proposer draws nothing at random",
                 "temperatures are for language models; name one",
             )
+        if not self.writes and self.answer_tokens != ANSWER_TOKENS:
+            raise InputError(
+                "no language model behind an endpoint proposes or judges complexity, so --answer-tokens limits nothing",
+                "name one, or leave the option out",
+            )
         for what in ("rule_cap", "depth", "width"):
             if getattr(self, what) < 1:
                 raise InputError(f"{what} is {getattr(self, what)}", "at least 1 is wanted")
@@ -76,9 +84,14 @@ class MethodSpec:
         return self.proposer not in PROPOSERS
 
     @property
+    def writes(self) -> bool:
+        """Whether a language model behind an endpoint writes answers that `answer_tokens` limits."""
+        return self.asks or not is_local(self.complexity)
+
+    @property
     def waits(self) -> bool:
         """Whether a language model behind an endpoint is waited for."""
-        return self.asks or is_served(self.simulator) or not is_local(self.complexity)
+        return self.writes or is_served(self.simulator)
 
     @property
     def name(self) -> str:
@@ -87,7 +100,10 @@ class MethodSpec:
 
     def baseline(self) -> MethodSpec:
         """Return the same search and simulator with the lexical proposer: what a language model is measured against."""
-        return replace(self, proposer="lexical", structured=True, holistic=False, temperatures=(1.0,))
+        limit = ANSWER_TOKENS if is_local(self.complexity) else self.answer_tokens
+        return replace(
+            self, proposer="lexical", structured=True, holistic=False, temperatures=(1.0,), answer_tokens=limit
+        )
 
     def configuration(self) -> dict[str, object]:
         """Return all that decides results as JSON values: where a model is served and the keys to it do not."""
@@ -102,11 +118,12 @@ class MethodSpec:
             "complexity_prompt_version": None if self.complexity == "lexical" else complexity_prompt_version(),
         }
         prompts = {name: version for name, version in versions.items() if version is not None}
-        return {**asdict(self), **names, **prompts, "temperatures": list(self.temperatures)}
+        made = {**asdict(self), **names, **prompts, "temperatures": list(self.temperatures)}
+        return made if self.writes else {name: value for name, value in made.items() if name != "answer_tokens"}
 
     def explainer_params(self) -> OneShotExplainerParams:
         """Return the explainer's own parameters."""
-        shared = (self.rule_cap, self.holistic, self.structured, self.temperatures)
+        shared = (self.rule_cap, self.holistic, self.structured, self.temperatures, self.answer_tokens)
         if self.explainer == "tree":
             return TreeExplainerParams(*shared, depth=self.depth, width=self.width)
         return OneShotExplainerParams(*shared)
@@ -191,10 +208,11 @@ class Models:
             )
         return self._simulators[name].fresh()
 
-    def complexity(self, name: str, meter: Meter) -> ComplexityAnalyzer:
+    def complexity(self, name: str, meter: Meter, answer_tokens: int = ANSWER_TOKENS) -> ComplexityAnalyzer:
         """Return what says how complex explanations are; arguments and errors as for `simulators`."""
         if not is_local(name):
-            return ComplexityAnalyzer(name, judge=ChatJudge(MeteredModel(self.chat(name), meter)))
+            judge = ChatJudge(MeteredModel(self.chat(name), meter), answer_tokens=answer_tokens)
+            return ComplexityAnalyzer(name, judge=judge)
         if name not in self._analyzers:
             self._analyzers[name] = ComplexityAnalyzer(name, device=self.access.device)
         return self._analyzers[name]
@@ -225,5 +243,5 @@ class Methods:
         explainer = load(EXPLAINERS[spec.explainer])(
             spec.proposer, params=params, simulator_factory=simulator_factory, proposer=proposer
         )
-        complexity = self._models.complexity(spec.complexity, meter)
+        complexity = self._models.complexity(spec.complexity, meter, spec.answer_tokens)
         return Method(spec.name, explainer, simulator_factory, meter, complexity)

@@ -23,7 +23,7 @@ from typing import Any
 from featureinterp import codec
 from featureinterp.display import section_html, table_html
 from featureinterp.errors import DataFolderError, InputError, StorageError
-from featureinterp.experiment.configuration import canonical_json, configuration_hash, differences
+from featureinterp.experiment.configuration import canonical_json, completed, configuration_hash, differences
 from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
 
 SCHEMA_VERSION = 1
@@ -253,12 +253,13 @@ class RunStore:
             )
 
     def _check_configuration(self, wanted: Mapping[str, object]) -> None:
-        found = json.loads(self.about()["configuration"])
-        told = ", ".join(differences(found, json.loads(canonical_json(wanted))))  # tuples become lists, as in the file
+        wanted_json = json.loads(canonical_json(wanted))  # tuples become lists, as in the file
+        found = completed(json.loads(self.about()["configuration"]), wanted_json)
+        told = ", ".join(differences(found, wanted_json))
         if told:
-            raise DataFolderError(
-                f"{self.path} was made with {told}", "name another folder, or give the settings it was made with"
-            )
+            remedy = "name another folder, or give the settings it was made with"
+            empty = "" if self.finished() else "it holds no result yet: remove it, "
+            raise DataFolderError(f"{self.path} was made with {told}", empty + remedy)
 
     def _decode(self, body: bytes) -> FeatureResult:
         try:

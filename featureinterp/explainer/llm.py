@@ -24,9 +24,6 @@ from featureinterp.record import ActivationRecord
 MOST_ANSWERS = 3
 """Answers that a proposal may take until one can be read."""
 
-ANSWER_TOKENS = 1024
-"""Of five rules and an improvement in words about 300 are used."""
-
 
 class LLMProposer:
     """Proposes and revises explanations by asking a language model; what was asked before costs nothing again."""
@@ -64,7 +61,7 @@ class LLMProposer:
         temperatures = self.params.temperatures
         stride = -(-n // len(temperatures))  # samples of a request, so that asking again never takes another's number
         requests = [
-            ChatRequest(messages, temperature, ANSWER_TOKENS, purpose=f"{purpose}/{PROMPT_VERSION}")
+            ChatRequest(messages, temperature, self.params.answer_tokens, purpose=f"{purpose}/{PROMPT_VERSION}")
             for temperature in temperatures
         ]
         asked = (self._sample(requests[i % len(requests)], i // len(requests), stride) for i in range(n))

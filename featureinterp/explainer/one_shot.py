@@ -12,6 +12,9 @@ from featureinterp.explainer.search import all_scored, by_valid_score, proposed
 from featureinterp.protocols import Proposer, SimulatorFactory
 from featureinterp.record import ActivationRecord
 
+ANSWER_TOKENS = 8192
+"""An answer of five rules takes about 300 tokens; the thoughts of a reasoning model before it some thousands."""
+
 
 @dataclass(frozen=True)
 class OneShotExplainerParams:
@@ -23,12 +26,18 @@ class OneShotExplainerParams:
     """Whether the proposer is shown which tokens cause activations."""
     structured_explanations: bool = True
     """Rules with strengths (True) or one sentence (False)."""
-    temperatures: tuple[float, ...] = (1.0,)
-    """Of a language model that proposes; the samples of one question take them in turn."""
+    temperatures: tuple[float | None, ...] = (1.0,)
+    """Of a language model that proposes; the samples of one question take them in turn. None: none is sent."""
+    answer_tokens: int = ANSWER_TOKENS
+    """Tokens of one answer of a language model at most, its thoughts included."""
 
     def __post_init__(self) -> None:
-        if not self.temperatures or not all(0 <= temperature <= 2 for temperature in self.temperatures):
-            raise InputError(f"temperatures are {self.temperatures}", "at least one, each from 0 to 2, is wanted")
+        if not self.temperatures or not all(each is None or 0 <= each <= 2 for each in self.temperatures):
+            raise InputError(
+                f"temperatures are {self.temperatures}", "at least one, each from 0 to 2 or none, is wanted"
+            )
+        if self.answer_tokens < 1:
+            raise InputError(f"answer_tokens is {self.answer_tokens}", "at least 1 is wanted")
 
 
 class OneShotExplainer:

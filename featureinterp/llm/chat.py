@@ -24,6 +24,7 @@ from featureinterp.errors import BudgetError, EndpointError, InputError
 from featureinterp.llm import wire
 from featureinterp.llm.connection import ChatParams, Connection
 from featureinterp.llm.faults import Fault, FaultKind, backoff
+from featureinterp.llm.habits import Form, asked_otherwise, told
 from featureinterp.llm.ledger import DEFAULT_PATH, Ledger
 from featureinterp.llm.providers import BASE_URL_NAME, Endpoint, find_key, parse_model_name, setting
 from featureinterp.llm.spending import Budget
@@ -79,6 +80,7 @@ class ChatClient:
         self._connection: Connection | None = None
         self._stays_open = False
         self._told: set[str] = set()
+        self._form = Form.of(endpoint.provider)
         self._rng = Random()  # only spreads waits; no result depends on it
 
     def __repr__(self) -> str:
@@ -119,10 +121,7 @@ class ChatClient:
         asked = wire.canonical(self.endpoint, request)
 
         def ask(sample: int) -> Coroutine[Any, Any, ChatAnswer]:
-            body = wire.chat_body(self.endpoint, request, sample)
-            return self._ask(
-                "/chat/completions", body, lambda text: wire.read_chat(text, self.endpoint, self._params.price)
-            )
+            return self._converse(request, sample)
 
         found: dict[int, ChatAnswer] = {}
         missing = []
@@ -146,7 +145,9 @@ class ChatClient:
         def ask(_sample: int) -> Coroutine[Any, Any, PromptReading]:
             body = wire.prompt_body(self.endpoint, request)
             return self._ask(
-                "/completions", body, lambda text: wire.read_prompt(text, self.endpoint, request, self._params.price)
+                "/completions",
+                lambda: body,
+                lambda text: wire.read_prompt(text, self.endpoint, request, self._params.price),
             )
 
         return self._stored(asked, 0, PromptReading) or await self._once(asked, 0, ask)
@@ -177,20 +178,59 @@ class ChatClient:
         if not task.cancelled():
             task.exception()  # it is known to whoever still waits
 
-    async def _ask(self, path: str, body: dict[str, Any], read: Callable[[str], Answer | Fault]) -> Answer:
-        """Make one request until it is answered or no attempt is left."""
+    async def _converse(self, request: ChatRequest, sample: int) -> ChatAnswer:
+        """Ask for one sample, in the form that the endpoint is known to take by now."""
+        form = self._form
+
+        def body() -> dict[str, Any]:
+            nonlocal form
+            form = replace(self._form, limit=form.limit)
+            return wire.chat_body(self.endpoint, request, sample, form)
+
+        def otherwise(fault: Fault) -> bool:
+            nonlocal form
+            other = asked_otherwise(form, fault, request, self.name)
+            if other is None:
+                return False
+            known, self._form = self._form, self._form.and_of(other)
+            if known != self._form:
+                logger.warning("%s refuses %s", self.name, told(known, self._form))
+            form = other
+            return True
+
+        return await self._ask(
+            "/chat/completions", body, lambda text: wire.read_chat(text, self.endpoint, self._params.price), otherwise
+        )
+
+    async def _ask(
+        self,
+        path: str,
+        body: Callable[[], dict[str, Any]],
+        read: Callable[[str], Answer | Fault],
+        otherwise: Callable[[Fault], bool] | None = None,
+    ) -> Answer:
+        """Make one request until it is answered or no attempt is left.
+
+        Args:
+            path: below the endpoint's address.
+            body: gives the JSON of the next attempt.
+            read: reads an answer.
+            otherwise: says of a fault whether the body takes another form now, so that no attempt counts as failed.
+        """
         connection = self._connected()
         faults: list[FaultKind] = []
         while True:
             async with connection.places:
                 self._check(connection)
-                outcome = await connection.attempt(path, body)
+                outcome = await connection.attempt(path, body())
             outcome = read(outcome) if isinstance(outcome, str) else outcome
             if not isinstance(outcome, Fault):
                 connection.failures = 0
                 self.budget.pay(outcome.usage)
                 self._tell_other_model(outcome.model)
                 return outcome
+            if otherwise is not None and otherwise(outcome):
+                continue
             faults.append(outcome.kind)
             await self._wait(connection, outcome, faults)
 

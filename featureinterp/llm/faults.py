@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -21,6 +21,9 @@ from featureinterp.errors import BudgetError, ChatError, EndpointError, FeatureI
 
 LONGEST_MESSAGE = 300
 """Characters of a server's message that are passed on."""
+
+LONGEST_BODY = 20_000
+"""Characters of a refusal that are looked through."""
 
 
 class FaultKind(str, Enum):
@@ -94,6 +97,7 @@ _BY_WORDS = (
     ("context size", FaultKind.TOO_LONG),
     ("maximum number of tokens", FaultKind.TOO_LONG),
     ("prompt is too long", FaultKind.TOO_LONG),
+    ("max_new_tokens` must be", FaultKind.TOO_LONG),
 )
 """Words in a refusal (4xx) that say more than its status; the servers' own, in lower case."""
 
@@ -107,6 +111,8 @@ class Fault:
     """The server's own words, cut short."""
     retry_after: float | None = None
     """Seconds that the server asks to wait."""
+    body: str = field(default="", repr=False, compare=False)
+    """All that the server said, in which it may name a field that it does not take."""
 
     def error(self, name: str, attempts: int = 1) -> FeatureInterpError:
         """Return what it becomes for the model `name` when there is no further attempt."""
@@ -129,7 +135,7 @@ def fault_of_status(status: int, text: str, headers: Mapping[str, str]) -> Fault
     if status < 500:
         lowered = text.lower()
         kind = next((meant for words, meant in _BY_WORDS if words in lowered), kind)
-    return Fault(kind, f"status {status}, {shorten(message_in(text))}", wait_asked_for(headers))
+    return Fault(kind, f"status {status}, {shorten(message_in(text))}", wait_asked_for(headers), text[:LONGEST_BODY])
 
 
 def message_in(text: str) -> str:
@@ -138,11 +144,16 @@ def message_in(text: str) -> str:
         found = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError):
         return text
+    behind = ""
     for name in ("error", "message", "detail"):
         if isinstance(found, list) and found:
             found = found[0]
-        if isinstance(found, dict) and name in found:
-            found = found[name]
+        if isinstance(found, dict):
+            metadata = found.get("metadata")
+            behind = metadata.get("raw", "") if isinstance(metadata, dict) else behind
+            found = found.get(name, found)
+    if isinstance(found, str) and isinstance(behind, str) and behind:
+        return f"{found}: {message_in(behind)}"  # a proxy's words, and those of the provider behind it
     return found if isinstance(found, str) else text
 
 

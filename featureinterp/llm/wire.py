@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from featureinterp.chat import ChatAnswer, ChatRequest, PromptReading, PromptRequest, PromptToken, Usage
+from featureinterp.chat import ChatAnswer, ChatRequest, Message, PromptReading, PromptRequest, PromptToken, Usage
 from featureinterp.llm.endings import Ending, ending_of
 from featureinterp.llm.faults import Fault, FaultKind, fault_of_status, shorten
+from featureinterp.llm.habits import Form, messages_in
 from featureinterp.llm.providers import Endpoint
 from featureinterp.llm.spending import Price
 
@@ -100,10 +101,23 @@ class _ErrorIn200(msgspec.Struct):
     error: str | dict[str, Any]
 
 
+class _Asked(msgspec.Struct):
+    """The fields of a conversation that identify it, in the order in which they were first stored."""
+
+    messages: tuple[Message, ...]
+    temperature: float | None
+    max_tokens: int
+    top_logprobs: int
+    purpose: str
+
+
 def canonical(endpoint: Endpoint, request: Request) -> bytes:
     """Return all that decides an answer, its sample's number apart, as JSON that is equal for equal requests."""
     kind = type(request).__name__
-    whole = {"version": KEY_VERSION, "model": endpoint.name, "kind": kind, "request": sendable(request)}
+    asked = sendable(request)
+    if isinstance(asked, ChatRequest):
+        asked = _Asked(asked.messages, asked.temperature, asked.max_tokens, asked.top_logprobs, asked.purpose)
+    whole = {"version": KEY_VERSION, "model": endpoint.name, "kind": kind, "request": asked}
     return msgspec.json.encode(whole, order="deterministic")
 
 
@@ -117,17 +131,20 @@ def sendable(request: Request) -> Request:
     return replace(request, messages=tuple(messages))
 
 
-def chat_body(endpoint: Endpoint, request: ChatRequest, sample: int) -> dict[str, Any]:
-    """Return the JSON that asks for one sample of an answer."""
-    provider = endpoint.provider
+def chat_body(endpoint: Endpoint, request: ChatRequest, sample: int, form: Form | None = None) -> dict[str, Any]:
+    """Return the JSON that asks for one sample of an answer, in the form that its provider is known to take."""
+    form = form or Form.of(endpoint.provider)
+    messages = messages_in(form, sendable(request).messages)
     body: dict[str, Any] = {
         "model": endpoint.model,
-        "messages": [{"role": message.role, "content": message.content} for message in sendable(request).messages],
-        "temperature": request.temperature,
-        provider.limit_name: request.max_tokens,
-        **provider.extra,
+        "messages": [{"role": message.role, "content": message.content} for message in messages],
+        **endpoint.provider.extra,
     }
-    if provider.takes_seed:
+    if form.temperature and request.temperature is not None:
+        body["temperature"] = request.temperature
+    if form.limit:
+        body[form.limit_names[0]] = request.max_tokens
+    if form.seed:
         body["seed"] = sample
     if request.top_logprobs:
         body |= {"logprobs": True, "top_logprobs": request.top_logprobs}

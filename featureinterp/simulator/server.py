@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from featureinterp.chat import ChatRequest, PromptRequest
 from featureinterp.errors import ChatError, ExplanationError, InputError, SimulationError, UnansweredError
 from featureinterp.formatting import escape
+from featureinterp.llm.endings import Ending, ending_of
 from featureinterp.llm.thoughts import without_thoughts
 from featureinterp.protocols import ChatModel, PromptModel
 from featureinterp.record import MAX_LEVEL
@@ -31,6 +32,9 @@ from featureinterp.stats import expectation_over_levels
 WITHHELD = "?"
 ATTEMPTS = 3
 """Answers that are asked for before a text counts as failed."""
+
+THOUGHT_TOKENS = 8192
+"""Tokens more that an answer may have where the one before was cut short."""
 
 TOP_LOGPROBS = 20
 """Likeliest tokens that are asked for in each place; vLLM's default limit."""
@@ -87,12 +91,15 @@ class ChatRuleLevels:
     async def _of(self, each: RuleOnWindow) -> NDArray[np.float64]:
         messages = simulation_prompt().messages(each.words, each.tokens)
         most = 64 + 16 * len(each.tokens)
+        room = 0
         problem = ""
         for attempt in range(ATTEMPTS):
             # The likeliest answer first; asking for it again would give it again.
             temperature = 0.0 if attempt == 0 else 1.0
-            request = ChatRequest(messages, temperature, most, purpose=self._purpose)
+            request = ChatRequest(messages, temperature, most + room, purpose=self._purpose, any_temperature=True)
             [answer] = await self._model.answer(request, first=attempt)
+            if ending_of(answer.finish_reason) is Ending.CUT:
+                room = THOUGHT_TOKENS  # it may think first
             try:
                 return np.array(_levels(answer.text, each.tokens), dtype=np.float64)
             except (SimulationError, ExplanationError) as error:

@@ -11,6 +11,7 @@ from featureinterp.chat import ChatAnswer
 from featureinterp.complexity import ChatJudge, ComplexityAnalyzer, digit_logits, lexical_complexity
 from featureinterp.core import Rule, StructuredExplanation
 from featureinterp.errors import ChatError, InputError
+from featureinterp.llm.scripted import ScriptedChatModel
 from tests.property.test_phrases import phrases
 
 RISING = [
@@ -103,3 +104,44 @@ def test_digits_with_spaces_add_up():
 def test_a_name_without_a_model_is_told():
     with pytest.raises(InputError, match="'hf' names no model"):
         ComplexityAnalyzer("hf:")
+
+
+def thinking(text, *tokens):
+    """Answer 4 tokens of thoughts, and the whole where more are allowed."""
+    whole = ChatAnswer(text, "stop", logprobs=tuple({token: -0.1, "2": -3.0} for token in tokens))
+
+    def script(request, _number):
+        start = "".join(tokens[:4])
+        return whole if request.max_tokens > 4 else ChatAnswer(start, "length", logprobs=whole.logprobs[:4])
+
+    return ScriptedChatModel(script)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("<think>Is it hard?</think>\n4", ("<think>", "Is", " it", " hard", "?", "</think>", "\n", "4")),
+        ("4", ("Is", " it", " hard", "?", "</think>", "\n\n", "4", "<|im_end|>")),
+        ("Hard? 3?\n</think>\n\n4", ("Hard", "?", " 3", "?", "\n", "</think>", "\n\n", "4")),
+    ],
+)
+def test_a_digit_behind_thoughts_is_found_and_nothing_is_read_from_the_thoughts(text, tokens):
+    model = thinking(text, *tokens)
+    weight = math.exp(-0.1) / (math.exp(-0.1) + math.exp(-3.0))
+    assert asyncio.run(ChatJudge(model).judge("numbers")) == pytest.approx(4 * weight + 2 * (1 - weight))
+    assert [request.max_tokens for request, _ in model.asked] == [4, 8192]
+
+
+def test_thoughts_that_use_up_all_tokens_are_told():
+    model = ScriptedChatModel(lambda *_: ChatAnswer("<think>Is it", "length", logprobs=({"<think>": -0.1},)))
+    with pytest.raises(ChatError, match="100 tokens were used up before the answer began"):
+        asyncio.run(ChatJudge(model, answer_tokens=100).judge("numbers"))
+
+
+def test_prose_is_read_by_its_first_token_as_it_always_was():
+    def script(request, _number):
+        ending = "stop" if request.max_tokens > 4 else "length"
+        return ChatAnswer("About three, since", ending, logprobs=({"About": 0, "3": -2},))
+
+    model = ScriptedChatModel(script)
+    assert asyncio.run(ChatJudge(model).judge("numbers")) == 3.0

@@ -9,7 +9,8 @@ from featureinterp.chat import ChatAnswer
 from featureinterp.core import Attempt, Feedback, Proposal, Rule, StructuredExplanation
 from featureinterp.errors import BudgetError, ChatError, EndpointError
 from featureinterp.explainer import OneShotExplainer, OneShotExplainerParams, TreeExplainer, TreeExplainerParams
-from featureinterp.explainer.llm import ANSWER_TOKENS, MOST_ANSWERS, LLMProposer
+from featureinterp.explainer.llm import MOST_ANSWERS, LLMProposer
+from featureinterp.explainer.one_shot import ANSWER_TOKENS
 from featureinterp.explainer.prompts import PROMPT_VERSION
 from featureinterp.llm.scripted import ScriptedChatModel
 from featureinterp.simulator import LexicalSimulatorFactory
