@@ -153,6 +153,7 @@ def cut_windows(
         CorpusError: if not a single window comes out, or a token id is not in the vocabulary.
         InputError: if a BOS is wanted and the model has none.
     """
+    begin = _begin(tokenizer) if params.prepend_bos else None
     counts: Counter[str] = Counter()
     # One row after the other, and a digest for each to know it again: less than a dictionary whose keys are the rows.
     rows, numbers, seen = bytearray(), array("i"), set[bytes]()
@@ -179,8 +180,8 @@ def cut_windows(
             f"{told.special} windows hold a special token",
         )
     tokens = np.frombuffer(rows, dtype=np.int32).reshape(-1, params.length)
-    if params.prepend_bos:
-        tokens = _with_bos(tokens, tokenizer.bos_token_id)
+    if begin is not None:
+        tokens = np.pad(tokens, ((0, 0), (1, 0)), constant_values=begin)
     return Windows(tokens, np.array(numbers, dtype=np.int32), params.prepend_bos), told
 
 
@@ -226,7 +227,10 @@ def _pieces(documents: Iterable[Document], tokenizer: WindowTokenizer) -> Iterat
         yield from (piece for piece in np.split(np.delete(document, ends), ends - np.arange(len(ends))) if len(piece))
 
 
-def _with_bos(tokens: NDArray[np.int32], bos_token_id: int | None) -> NDArray[np.int32]:
-    if bos_token_id is None:
-        raise InputError("the SAE wants a BOS token in front of each window and the model's tokenizer has none")
-    return np.pad(tokens, ((0, 0), (1, 0)), constant_values=bos_token_id)
+def _begin(tokenizer: WindowTokenizer) -> int:
+    if tokenizer.bos_token_id is None:
+        raise InputError(
+            "a BOS token is wanted in front of each window and the model's tokenizer has none",
+            "name one as bos_token in the model's tokenizer_config.json",
+        )
+    return tokenizer.bos_token_id

@@ -2,13 +2,14 @@
 
 One row of `_FAMILIES` is all there is to a family. The points mean what they mean in TransformerLens, whose names they
 have: `hook_attn_out` and `hook_mlp_out` are what is added to the residual stream, so behind Gemma's post-norms;
-`attn.hook_z` is in front of W_O; `ln2.hook_normalized` is in front of the norm's own weight and bias.
+`attn.hook_z` is in front of W_O; `hook_normalized` is in front of the norm's own weight and bias; `mlp.hook_pre` and
+`mlp.hook_post` are before and behind the activation function.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,11 +17,17 @@ from torch import Tensor, nn
 
 from featureinterp.errors import InputError, SubjectError
 
-_BLOCK_LISTS = ("transformer.h", "model.layers", "model.language_model.layers", "gpt_neox.layers")
-"""Where a family keeps its decoder blocks: GPT-2; Llama and its kin; the same beside a vision tower; GPT-NeoX."""
+_BLOCK_LISTS = (
+    "transformer.h",
+    "model.layers",
+    "model.language_model.layers",
+    "gpt_neox.layers",
+    "model.decoder.layers",
+)
+"""Where a family keeps its decoder blocks: GPT-2; Llama and its kin; the same beside a vision tower; GPT-NeoX; OPT."""
 
 
-_FINAL_NORMS = ("ln_f", "norm", "final_layer_norm")
+_FINAL_NORMS = ("ln_f", "norm", "final_layer_norm", "final_layernorm")
 """What the norm after the last block is called, beside the list of blocks."""
 
 
@@ -32,39 +39,108 @@ class Family:
     """Its output is what attention adds to the residual stream."""
     head_outputs: str = ""
     """The projection W_O, whose input is the heads' outputs."""
+    attention_norm: str = ""
+    """TransformerLens's ln1."""
     mlp_norm: str = ""
-    """The norm between the residual stream and the MLP."""
+    """TransformerLens's ln2."""
+    mlp_input: str = ""
+    """Its input is the residual stream that the MLP, or the norm before it, reads."""
+    middle: str = ""
+    """Its input is the residual stream between attention and MLP; there is none where the two work side by side."""
     mlp: str = ""
+    """Its input is what the MLP reads."""
+    mlp_first: str = ""
+    """The projection before the activation function; in a gated MLP the gate."""
+    mlp_linear: str = ""
+    """The other first projection of a gated MLP."""
+    mlp_last: str = ""
+    """The projection back to the residual stream, whose input is what TransformerLens calls `mlp.hook_post`."""
     mlp_out: str = ""
     """Its output is what the MLP adds to the residual stream."""
 
 
-_LLAMA = Family("self_attn", "self_attn.o_proj", "post_attention_layernorm", "mlp", "mlp")
-_POST_NORMS = Family(
-    "post_attention_layernorm", "self_attn.o_proj", "pre_feedforward_layernorm", "mlp", "post_feedforward_layernorm"
+def _serial(attention: str, heads: str, norms: tuple[str, str], mlp: tuple[str, ...]) -> Family:
+    """Return a family whose MLP reads what attention has written, through the second norm."""
+    module, first, linear, last = mlp
+    return Family(attention, heads, *norms, norms[1], norms[1], module, first, linear, last, module)
+
+
+def _parallel(attention: str, heads: str, norms: tuple[str, str], mlp: tuple[str, ...]) -> Family:
+    """Return a family whose attention and MLP read the same residual stream."""
+    return replace(_serial(attention, heads, norms, mlp), middle="")
+
+
+_GATED = ("mlp", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+_FC1_FC2 = ("mlp", "mlp.fc1", "", "mlp.fc2")
+_WIDEN = ("mlp", "mlp.dense_h_to_4h", "", "mlp.dense_4h_to_h")
+_NORMS = ("input_layernorm", "post_attention_layernorm")
+
+_LLAMA = _serial("self_attn", "self_attn.o_proj", _NORMS, _GATED)
+_GEMMA_2 = replace(
+    _serial("post_attention_layernorm", "self_attn.o_proj", ("input_layernorm", "pre_feedforward_layernorm"), _GATED),
+    mlp_out="post_feedforward_layernorm",
 )
+_OLMO_2 = replace(  # the norms stand behind attention and MLP, in front of the residual stream
+    _serial("post_attention_layernorm", "self_attn.o_proj", ("", "post_feedforward_layernorm"), _GATED),
+    attention_norm="post_attention_layernorm",
+    mlp_input="mlp",
+    middle="mlp",
+    mlp_out="post_feedforward_layernorm",
+)
+_GPT_2 = _serial("attn", "attn.c_proj", ("ln_1", "ln_2"), ("mlp", "mlp.c_fc", "", "mlp.c_proj"))
 _FAMILIES = {
-    "gpt2": Family("attn", "attn.c_proj", "ln_2", "mlp", "mlp"),
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma"), _LLAMA),
-    **dict.fromkeys(("gemma2", "gemma3_text"), _POST_NORMS),
-    "gpt_neox": Family("attention", "attention.dense", mlp="mlp", mlp_out="mlp"),  # attention and MLP side by side
+    "gpt2": _GPT_2,
+    "gpt_neo": replace(_GPT_2, head_outputs="attn.attention.out_proj"),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma", "olmo"), _LLAMA),
+    "phi3": replace(_LLAMA, mlp_first="", mlp_linear=""),  # one matrix is both projections
+    **dict.fromkeys(("gemma2", "gemma3_text"), _GEMMA_2),
+    **dict.fromkeys(("olmo2", "olmo3"), _OLMO_2),
+    "apertus": _serial(
+        "self_attn",
+        "self_attn.o_proj",
+        ("attention_layernorm", "feedforward_layernorm"),
+        ("mlp", "mlp.up_proj", "", "mlp.down_proj"),
+    ),
+    "opt": replace(
+        _serial("self_attn", "self_attn.out_proj", ("self_attn_layer_norm", "final_layer_norm"), ("", "", "", "")),
+        mlp="fc1",
+        mlp_first="fc1",
+        mlp_last="fc2",
+        mlp_out="fc2",
+    ),
+    "bloom": replace(  # both modules add the residual stream themselves; their last projections do not
+        _serial("self_attention.dense", "self_attention.dense", _NORMS, _WIDEN), mlp_out="mlp.dense_4h_to_h"
+    ),
+    "gpt_neox": _parallel("attention", "attention.dense", _NORMS, _WIDEN),
+    "gptj": _parallel("attn", "attn.out_proj", ("ln_1", "ln_1"), ("mlp", "mlp.fc_in", "", "mlp.fc_out")),
+    "phi": _parallel("self_attn", "self_attn.dense", ("input_layernorm", "input_layernorm"), _FC1_FC2),
 }
 """By Hugging Face's `model_type`; of any other model the residual stream before and after each block can be read."""
 
 _READ_AT = {
-    "hook_resid_mid": ("mlp_norm", "input"),
+    "hook_resid_mid": ("middle", "input"),
     "hook_attn_out": ("attention_out", "output"),
     "hook_mlp_out": ("mlp_out", "output"),
+    "ln1.hook_normalized": ("attention_norm", "input"),
     "attn.hook_z": ("head_outputs", "input"),
-    "hook_mlp_in": ("mlp_norm", "input"),
+    "hook_mlp_in": ("mlp_input", "input"),
     "ln2.hook_normalized": ("mlp_norm", "input"),
     "mlp.hook_in": ("mlp", "input"),
+    "mlp.hook_pre": ("mlp_first", "output"),
+    "mlp.hook_pre_linear": ("mlp_linear", "output"),
+    "mlp.hook_post": ("mlp_last", "input"),
 }
 """The part of the block and its side where a point is; the residual stream's ends are the block's own sides."""
 
 _CENTRED = frozenset({"hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out"})
 _CENTRED |= {"hook_mlp_in"}
 """Points that lose their mean over the width when all weights that write to the residual stream are centred."""
+
+_NORMALISED_EMBEDDINGS = frozenset({"bloom"})
+"""Families whose residual stream begins behind a norm, whose weights TransformerLens does not centre."""
+
+_OTHER_WIDTHS = frozenset({"attn.hook_z", "mlp.hook_pre", "mlp.hook_pre_linear", "mlp.hook_post"})
+"""Points that are not as wide as the residual stream."""
 
 
 @dataclass(frozen=True)
@@ -120,17 +196,24 @@ def tap(block: nn.Module, model_type: str, kind: str, centre: bool) -> Tap:
         InputError: if the family has no such point.
     """
     finish = _centred if centre and kind in _CENTRED else None
+    if finish is not None and model_type in _NORMALISED_EMBEDDINGS and kind not in ("hook_attn_out", "hook_mlp_out"):
+        raise InputError(
+            f"{kind} with center_writing_weights cannot be read: a model of type {model_type!r} normalises its "
+            "embeddings, which stay as they are",
+            "take an SAE that was trained without weight processing",
+        )
     if kind in ("hook_resid_pre", "hook_resid_post"):
         return Tap(block, kind == "hook_resid_pre", finish)
     part, side = _READ_AT[kind]
-    path = getattr(_FAMILIES.get(model_type, Family()), part)
+    family = _family_of(block, model_type)
+    path = getattr(family, part)
     if not path:
         raise InputError(
-            f"{kind} cannot be read: it is not known where a model of type {model_type!r} has it",
-            f"it is known of {', '.join(name for name, family in _FAMILIES.items() if getattr(family, part))}",
+            f"{kind} cannot be read: {_why_not(kind, family, model_type)}",
+            f"models with this point: {', '.join(name for name, each in _FAMILIES.items() if getattr(each, part))}",
         )
     module = block.get_submodule(path)
-    return Tap(module, side == "input", _normaliser(module) if kind == "ln2.hook_normalized" else finish)
+    return Tap(module, side == "input", _normaliser(module) if kind.endswith("hook_normalized") else finish)
 
 
 def width_at(place: Tap, kind: str | None, hidden_size: int) -> int:
@@ -141,10 +224,37 @@ def width_at(place: Tap, kind: str | None, hidden_size: int) -> int:
         kind: One of `names.KINDS`; None for the output of any module.
         hidden_size: Width of the residual stream, at most points.
     """
-    module: Any = place.module
-    if kind == "attn.hook_z":
-        return module.nx if hasattr(module, "nx") else module.in_features
-    return getattr(module, "out_features", hidden_size) if kind is None else hidden_size
+    if kind is not None and kind not in _OTHER_WIDTHS:
+        return hidden_size
+    sides = ("nx", "in_features") if place.is_input else ("nf", "out_features")  # of GPT-2's Conv1D, of a Linear
+    return next((getattr(place.module, side) for side in sides if hasattr(place.module, side)), hidden_size)
+
+
+def is_layer_norm(module: nn.Module) -> bool:
+    """Say whether a norm subtracts the mean; OLMo's has no weight and is a class of its own."""
+    return isinstance(module, nn.LayerNorm) or type(module).__name__ == "OlmoLayerNorm"
+
+
+def _family_of(block: Any, model_type: str) -> Family:
+    """Return a block's family; that of an unknown model where its configuration changes what flows inside."""
+    family = _FAMILIES.get(model_type, Family())
+    if not getattr(block, "use_parallel_residual", True):  # some GPT-NeoX
+        return replace(family, middle=family.mlp_norm)
+    if getattr(block, "apply_residual_connection_post_layernorm", False) or not getattr(
+        block, "do_layer_norm_before", True
+    ):
+        return Family()
+    return family
+
+
+def _why_not(kind: str, family: Family, model_type: str) -> str:
+    if model_type not in _FAMILIES:
+        return f"the parts of a block of a model of type {model_type!r} are not known, only its input and output"
+    if family == Family():
+        return f"this {model_type!r} model normalises the residual stream itself, unlike others of its type"
+    if kind == "hook_resid_mid":
+        return f"a model of type {model_type!r} computes attention and MLP side by side, with no stream between them"
+    return f"a model of type {model_type!r} has no module whose input or output it is"
 
 
 def _centred(stream: Tensor) -> Tensor:
@@ -153,8 +263,8 @@ def _centred(stream: Tensor) -> Tensor:
 
 def _normaliser(norm: Any) -> Callable[[Tensor], Tensor]:
     """Return what a LayerNorm or RMSNorm does before it multiplies by its weight, computed in float32."""
-    has_mean = isinstance(norm, nn.LayerNorm)
-    epsilon = norm.eps if hasattr(norm, "eps") else norm.variance_epsilon
+    has_mean = is_layer_norm(norm)
+    epsilon = next((getattr(norm, name) for name in ("eps", "variance_epsilon") if hasattr(norm, name)), 1e-5)
 
     def normalise(stream: Tensor) -> Tensor:
         stream = _centred(stream.float()) if has_mean else stream.float()

@@ -19,15 +19,15 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from featureinterp.errors import InputError, SubjectError
 from featureinterp.pretrained.facts import keeps_keys, length_limit, n_embeddings, required_size
-from featureinterp.subject.families import Tap, decoder_blocks, tap, width_at
+from featureinterp.subject.families import Tap, decoder_blocks, is_layer_norm, tap, width_at
 from featureinterp.subject.fingerprint import hash_weights
 from featureinterp.subject.loading import open_model
 from featureinterp.subject.names import hook_point
-from featureinterp.subject.pieces import token_texts
+from featureinterp.subject.pieces import begin_token_id, token_texts
 from featureinterp.subject.precision import Precision, resolve_device
 
 
@@ -45,7 +45,7 @@ class SubjectModel:
         self._config = model.config.get_text_config()
         self._width = required_size(f"model {name!r}", self._config, "hidden_size")
         self._blocks = decoder_blocks(name, model)
-        self._centre = centre_residual and any(isinstance(module, nn.LayerNorm) for module in model.modules())
+        self._centre = centre_residual and any(map(is_layer_norm, model.modules()))
 
     @classmethod
     def load(
@@ -107,13 +107,25 @@ class SubjectModel:
 
     @property
     def bos_token_id(self) -> int | None:
-        """Id of the token that begins a sequence; None where the model has none."""
-        return self._tokenizer.bos_token_id
+        """Id of the token that begins a sequence, as TransformerLens has it; None where there is none."""
+        found = begin_token_id(self._tokenizer)
+        return found if found is not None and found < self.vocabulary_size else None
+
+    @property
+    def has_own_bos(self) -> bool:
+        """Whether the tokenizer itself has a BOS; elsewhere another token is taken for it."""
+        return self._tokenizer.bos_token_id is not None
+
+    @property
+    def n_heads(self) -> int | None:
+        """Number of attention heads; None where the configuration does not say."""
+        return getattr(self._config, "num_attention_heads", None)
 
     @property
     def special_token_ids(self) -> frozenset[int]:
         """Ids of tokens that stand for no text."""
-        return frozenset(self._tokenizer.all_special_ids)
+        begin = self.bos_token_id
+        return frozenset(self._tokenizer.all_special_ids) | (set() if begin is None else {begin})
 
     @property
     def vocabulary_size(self) -> int:
@@ -223,7 +235,13 @@ class SubjectModel:
     def _run(self, tokens: Tensor, taps: Mapping[str, Tap], cache: Any = None) -> dict[str, Tensor]:
         with self._captured(taps) as captured, suppress(_LastPointReached):
             self._model(input_ids=tokens, past_key_values=cache, use_cache=cache is not None)
-        return captured
+        if missed := [name for name in taps if name not in captured]:
+            raise SubjectError(
+                f"{missed[0]} cannot be read: model {self.name!r} computes without calling that part of its block",
+                "take an SAE on the residual stream",
+            )
+        # Some families flatten sequences inside their blocks.
+        return {name: stream.reshape(*tokens.shape, stream.shape[-1]) for name, stream in captured.items()}
 
     def fingerprint(self) -> str:
         """Return a hash of the configuration, the vocabulary, and evenly spaced weights of every tensor."""

@@ -19,10 +19,14 @@ KINDS = (
     "hook_resid_post",  # after the block
     "hook_attn_out",  # what attention adds to the residual stream
     "hook_mlp_out",  # what the MLP adds to it
+    "ln1.hook_normalized",  # what the norm before attention makes of its input, without its weight and bias
     "attn.hook_z",  # the heads' outputs side by side, before W_O
     "hook_mlp_in",  # what the norm before the MLP reads
     "ln2.hook_normalized",  # the same, normalised, without the norm's weight and bias
     "mlp.hook_in",  # what the MLP reads: normalised, with weight and bias
+    "mlp.hook_pre",  # the MLP's neurons before the activation function; of a gated MLP the gate
+    "mlp.hook_pre_linear",  # what a gated MLP multiplies the activated gate by
+    "mlp.hook_post",  # the MLP's neurons, before W_out
 )
 """The points of a decoder block that can be read."""
 

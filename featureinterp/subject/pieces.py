@@ -1,17 +1,26 @@
 """From vocabulary pieces to the text they stand for, one piece at a time.
 
 A tokenizer's own `decode` drops or adds spaces at the edges of a text and replaces half characters, so it
-cannot show single tokens faithfully; the vocabulary piece can.
+cannot show single tokens faithfully; the vocabulary piece can. Four alphabets are in use: GPT-2's of bytes,
+SentencePiece's with `▁` for a space, WordPiece's with `##` before a piece that goes on with a word, and the oldest
+BPE's with `</w>` behind a piece that ends one. The last two keep no spaces, so a word's stands where `decode` puts it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
 _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
+_CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
+"""Characters that WordPiece cuts apart and that have no spaces between them."""
+
+_NO_SPACE_BEFORE = frozenset(".,?!")
+"""Words of one of these characters follow the word before them, as in the `decode` of WordPiece."""
+
+_TRANSFORMER_LENS_EOS = "<|endoftext|>"
 
 
 @cache
@@ -22,35 +31,101 @@ def _byte_of_character() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
 
 
-def piece_text(piece: str, byte_level: bool) -> str:
-    r"""Return the text of one vocabulary piece; bytes that are no whole character stand as `\xe2`.
+def byte_level_text(piece: str) -> str:
+    r"""Return the text of a piece in GPT-2's byte alphabet; bytes that are no whole character stand as `\xe2`.
 
-    Args:
-        piece: As the vocabulary spells it.
-        byte_level: Whether it is spelt in GPT-2's byte alphabet, and not in SentencePiece's way.
-
-    >>> piece_text("Ġhello", byte_level=True), piece_text("▁hello", byte_level=False)
-    (' hello', ' hello')
-    >>> piece_text("âĢ", byte_level=True), piece_text("<0xE2>", byte_level=False)
-    ('\\xe2\\x80', '\\xe2')
+    >>> byte_level_text("Ġhello"), byte_level_text("âĢ")
+    (' hello', '\\xe2\\x80')
     """
-    if byte_level:
-        alphabet = _byte_of_character()
-        if any(character not in alphabet for character in piece):  # an added token, spelt as it is
-            return piece
-        return bytes(alphabet[character] for character in piece).decode("utf-8", errors="backslashreplace")
+    alphabet = _byte_of_character()
+    if any(character not in alphabet for character in piece):  # an added token, spelt as it is
+        return piece
+    return bytes(alphabet[character] for character in piece).decode("utf-8", errors="backslashreplace")
+
+
+def sentencepiece_text(piece: str) -> str:
+    r"""Return the text of a piece of SentencePiece; a byte that is no whole character stands as `\xe2`.
+
+    >>> sentencepiece_text("▁hello"), sentencepiece_text("<0xE2>")
+    (' hello', '\\xe2')
+    """
     if found := _BYTE_PIECE.fullmatch(piece):
         return bytes([int(found.group(1), 16)]).decode("utf-8", errors="backslashreplace")
     return piece.replace("▁", " ")
 
 
+def wordpiece_text(piece: str) -> str:
+    """Return the text of a piece of WordPiece, with a space before a word.
+
+    >>> wordpiece_text("walk"), wordpiece_text("##ing"), wordpiece_text(","), wordpiece_text("##")
+    (' walk', 'ing', ',', ' ##')
+    """
+    if piece.startswith("##") and len(piece) > 2:
+        return piece[2:]
+    return piece if piece in _NO_SPACE_BEFORE or _CJK.match(piece) else f" {piece}"
+
+
+def word_end_text(piece: str) -> str:
+    """Return the text of a piece of a BPE that marks the ends of words, with a space behind a word.
+
+    >>> word_end_text("walk"), word_end_text("ing</w>")
+    ('walk', 'ing ')
+    """
+    return piece.removesuffix("</w>") + " " * piece.endswith("</w>")
+
+
+def continued_text(piece: str) -> str:
+    """Return the text of a piece of a BPE that marks pieces inside a word, with a space behind a word.
+
+    >>> continued_text("walk@@"), continued_text("ing")
+    ('walk', 'ing ')
+    """
+    return piece[:-2] if piece.endswith("@@") else f"{piece} "
+
+
+_TEXT_BY_DECODER: dict[str, Callable[[str], str]] = {
+    "ByteLevel": byte_level_text,
+    "WordPiece": wordpiece_text,
+    "BPEDecoder": word_end_text,
+}
+"""By the step that a fast tokenizer's decoder has; elsewhere pieces are read as SentencePiece's."""
+
+_PROBE = "Zxqvish tokenizers of words"
+"""Words of several pieces and of one, which show how a tokenizer without a decoder marks them."""
+
+_TEXT_BY_MARK: dict[str, Callable[[str], str]] = {
+    "</w>": word_end_text,
+    "@@": continued_text,
+    "Ġ": byte_level_text,
+    " ##": wordpiece_text,
+}
+
+
 def token_texts(tokenizer: Any, ids: Iterable[int]) -> list[str]:  # noqa: ANN401 - of Hugging Face, imported elsewhere
     """Return the exact text that each token of a Hugging Face tokenizer stands for; special ones as spelt."""
     numbers = [int(number) for number in ids]
-    byte_level = "ByteLevel" in repr(getattr(tokenizer, "backend_tokenizer", tokenizer).decoder)
+    spelling = _spelling(tokenizer)
     special = frozenset(tokenizer.all_special_ids)
     pieces = tokenizer.convert_ids_to_tokens(numbers)
-    return [
-        piece if number in special else piece_text(piece, byte_level)
-        for number, piece in zip(numbers, pieces, strict=True)
-    ]
+    return [piece if number in special else spelling(piece) for number, piece in zip(numbers, pieces, strict=True)]
+
+
+def begin_token_id(tokenizer: Any) -> int | None:  # noqa: ANN401 - of Hugging Face, imported elsewhere
+    """Return the id that TransformerLens begins a sequence with: BOS, or else EOS, or else `<|endoftext|>`.
+
+    None where there is none of them. A vocabulary with a token for unknown text gives its id for `<|endoftext|>`.
+    """
+    if tokenizer.bos_token_id is not None:
+        return tokenizer.bos_token_id
+    if tokenizer.eos_token_id is not None:
+        return tokenizer.eos_token_id
+    return tokenizer.convert_tokens_to_ids(_TRANSFORMER_LENS_EOS)
+
+
+def _spelling(tokenizer: Any) -> Callable[[str], str]:
+    """Return how the vocabulary's pieces are read."""
+    if (backend := getattr(tokenizer, "backend_tokenizer", tokenizer)) is not tokenizer:
+        decoder = repr(getattr(backend, "decoder", None))
+        return next((text for name, text in _TEXT_BY_DECODER.items() if f"{name}(" in decoder), sentencepiece_text)
+    probe = "".join(f" {piece}" for piece in tokenizer.tokenize(_PROBE))
+    return next((text for mark, text in _TEXT_BY_MARK.items() if mark in probe), sentencepiece_text)

@@ -64,7 +64,7 @@ def sae_quality(subject: Subject, tokens: NDArray[np.int32], has_bos: bool) -> d
         for hook, sae in subject.saes.items():
             stream = streams.pop(hook)[:, int(has_bos) :].flatten(0, 1)
             latents = sae.encode(stream)
-            sums[hook].add(stream, latents, sae.decode(latents))
+            sums[hook].add(sae.part(stream), latents, sae.decode(latents))
     return {hook: each.quality() for hook, each in sums.items()}
 
 

@@ -2,13 +2,18 @@
 
 Loading and encoding are SAELens's own, so the numbers are those of its recommended path for a release. In most
 architectures each latent is computed alone, so asking for a few latents encodes with a slice of the same SAE; in TopK
-the latents compete, so all are computed and the asked ones are taken.
+and matching pursuit the latents compete, so all are computed and the asked ones are taken.
+
+Trap: SAEDashboard folds the norms of the decoder into the activations before it shows them, and SAELens's loading path
+does not. So its activations are ours times the norm of the latent's decoder row, and its output tokens are those of the
+row at length 1, which is what `direction` gives.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,8 +40,17 @@ _INDEPENDENT = frozenset({
 })  # fmt: skip
 """Architectures in which a latent's activation does not depend on the other latents."""
 
-_COMPETING = frozenset({"topk"})
+_COMPETING = frozenset({"topk", "matching_pursuit"})
 """Architectures in which it does."""
+
+_REFUSED = {
+    "abstopk": "whose latents have negative activations",
+    "temporal": "which looks at the tokens before as well",
+}
+"""Why an architecture is refused."""
+
+_SHORTEST = 1e-8
+"""A decoder row is taken to be at least so long where it is brought to length 1, as in SAELens."""
 
 _LATENT_AXIS = {"W_enc": 1, "W_dec": 0, "b_enc": 0, "threshold": 0, "b_gate": 0, "b_mag": 0, "r_mag": 0}
 """The axis of a tensor that counts the latents; other tensors are shared by all."""
@@ -54,15 +68,13 @@ class SparseAutoencoder:
         self._sae.turn_off_forward_pass_hook_z_reshaping()  # the heads' outputs come side by side already
         self._metadata: dict[str, Any] = sae.cfg.metadata.to_dict()
         self._sliced: tuple[tuple[int, ...], SAE[Any]] | None = None
-        architecture = sae.cfg.architecture()
-        if architecture not in _INDEPENDENT | _COMPETING:
-            raise SubjectError(
-                f"SAE {name!r} has the architecture {architecture!r}",
-                f"{', '.join(sorted(_INDEPENDENT | _COMPETING))} are supported",
-            )
+        _check_architecture(name, sae.cfg.architecture())
+        _check_normalisation(name, sae.cfg.normalize_activations)
         self.advice: Advice = read_advice(
             self._metadata.get("model_from_pretrained_kwargs") or {}, hook_point(self.hook_name), name
         )
+        self.head: int | None = _checked_head(self._metadata.get("hook_head_index"), self.hook_name, name)
+        """Number of the attention head that the SAE reads alone; None where it reads all of the point."""
 
     @property
     def hook_name(self) -> str:
@@ -107,22 +119,29 @@ class SparseAutoencoder:
         return is_transcoder or hook_point(self.hook_name).kind in (None, *RESIDUAL_KINDS)
 
     def direction(self, latent: int) -> Float[Tensor, " width_out"]:
-        """Return what one latent adds per unit of its activation.
+        """Return the direction that one latent writes, of length 1 as SAEDashboard has it.
 
         Raises:
             SubjectError: if the SAE has no such latent.
         """
         self.check_latents([latent])
-        return self._sae.W_dec[latent].detach()
+        row = self._sae.W_dec[latent].detach()
+        return row / row.norm().clamp(min=_SHORTEST)
 
     @property
     def prepend_bos(self) -> bool:
         """Whether the SAE expects sequences to begin with BOS; SAELens's default is that it does."""
         return self._metadata.get("prepend_bos") is not False
 
+    def part(self, stream: Float[Tensor, "*batch point"]) -> Float[Tensor, "*batch width"]:
+        """Return what the SAE reads of its point: all of it, or one head's output."""
+        if self.head is None:
+            return stream
+        return stream[..., self.head * self.width : (self.head + 1) * self.width]
+
     @torch.inference_mode()
     def encode(
-        self, stream: Float[Tensor, "*batch width"], latents: Sequence[int] | None = None
+        self, stream: Float[Tensor, "*batch point"], latents: Sequence[int] | None = None
     ) -> Float[Tensor, "*batch latents"]:
         """Return the activations of the asked latents in their order (None: of all), each at least 0.
 
@@ -131,7 +150,7 @@ class SparseAutoencoder:
         Raises:
             SubjectError: if a latent is not one of the SAE's.
         """
-        stream = stream.to(self._sae.W_enc.device)
+        stream = self.part(stream).to(self._sae.W_enc.device)
         if latents is None:
             return self._sae.encode(stream)
         self.check_latents(latents)
@@ -194,6 +213,7 @@ def load_sae(sae_name: str, sae_id_format: str, layer: int, device: str = "auto"
 
 def _from_folder(folder: Path, device: str) -> SparseAutoencoder:
     from sae_lens import SAE
+    from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY
     from safetensors import SafetensorError
 
     for name in ("cfg.json", "sae_weights.safetensors"):
@@ -203,8 +223,49 @@ def _from_folder(folder: Path, device: str) -> SparseAutoencoder:
         with quiet_saelens():
             sae = SAE.load_from_disk(folder, device=device)
     except (ValueError, KeyError, TypeError, RuntimeError, OSError, SafetensorError) as error:
+        if isinstance(error, KeyError) and error.args[0] in SAE_TRAINING_CLASS_REGISTRY:
+            raise SubjectError(
+                f"the SAE in {str(folder)!r} is saved for training ({error.args[0]})",
+                "load it in SAELens and save it by save_inference_model, which makes an SAE that can be used",
+            ) from error
         raise SubjectError(f"the SAE in {str(folder)!r} cannot be read: {first_words(error)}", _SAE_HINT) from error
     return SparseAutoencoder(sae, str(folder))
+
+
+def _check_architecture(name: str, architecture: str) -> None:
+    if architecture in _INDEPENDENT | _COMPETING:
+        return
+    why = _REFUSED.get(architecture, "which is not known here")
+    known = ", ".join(sorted(_INDEPENDENT | _COMPETING))
+    raise SubjectError(f"SAE {name!r} has the architecture {architecture!r}, {why}", f"{known} are supported")
+
+
+def _check_normalisation(name: str, normalisation: str) -> None:
+    """Refuse, or tell of, a scale that was used in training and was not saved with the SAE."""
+    if normalisation == "covariance_whitening":
+        raise SubjectError(
+            f"SAE {name!r} was trained on whitened activations, and the whitening is not folded into its weights",
+            "save it again after fold_activation_whitening, as SAELens does at the end of training",
+        )
+    if normalisation == "expected_average_only_in":
+        logging.getLogger(__name__).warning(
+            "SAE %r was trained on scaled activations (expected_average_only_in) and its scale is not known; it is "
+            "used without one, as in SAELens; fold_activation_norm_scaling_factor puts it into the weights",
+            name,
+        )
+
+
+def _checked_head(head: object, hook_name: str, name: str) -> int | None:
+    if head is None:
+        return None
+    if hook_point(hook_name).kind != "attn.hook_z":
+        raise SubjectError(
+            f"SAE {name!r} reads head {head!r} of {hook_name}, and only attn.hook_z can be read by heads",
+            "remove hook_head_index from its cfg.json if it reads the whole point",
+        )
+    if isinstance(head, bool) or not isinstance(head, int) or head < 0:
+        raise SubjectError(f"SAE {name!r} has hook_head_index {head!r}", "give the number of a head, from 0")
+    return head
 
 
 def _slice_of(sae: SAE[Any], latents: Sequence[int]) -> SAE[Any]:

@@ -12,7 +12,7 @@ from featureinterp.errors import InputError, SubjectError
 from featureinterp.subject.advice import Advice
 from featureinterp.subject.loading import count_layers
 from featureinterp.subject.model import SubjectModel
-from featureinterp.subject.names import select_layers
+from featureinterp.subject.names import hook_point, select_layers
 from featureinterp.subject.precision import Precision, resolve_device
 from featureinterp.subject.sae import SparseAutoencoder, load_sae
 
@@ -32,12 +32,45 @@ class Subject:
                     f"an SAE reads {hook}, model {self.model.name!r} has layers 0 to {self.model.n_layers - 1}",
                     "take the SAE that was trained on this model",
                 )
-            if sae.width != self.model.width_at(hook):
-                there = f"model {self.model.name!r} has {self.model.width_at(hook)} there"
+            self._check_width(hook, sae)
+        if len({self._wants_bos(sae) for sae in self.saes.values()}) > 1:
+            raise SubjectError(
+                "some of the SAEs want a BOS token in front of each window and others do not", "open them separately"
+            )
+        if self.prepend_bos and self.model.bos_token_id is None:
+            raise SubjectError(
+                f"the SAE wants a BOS token in front of each window, and the tokenizer of model {self.model.name!r} "
+                "has no BOS, no EOS and no '<|endoftext|>'",
+                "name the token as bos_token in the model's tokenizer_config.json, or set prepend_bos to false in the "
+                "SAE's cfg.json if it was trained without",
+            )
+
+    def _check_width(self, hook: str, sae: SparseAutoencoder) -> None:
+        there, heads = self.model.width_at(hook), self.model.n_heads
+        by_heads = f"model {self.model.name!r} has {heads} heads of {there // heads}" if heads else ""
+        if sae.head is not None:
+            if not heads or sae.head >= heads or sae.width * heads != there:
                 raise SubjectError(
-                    f"the SAE on {hook} has width {sae.width} and {there}",
-                    f"take the SAE that was trained on this model; this one was on {sae.model_name or 'another'}",
+                    f"the SAE reads head {sae.head} of {hook} and has width {sae.width}, and "
+                    f"{by_heads or 'it is not known how many heads the model has'}",
+                    f"heads count from 0; this SAE was trained on {sae.model_name or 'a model that it does not name'}",
                 )
+        elif sae.width != there:
+            one_head = heads and there == sae.width * heads and hook.endswith("hook_z")
+            raise SubjectError(
+                f"the SAE on {hook} has width {sae.width} and model {self.model.name!r} has {there} there",
+                f"{by_heads}: if the SAE reads one of them, its cfg.json needs hook_head_index"
+                if one_head
+                else f"take the SAE that was trained on this model; this one was on {sae.model_name or 'another'}",
+            )
+
+    def _wants_bos(self, sae: SparseAutoencoder) -> bool:
+        """Say whether an SAE's windows begin with BOS.
+
+        SAELens trains an SAE that names a module through the bare model, with no token in front where the tokenizer has
+        no BOS. Through TransformerLens, the EOS stands there.
+        """
+        return sae.prepend_bos and (self.model.has_own_bos or hook_point(sae.hook_name).kind is not None)
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -47,7 +80,7 @@ class Subject:
     @property
     def prepend_bos(self) -> bool:
         """Whether sequences begin with BOS."""
-        return any(sae.prepend_bos for sae in self.saes.values())
+        return any(self._wants_bos(sae) for sae in self.saes.values())
 
     def sae(self, layer: int) -> SparseAutoencoder:
         """Return the SAE of a layer.

@@ -1,8 +1,9 @@
 """Which next tokens a direction in the residual stream speaks for: the logit lens, as SAEDashboard computes it.
 
-SAEDashboard multiplies a latent's decoder direction by the unembedding of TransformerLens's processed model. There the
-final norm's weight is folded into the unembedding, the direction loses its mean where that norm is a LayerNorm, and the
-mean over the vocabulary is subtracted unless the model caps its logits. The norm's scale and bias play no part.
+SAEDashboard multiplies a latent's decoder direction, at length 1, by the unembedding of TransformerLens's processed
+model. There the final norm's weight is folded into the unembedding, the direction loses its mean where that norm is a
+LayerNorm, and the mean over the vocabulary is subtracted unless the model caps its logits. The norm's scale and bias
+play no part.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from featureinterp.subject.families import final_norm
+from featureinterp.subject.families import final_norm, is_layer_norm
 from featureinterp.subject.model import SubjectModel
 from featureinterp.subject.sae import SparseAutoencoder
 
@@ -44,7 +45,7 @@ class Unembedding:
         assert weight is not None
         self._model = model
         self._weight = weight
-        self._centred = isinstance(norm, nn.LayerNorm)
+        self._centred = is_layer_norm(norm)
         self._gain = _gain(norm, weight)
         self._capped = bool(getattr(model.language_model.config.get_text_config(), "final_logit_softcapping", None))
 
@@ -78,6 +79,7 @@ def _unembedding(model: SubjectModel) -> Float[Tensor, "vocabulary width"] | Non
 @torch.inference_mode()
 def _gain(norm: nn.Module, like: Tensor) -> Float[Tensor, " width"]:
     """Return what a norm multiplies each entry by; an RMSNorm tells by what it makes of ones."""
-    if isinstance(norm, nn.LayerNorm):
-        return norm.weight.detach().float()
+    if is_layer_norm(norm):
+        weight = getattr(norm, "weight", None)
+        return torch.ones(like.shape[1], device=like.device) if weight is None else weight.detach().float()
     return norm(torch.ones(like.shape[1], dtype=torch.float32, device=like.device)).float()

@@ -17,7 +17,7 @@ from tests.models.tiny_saes import KINDS, save_sae
 
 POINTS = [
     "hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out", "attn.hook_z",
-    "hook_mlp_in", "ln2.hook_normalized",
+    "hook_mlp_in", "ln1.hook_normalized", "ln2.hook_normalized", "mlp.hook_pre", "mlp.hook_post",
 ]  # fmt: skip
 TOKENS = torch.randint(2, 4096, (3, 12), generator=torch.Generator().manual_seed(1))
 
@@ -62,6 +62,8 @@ def reference():
 
 
 def width_of(family, point):
+    if point in ("mlp.hook_pre", "mlp.hook_post"):
+        return 4 * WIDTH if family == "gpt2" else 48
     return HEADS * HEAD_WIDTH if point == "attn.hook_z" and family != "gpt2" else WIDTH
 
 

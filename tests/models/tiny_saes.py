@@ -9,7 +9,7 @@ import torch
 
 N_LATENTS = 48
 TRANSCODERS = ("transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder")
-KINDS = ("standard", "gated", "topk", "jumprelu", "batchtopk", "matryoshka", *TRANSCODERS)
+KINDS = ("standard", "gated", "topk", "jumprelu", "batchtopk", "matryoshka", "matching_pursuit", *TRANSCODERS)
 
 _CLASSES = {
     "standard": ("StandardSAE", "StandardSAEConfig", {}),
@@ -22,6 +22,7 @@ _CLASSES = {
         "MatryoshkaBatchTopKTrainingSAEConfig",
         {"k": 5, "matryoshka_widths": [12, N_LATENTS]},
     ),
+    "matching_pursuit": ("MatchingPursuitSAE", "MatchingPursuitSAEConfig", {"max_iterations": 6}),
     "transcoder": ("Transcoder", "TranscoderConfig", {}),
     "skip_transcoder": ("SkipTranscoder", "SkipTranscoderConfig", {}),
     "jumprelu_transcoder": ("JumpReLUTranscoder", "JumpReLUTranscoderConfig", {}),
@@ -46,6 +47,8 @@ def save_sae(folder: Path, kind: str, hook_name: str, width: int, metadata: dict
             tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.5)
             if "threshold" in name:
                 tensor.abs_().add_(0.5)
+            if kind == "matching_pursuit" and name == "W_dec":  # which is made for rows of length 1
+                tensor.copy_(torch.nn.functional.normalize(tensor, dim=-1))
     save = sae.save_inference_model if kind in ("batchtopk", "matryoshka") else sae.save_model
     save(folder)
     return folder

@@ -60,9 +60,12 @@ def test_bos_is_put_in_front_only_where_asked_for():
     assert windows.text_tokens.tolist() == [[97, 98, 99], [100, 101, 102]]
 
 
-def test_a_model_without_bos_cannot_have_one_in_front():
-    with pytest.raises(InputError, match="wants a BOS token"):
-        cut_windows(["abc"], Characters(bos_token_id=None), WindowParams(length=3, prepend_bos=True))
+def test_a_model_without_bos_is_told_before_the_corpus_is_read():
+    read = []
+    corpus = (read.append(text) or text for text in ["abc"])
+    with pytest.raises(InputError, match="a BOS token is wanted .*tokenizer_config.json"):
+        cut_windows(corpus, Characters(bos_token_id=None), WindowParams(length=3, prepend_bos=True))
+    assert read == []
 
 
 def test_reading_stops_when_there_are_enough_windows():

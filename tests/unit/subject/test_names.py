@@ -22,7 +22,7 @@ def test_a_path_of_a_module_is_a_point_too():
 
 @pytest.mark.parametrize("name", ["blocks.4.attn.hook_q", "blocks.4.hook_resid", "blocks.4.hook_resid_post.hook_sae"])
 def test_other_points_of_a_block_are_refused_and_the_known_ones_named(name):
-    with pytest.raises(InputError, match=r"cannot be read: .* \(the points are hook_resid_pre, .*mlp.hook_in\)"):
+    with pytest.raises(InputError, match=r"cannot be read: .* \(the points are hook_resid_pre, .*mlp.hook_post\)"):
         hook_point(name)
 
 
