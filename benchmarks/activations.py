@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.random_subject import random_subject, random_tokens
-from featureinterp.dataset.activations import SparseActivations
-from featureinterp.dataset.capture import CaptureParams, activations_path, capture_activations
+from featureinterp.dataset.activations.capture import CaptureParams, activations_path, capture_activations
+from featureinterp.dataset.activations.store import SparseActivations
 from featureinterp.subject.precision import resolve_device
 from featureinterp.subject.subject import Subject
 

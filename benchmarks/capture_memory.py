@@ -25,7 +25,7 @@ def capture(sequences: int) -> None:
     import torch
 
     from benchmarks.random_subject import random_subject
-    from featureinterp.dataset.capture import CaptureParams, capture_activations
+    from featureinterp.dataset.activations.capture import CaptureParams, capture_activations
 
     torch.set_num_threads(1)
     subject = random_subject(2, 32, VOCABULARY, [0, 1], 1024)

@@ -18,9 +18,9 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 from featureinterp.chat import ChatAnswer, ChatRequest, Message, Usage
-from featureinterp.llm import wire
-from featureinterp.llm.chat import ChatClient, open_chat_model
-from featureinterp.llm.connection import ChatParams
+from featureinterp.llm.api import wire
+from featureinterp.llm.api.client import ChatClient, open_chat_model
+from featureinterp.llm.api.connection import ChatParams
 from tests.llm_server import LLMServer
 
 MOST_MS, MOST_SECONDS = 2.0, 1.0

@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from featureinterp.dataset.corpus import open_corpus, read_documents
-from featureinterp.dataset.documents import CorpusSpec
-from featureinterp.dataset.windows import WindowParams, cut_windows
+from featureinterp.dataset.corpus.documents import CorpusSpec
+from featureinterp.dataset.corpus.open import open_corpus, read_documents
+from featureinterp.dataset.corpus.windows import WindowParams, cut_windows
 from featureinterp.subject.model import SubjectModel
 
 VOCABULARY = 5000

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.random_subject import random_subject, random_tokens
-from featureinterp.dataset.attribution import capture_holistic, holistic_activations
+from featureinterp.dataset.activations.attribution import capture_holistic, holistic_activations
 from featureinterp.subject.subject import Subject
 
 LEAST_SPEEDUP, LARGEST_ERROR = 4.0, 1e-5

@@ -33,7 +33,7 @@ def make_model(vocabulary: int, width: int, layers: int):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerFast
 
-    from featureinterp.llm.local import LocalModel, LocalModelParams
+    from featureinterp.llm.local.model import LocalModel, LocalModelParams
     from featureinterp.simulator.alignment import simulation_prompt
 
     torch.set_num_threads(1)

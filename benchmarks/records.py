@@ -18,13 +18,13 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.similar_negatives import sentences
 from featureinterp.codec import encode_index_record
-from featureinterp.dataset.activations import SparseActivations
-from featureinterp.dataset.arrays import write_arrays
-from featureinterp.dataset.merging import MergeTarget, merge_shards
-from featureinterp.dataset.records import HookData
-from featureinterp.dataset.retrieval import ExactRanker
+from featureinterp.dataset.activations.arrays import write_arrays
+from featureinterp.dataset.activations.merging import MergeTarget, merge_shards
+from featureinterp.dataset.activations.store import SparseActivations
+from featureinterp.dataset.corpus.windows import Windows
+from featureinterp.dataset.records.hook_records import HookData
+from featureinterp.dataset.retrieval.exact import ExactRanker
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.dataset.windows import Windows
 from featureinterp.files import atomic_write
 from featureinterp.subject.model import SubjectModel
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from featureinterp.core import Score
 from featureinterp.experiment.result import FeatureKey, RunSummary
-from featureinterp.report.html import make_environment, write_report
-from featureinterp.report.index import INDEX_SCRIPT, index_script, render_index
-from featureinterp.report.overview import FeatureRow
+from featureinterp.report.pages.index import INDEX_SCRIPT, index_script, render_index
+from featureinterp.report.pages.overview import FeatureRow
+from featureinterp.report.pages.run_pages import make_environment, write_report
 from tests.report.chromium import find_chromium
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from featureinterp.dataset.retrieval import ExactRanker
+from featureinterp.dataset.retrieval.exact import ExactRanker
 
 LEAST_SPEEDUP = 100.0
 READ, TOP = 200, 400

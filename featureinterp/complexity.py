@@ -30,17 +30,17 @@ from featureinterp.chat import ChatAnswer, ChatRequest, Message
 from featureinterp.core import StructuredExplanation
 from featureinterp.errors import ChatError, ExplanationError, InputError
 from featureinterp.formatting import one_line
-from featureinterp.llm.encoding import Turn
-from featureinterp.llm.endings import Ending, ending_of
-from featureinterp.llm.providers import BASE_URL_NAME, parse_model_name, setting
-from featureinterp.llm.thoughts import has_begun, used_up, without_thoughts
+from featureinterp.llm.api.endings import Ending, ending_of
+from featureinterp.llm.api.providers import BASE_URL_NAME, parse_model_name, setting
+from featureinterp.llm.api.thoughts import has_begun, used_up, without_thoughts
+from featureinterp.llm.local.encoding import Turn
 from featureinterp.phrases import Phrase, Target, TargetKind, parse_sentence, read_words
 from featureinterp.protocols import ChatModel
 from featureinterp.record import MAX_LEVEL
 from featureinterp.stats import expectation_over_levels
 
 if TYPE_CHECKING:
-    from featureinterp.llm.local import LocalModel
+    from featureinterp.llm.local.model import LocalModel
 
 FREE_TEXT = 4.0
 """Kind of a text that nothing can be read out of."""
@@ -94,7 +94,7 @@ class ComplexityAnalyzer:
         """Return the complexity of a rule's words, 0..5.
 
         Raises:
-            ChatError, UnansweredError: if an endpoint does not answer, or tells no probabilities.
+            ChatError, RequestFailedError: if an endpoint does not answer, or tells no probabilities.
         """
         if words not in self._known:
             self._known[words] = await self._judge.judge(words)
@@ -104,7 +104,7 @@ class ComplexityAnalyzer:
         """Return the mean complexity of the explanation's rules, 0..5.
 
         Raises:
-            ChatError, UnansweredError: if an endpoint does not answer, or tells no probabilities.
+            ChatError, RequestFailedError: if an endpoint does not answer, or tells no probabilities.
         """
         words = dict.fromkeys(rule.activates_on for rule in explanation.rules)
         judged = dict(zip(words, await asyncio.gather(*map(self.rule_complexity, words)), strict=True))
@@ -194,7 +194,7 @@ class ChatJudge:
         """Return the mean of the digits under their probabilities as the answer's first token, behind its thoughts.
 
         Raises:
-            ChatError, UnansweredError: if the endpoint does not answer, tells no probabilities, or none of a digit.
+            ChatError, RequestFailedError: if the endpoint does not answer, tells no probabilities, or none of a digit.
         """
         request = ChatRequest(
             _messages(words), 0.0, FIRST_TOKENS, self._top_logprobs, self._purpose, any_temperature=True
@@ -274,12 +274,12 @@ def _judge_of(name: str, device: str) -> ComplexityJudge:
     if name == "lexical":
         return LexicalJudge()
     if kind != "hf":
-        from featureinterp.llm.chat import open_chat_model
+        from featureinterp.llm.api.client import open_chat_model
 
         return ChatJudge(open_chat_model(name))
     if not what:
         raise InputError("'hf' names no model", "write hf:MODEL, a folder or a name on the hub")
-    from featureinterp.llm.local import LocalModel, LocalModelParams
+    from featureinterp.llm.local.model import LocalModel, LocalModelParams
 
     return LocalJudge(LocalModel.load(what, LocalModelParams(device=device)))
 

@@ -63,7 +63,7 @@ class ChatError(FeatureInterpError):
     """A request that a language model's endpoint refused; the attempt fails, the run goes on."""
 
 
-class UnansweredError(FeatureInterpError):
+class RequestFailedError(FeatureInterpError):
     """A request that an endpoint left unanswered in all attempts: the feature is left unfinished, the run goes on."""
 
     retryable = True

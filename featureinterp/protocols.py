@@ -89,7 +89,7 @@ class ChatModel(Protocol):
 
         Raises:
             ChatError: if the endpoint refuses this request; others may fare better.
-            UnansweredError: if the endpoint does not answer it in all attempts.
+            RequestFailedError: if the endpoint does not answer it in all attempts.
             EndpointError: if the endpoint refuses all of them: no key, a refused one, an unknown model; ends the run.
             BudgetError: if a limit of money, tokens or time is reached or the endpoint is down; ends the run.
         """
@@ -109,7 +109,7 @@ class PromptModel(Protocol):
 
         Raises:
             ChatError: if the endpoint does not echo prompts, or refuses this one.
-            UnansweredError: if the endpoint does not answer it in all attempts.
+            RequestFailedError: if the endpoint does not answer it in all attempts.
             EndpointError, BudgetError: as `ChatModel.answer`.
         """
         ...

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from featureinterp.cli.experiment import program_parser, run_experiment
-from featureinterp.experiment.experiments import explainer_variant
 from featureinterp.experiment.methods import MethodSpec
+from featureinterp.experiment.paper.experiments import explainer_variant
 
 
 def parse() -> tuple[argparse.Namespace, list[str]]:

@@ -13,7 +13,7 @@ from featureinterp.cli.screen import tell
 from featureinterp.dataset.folder import STAGES
 from featureinterp.dataset.share import prepare_shared
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.experiment.presets import PRESETS, with_preset
+from featureinterp.experiment.paper.presets import PRESETS, with_preset
 
 OPTIONS = {
     "model_name": "embedded, a folder, or a name on the Hugging Face hub",

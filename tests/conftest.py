@@ -23,7 +23,7 @@ def one_thread():
 def own_cache(tmp_path_factory):
     """No test finds the embeddings of another session."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featureinterp.dataset.embeddings.CACHE", tmp_path_factory.mktemp("cache"))
+        patch.setattr("featureinterp.dataset.retrieval.embeddings.CACHE", tmp_path_factory.mktemp("cache"))
         yield
 
 

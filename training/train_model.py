@@ -1,9 +1,9 @@
 """Train the embedded language model from scratch: `python -m training.train_model`.
 
 A GPT-2 architecture (6 layers, width 256) and its byte-level BPE tokenizer, on the documents that
-`featureinterp.dataset.mixture` gathers. On 2 CPU cores with bfloat16 instructions 14 million tokens take less
-than an hour; a GPU is used where there is one. The run writes a checkpoint every `checkpoint_every` steps and goes
-on from the last one; a step's batch depends on the seed and the step alone, so an interrupted run equals an
+`featureinterp.dataset.corpus.training_mixture` gathers. On 2 CPU cores with bfloat16 instructions 14 million tokens
+take less than an hour; a GPU is used where there is one. The run writes a checkpoint every `checkpoint_every` steps
+and goes on from the last one; a step's batch depends on the seed and the step alone, so an interrupted run equals an
 undisturbed one.
 
 Trap: every row begins with BOS, also in the middle of a document, because the corpus windows that the model
@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from featureinterp.dataset.mixture import training_mixture
+from featureinterp.dataset.corpus.training_mixture import training_mixture
 from featureinterp.subject.embedded import is_held_out
 
 BOS = "<|endoftext|>"

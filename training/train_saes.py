@@ -25,9 +25,9 @@ from sae_lens.config import SAETrainerConfig
 from sae_lens.saes.sae import SAEMetadata
 from sae_lens.training.sae_trainer import SAETrainer
 
-from featureinterp.dataset.mixture import training_mixture
-from featureinterp.dataset.python_docs import python_documentation
-from featureinterp.dataset.windows import WindowParams, cut_windows
+from featureinterp.dataset.corpus.python_docs import python_documentation
+from featureinterp.dataset.corpus.training_mixture import training_mixture
+from featureinterp.dataset.corpus.windows import WindowParams, cut_windows
 from featureinterp.subject.embedded import is_held_out
 from featureinterp.subject.model import SubjectModel
 from featureinterp.subject.names import hook_name

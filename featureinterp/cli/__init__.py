@@ -6,10 +6,10 @@ inside the command that needs it, so that `featureinterp --help` answers at once
 
 from featureinterp.cli import (  # noqa: F401 - importing them adds commands
     build,
-    draw,
     estimate,
     exchange,
     experiment,
+    figures_command,
     look,
     serve,
     share,

@@ -219,7 +219,7 @@ def _demo_folder(base: DataSpec, root: Path, features: int, device: str, holisti
     from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import Stages
     from featureinterp.dataset.folder import subject_of
-    from featureinterp.experiment.presets import demo_folder
+    from featureinterp.experiment.paper.presets import demo_folder
 
     subject = subject_of(base, device)
     with Stages(open_console()) as stages:
@@ -229,7 +229,7 @@ def _demo_folder(base: DataSpec, root: Path, features: int, device: str, holisti
 def _demo_runs(folder: DataFolder, out: Path, choice: FeatureChoice, spec: RunSpec) -> None:
     """Explain features, also by the baseline where there is one, and write the page."""
     from featureinterp.cli.look import write_pages
-    from featureinterp.experiment.presets import demo_runs
+    from featureinterp.experiment.paper.presets import demo_runs
 
     runs, spent = demo_runs(out, spec), spec.access.spent
     for run, how in runs.items():
@@ -243,7 +243,7 @@ def _explain(folder: DataFolder, out: Path, choice: FeatureChoice, spec: RunSpec
     from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import quiet_libraries
     from featureinterp.experiment.explain import explain_folder
-    from featureinterp.report.numbers import usage_words
+    from featureinterp.report.number_format import usage_words
     from featureinterp.report.terminal import feature_line
 
     def tell_feature(result: FeatureResult, done: int, total: int) -> None:

@@ -45,7 +45,7 @@ def export(
     from featureinterp.errors import InputError
     from featureinterp.experiment.store import RunStore
     from featureinterp.interop.neuronpedia import DEFAULT_CREATOR, write_neuronpedia
-    from featureinterp.interop.neurons import write_openai
+    from featureinterp.interop.openai.exporting import write_openai
 
     if creator is not None and format_ is not ExportFormat.NEURONPEDIA:
         raise InputError("--creator is for Neuronpedia alone", "leave it out, or give --format neuronpedia")
@@ -61,7 +61,7 @@ def export(
 
 def _write_json(store: RunStore, out: Path) -> int:
     from featureinterp.files import atomic_folder
-    from featureinterp.report.html import feature_json, file_name
+    from featureinterp.report.pages.run_pages import feature_json, file_name
 
     taken: set[str] = set()
     with atomic_folder(out) as folder:

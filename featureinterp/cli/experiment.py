@@ -1,4 +1,4 @@
-"""The command that conducts an experiment: `featureinterp experiment complementary` and the other three."""
+"""The command that runs an experiment: `featureinterp experiment complementary` and the other three."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from featureinterp.cli.screen import tell
 
 if TYPE_CHECKING:
     from featureinterp.dataset.folder import DataFolder
-    from featureinterp.experiment.conduct import Conduct
-    from featureinterp.experiment.experiments import Experiment
+    from featureinterp.experiment.paper.experiments import Experiment
+    from featureinterp.experiment.paper.run_experiment import ExperimentOptions
 
 RESULTS = Path("results")
 SENTENCES = {"top_sample_n": 90, "complementary_sample_n": 90}
@@ -75,10 +75,10 @@ def experiment(
     On the embedded model unless --data or --preset names another; a preset brings the paper's language models too.
     """
     from featureinterp.dataset.folder import DataFolder
-    from featureinterp.experiment.conduct import Conduct
-    from featureinterp.experiment.experiments import EXPERIMENTS
     from featureinterp.experiment.methods import MethodSpec
-    from featureinterp.experiment.presets import with_paper_models
+    from featureinterp.experiment.paper.experiments import EXPERIMENTS
+    from featureinterp.experiment.paper.presets import with_paper_models
+    from featureinterp.experiment.paper.run_experiment import ExperimentOptions
 
     base = MethodSpec(proposer=proposer, simulator=simulator, rule_cap=rule_cap, depth=depth, width=width)
     base = with_paper_models(base, preset and preset.value, options.typed(ctx))
@@ -87,8 +87,8 @@ def experiment(
     asked = asked.only(variants.split(",")) if variants else asked
     folders = [DataFolder.open(path) for path in data or ()] or [_make_data(asked, locals())]
     access = options.model_access(max_cost, max_tokens, offline, concurrency, device)
-    how = Conduct(seed, access, options.engine_spec(engine, workers, address), options.command_line())
-    _conduct(asked, folders, out or RESULTS / name.value, how)
+    how = ExperimentOptions(seed, access, options.engine_spec(engine, workers, address), options.command_line())
+    _run_and_draw(asked, folders, out or RESULTS / name.value, how)
 
 
 def _make_data(asked: Experiment, given: Mapping[str, Any]) -> DataFolder:
@@ -101,7 +101,7 @@ def _make_data(asked: Experiment, given: Mapping[str, Any]) -> DataFolder:
     from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import Stages, quiet_libraries
     from featureinterp.dataset.spec import DataSpec
-    from featureinterp.experiment.conduct import experiment_data
+    from featureinterp.experiment.paper.run_experiment import experiment_data
 
     sizes = {**SENTENCES, "max_dataset_size": given["max_dataset_size"], "max_features": asked.latents_per_layer}
     spec = options.with_preset(
@@ -112,18 +112,18 @@ def _make_data(asked: Experiment, given: Mapping[str, Any]) -> DataFolder:
         return experiment_data(spec, given["data_root"], asked, stages, given["device"])
 
 
-def _conduct(asked: Experiment, folders: Sequence[DataFolder], out: Path, how: Conduct) -> None:
-    """Conduct an experiment under a bar that shows how far it is and what it has cost; then tell what was found."""
+def _run_and_draw(asked: Experiment, folders: Sequence[DataFolder], out: Path, how: ExperimentOptions) -> None:
+    """Run an experiment under a progress bar, then print its findings and draw its figures."""
+    from featureinterp.analysis.findings import write_findings
     from featureinterp.cli.console import open_console
-    from featureinterp.cli.draw import draw_and_tell
+    from featureinterp.cli.figures_command import draw_and_tell
     from featureinterp.cli.progress import Features, quiet_libraries
-    from featureinterp.experiment.conduct import conduct
-    from featureinterp.experiment.findings import write_findings
+    from featureinterp.experiment.paper.run_experiment import run_experiment
 
     quiet_libraries()
     tell(asked.question)
     with Features(open_console()) as features:
-        conduct(asked, folders, out, how, features)
+        run_experiment(asked, folders, out, how, features)
     tell(write_findings(out))
     draw_and_tell(out, out)
 

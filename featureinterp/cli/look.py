@@ -43,7 +43,7 @@ def results(
     out: Annotated[Path | None, typer.Option(help="File to write to, for all but a table.")] = None,
 ) -> None:
     """Print one object per finished feature, in the order of layer and latent, run after run."""
-    from featureinterp.experiment.rows import csv_lines, json_lines, result_rows, write_parquet
+    from featureinterp.analysis.rows import csv_lines, json_lines, result_rows, write_parquet
 
     if format_ is Format.TABLE:
         if out is not None:
@@ -54,7 +54,7 @@ def results(
             raise InputError("Parquet is no text to print", "give --out FILE")
         write_parquet(result_rows(run), out)
     elif format_ is Format.SUMMARY:
-        from featureinterp.experiment.findings import findings
+        from featureinterp.analysis.findings import findings
 
         _write_lines(findings(run).splitlines(), out)
     elif format_ is Format.JSONL:
@@ -66,15 +66,15 @@ def results(
 def _print_tables(path: Path) -> None:
     from rich.text import Text
 
+    from featureinterp.analysis.runs import open_runs, run_info
     from featureinterp.cli.console import open_console
     from featureinterp.display import visible
-    from featureinterp.experiment.heads import head_of, open_runs
     from featureinterp.report.terminal import feature_table
 
     console = open_console()
     for store in open_runs(path):
         if store.path.parent != path:
-            console.print(Text(visible(" ".join(filter(None, head_of(store).labels.values()))), style="bold"))
+            console.print(Text(visible(" ".join(filter(None, run_info(store).labels.values()))), style="bold"))
         console.print(feature_table(store.results()))
 
 
@@ -98,8 +98,8 @@ def compare(
     b: Annotated[Path, typer.Argument(metavar="B", help="Another one over the same features.")],
 ) -> None:
     """Compare two runs, or two experiments, feature by feature, and say which of their settings differ."""
+    from featureinterp.analysis.run_pair import compare_runs
     from featureinterp.cli.console import open_console
-    from featureinterp.experiment.run_pair import compare_runs
     from featureinterp.report.run_pair import comparison_view
 
     open_console().print(comparison_view(compare_runs(a, b)))
@@ -169,7 +169,7 @@ def doctor(device: options.Device = "auto") -> None:
     Exit code 1 if a figure is not what was promised.
     """
     from featureinterp.cli.console import open_console
-    from featureinterp.cli.figures import figure_table, where_it_runs
+    from featureinterp.cli.doctor import figure_table, where_it_runs
     from featureinterp.experiment.doctor import check_embedded
 
     console = open_console()
@@ -196,9 +196,9 @@ def write_pages(run: Path, out: Path, beside: Path | None = None) -> Path:
     """
     from featureinterp.experiment.store import FILE_NAME, RunStore
     from featureinterp.experiment.summary import run_summary
-    from featureinterp.report.beside import Beside
-    from featureinterp.report.experiment import write_experiment
-    from featureinterp.report.html import write_report
+    from featureinterp.report.pages.compared_run import Beside
+    from featureinterp.report.pages.experiment_pages import write_experiment
+    from featureinterp.report.pages.run_pages import write_report
 
     if not (run / FILE_NAME).is_file() and any(run.rglob(FILE_NAME)):
         if beside is not None:

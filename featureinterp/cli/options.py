@@ -15,7 +15,7 @@ from featureinterp.errors import InputError
 
 if TYPE_CHECKING:
     from featureinterp.dataset.spec import DataSpec
-    from featureinterp.experiment.engine import EngineSpec
+    from featureinterp.experiment.engines.open import EngineSpec
     from featureinterp.experiment.methods import ModelAccess
     from featureinterp.experiment.run import FeatureRunParams
 
@@ -235,7 +235,7 @@ def model_access(
 ) -> ModelAccess:
     """Return how a run reaches its language models."""
     from featureinterp.experiment.methods import ModelAccess
-    from featureinterp.llm.spending import RunLimits
+    from featureinterp.llm.api.spending import RunLimits
 
     limits = RunLimits(max_cost, max_tokens)
     return ModelAccess(limits, offline=offline, concurrency=concurrency, device=device)
@@ -281,7 +281,7 @@ def with_preset(
     quantization: Quantization | None = None,
 ) -> DataSpec:
     """Return a specification with a preset in what was not typed, and the numbers that the model computes in."""
-    from featureinterp.experiment.presets import with_preset as filled_in
+    from featureinterp.experiment.paper.presets import with_preset as filled_in
 
     spec = replace(spec, dtype=dtype.value, quantization=quantization.value if quantization else None)
     return filled_in(spec, preset.value if preset else None, typed(ctx))
@@ -295,7 +295,7 @@ def typed(ctx: typer.Context) -> list[str]:
 
 def engine_spec(engine: EngineKind, workers: int | None, address: str) -> EngineSpec:
     """Return where the work is done."""
-    from featureinterp.experiment.engine import EngineSpec
+    from featureinterp.experiment.engines.open import EngineSpec
 
     return EngineSpec("ray" if engine is EngineKind.RAY else "local", workers, address)
 

@@ -34,7 +34,7 @@ def serve(
     a language model behind an endpoint is asked only where --max-cost or --max-tokens says how much it may take.
     """
     from featureinterp.cli.progress import quiet_libraries
-    from featureinterp.llm.spending import RunLimits
+    from featureinterp.llm.api.spending import RunLimits
     from featureinterp.report.server.serving import ServeSpec
     from featureinterp.report.server.serving import serve as serve_run
 

@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from featureinterp.dataset.attribution import holistic_activations
-from featureinterp.dataset.capture import CaptureParams
-from featureinterp.dataset.corpus import open_corpus, read_documents
-from featureinterp.dataset.documents import Document
-from featureinterp.dataset.records import texts_of
-from featureinterp.dataset.selection import PLACING_ORDER, PROJECTED
+from featureinterp.dataset.activations.attribution import holistic_activations
+from featureinterp.dataset.activations.capture import CaptureParams
+from featureinterp.dataset.corpus.documents import Document
+from featureinterp.dataset.corpus.open import open_corpus, read_documents
+from featureinterp.dataset.corpus.windows import Windows, cut_windows
+from featureinterp.dataset.records.hook_records import texts_of
+from featureinterp.dataset.records.selection import PLACING_ORDER, PROJECTED
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.dataset.windows import Windows, cut_windows
 from featureinterp.subject.subject import Subject
 
 READING_SECONDS = 10.0

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featureinterp.codec import decode, decode_index_record
-from featureinterp.dataset.activations import SparseActivations
-from featureinterp.dataset.approximate import IndexRecall
-from featureinterp.dataset.build import LatentReport
-from featureinterp.dataset.corpus import open_corpus
+from featureinterp.dataset.activations.latent_stats import LatentProfile, read_profiles
+from featureinterp.dataset.activations.store import SparseActivations
+from featureinterp.dataset.corpus.open import open_corpus
+from featureinterp.dataset.corpus.windows import Windows
 from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.manifest import Manifest
-from featureinterp.dataset.profile import LatentProfile, read_profiles
-from featureinterp.dataset.records import TokenStrings, texts_of
+from featureinterp.dataset.records.build import LatentReport
+from featureinterp.dataset.records.hook_records import TokenStrings, texts_of
+from featureinterp.dataset.retrieval.approximate import IndexRecall
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.stages import Preparation, Progress
-from featureinterp.dataset.windows import Windows
 from featureinterp.errors import DataFolderError, InputError
 from featureinterp.files import read_file
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SAEIndexRecord

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featureinterp.codec import decode
-from featureinterp.dataset.attribution import holistic_path
-from featureinterp.dataset.build import LatentReport
-from featureinterp.dataset.capture import activations_path
+from featureinterp.dataset.activations.attribution import holistic_path
+from featureinterp.dataset.activations.capture import activations_path
+from featureinterp.dataset.records.build import LatentReport
 from featureinterp.files import read_file
 
 

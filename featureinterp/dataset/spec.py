@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from featureinterp.dataset.documents import SUFFIXES, TEXT_COLUMN, CorpusSpec
-from featureinterp.dataset.selection import SampleParams
-from featureinterp.dataset.windows import WindowParams
+from featureinterp.dataset.corpus.documents import SUFFIXES, TEXT_COLUMN, CorpusSpec
+from featureinterp.dataset.corpus.windows import WindowParams
+from featureinterp.dataset.records.selection import SampleParams
 from featureinterp.errors import InputError
 from featureinterp.stats import generator
 

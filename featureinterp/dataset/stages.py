@@ -16,20 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.codec import encode, encode_index_record
-from featureinterp.dataset.activations import HolisticActivations, SparseActivations
-from featureinterp.dataset.approximate import ApproximateRanker
-from featureinterp.dataset.attribution import capture_holistic
-from featureinterp.dataset.capture import CaptureParams, capture_activations, check_length
-from featureinterp.dataset.corpus import read_documents
-from featureinterp.dataset.documents import Corpus
-from featureinterp.dataset.embeddings import EmbedderSource, embed_corpus
+from featureinterp.dataset.activations.attribution import capture_holistic
+from featureinterp.dataset.activations.capture import CaptureParams, capture_activations, check_length
+from featureinterp.dataset.activations.latent_stats import ProfileTable, profile_latents, read_profiles
+from featureinterp.dataset.activations.store import HolisticActivations, SparseActivations
+from featureinterp.dataset.corpus.documents import Corpus
+from featureinterp.dataset.corpus.open import read_documents
+from featureinterp.dataset.corpus.windows import Windows, cut_windows
 from featureinterp.dataset.layout import LatentTable, Layout
 from featureinterp.dataset.manifest import HookEntry, Manifest, Setting, StageEntry, current_versions
-from featureinterp.dataset.profile import ProfileTable, profile_latents, read_profiles
-from featureinterp.dataset.records import HookData, Plan, texts_of
-from featureinterp.dataset.retrieval import ExactRanker, Ranker
+from featureinterp.dataset.records.hook_records import HookData, Plan, texts_of
+from featureinterp.dataset.retrieval.approximate import ApproximateRanker
+from featureinterp.dataset.retrieval.embeddings import EmbedderSource, embed_corpus
+from featureinterp.dataset.retrieval.exact import ExactRanker, Ranker
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.dataset.windows import Windows, cut_windows
 from featureinterp.errors import DataFolderError
 from featureinterp.files import atomic_write
 from featureinterp.subject.subject import Subject

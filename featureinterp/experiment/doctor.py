@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from featureinterp.dataset.mixture import training_mixture
-from featureinterp.dataset.python_docs import python_documentation
-from featureinterp.dataset.windows import WindowParams, cut_windows
+from featureinterp.dataset.corpus.python_docs import python_documentation
+from featureinterp.dataset.corpus.training_mixture import training_mixture
+from featureinterp.dataset.corpus.windows import WindowParams, cut_windows
 from featureinterp.subject.embedded import EMBEDDED, card, is_held_out, weights_bytes
 from featureinterp.subject.quality import bits_per_byte, sae_quality
 from featureinterp.subject.subject import open_subject

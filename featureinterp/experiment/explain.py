@@ -12,14 +12,14 @@ from featureinterp.chat import Usage
 from featureinterp.dataset.folder import DataFolder, prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError, InputError
-from featureinterp.experiment.engine import EngineSpec, open_engine
+from featureinterp.experiment.engines.open import EngineSpec, open_engine
+from featureinterp.experiment.engines.worker import LatentStatus, OpenRun, explain_key
 from featureinterp.experiment.methods import Methods, MethodSpec, ModelAccess, Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.sweep import SweptRun, Unit, choose_features, sweep
-from featureinterp.experiment.worker import LatentStatus, OpenRun, explain_key
-from featureinterp.explainer.prompts import prompt_fingerprint
+from featureinterp.explainer.llm.prompts import prompt_fingerprint
 from featureinterp.files import real_path
 from featureinterp.record import SAEIndexRecord
 from featureinterp.subject.names import layer_of, select_layers

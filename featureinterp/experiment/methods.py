@@ -14,15 +14,15 @@ from featureinterp.complexity import prompt_version as complexity_prompt_version
 from featureinterp.errors import InputError
 from featureinterp.experiment.run import Method
 from featureinterp.explainer import EXPLAINERS, PROPOSERS, OneShotExplainerParams, TreeExplainerParams
-from featureinterp.explainer.lexical import LexicalProposer, LexicalProposerParams
-from featureinterp.explainer.llm import LLMProposer
+from featureinterp.explainer.lexical.proposer import LexicalProposer, LexicalProposerParams
+from featureinterp.explainer.llm.prompts import PROMPT_VERSION
+from featureinterp.explainer.llm.proposer import LLMProposer
 from featureinterp.explainer.one_shot import ANSWER_TOKENS
-from featureinterp.explainer.prompts import PROMPT_VERSION
 from featureinterp.explainer.registry import proposer_name
-from featureinterp.llm.chat import ChatClient, open_chat_model
-from featureinterp.llm.connection import ChatParams
-from featureinterp.llm.ledger import DEFAULT_PATH
-from featureinterp.llm.spending import Budget, Meter, MeteredModel, RunLimits
+from featureinterp.llm.api.client import ChatClient, open_chat_model
+from featureinterp.llm.api.connection import ChatParams
+from featureinterp.llm.api.ledger import DEFAULT_PATH
+from featureinterp.llm.api.spending import Budget, Meter, MeteredModel, RunLimits
 from featureinterp.simulator.alignment import simulation_prompt
 from featureinterp.simulator.lexical import EmbeddingMemory, LexicalSimulatorFactory
 from featureinterp.simulator.registry import check_simulator_name, is_served, load, make_simulator_factory

@@ -7,8 +7,8 @@ from featureinterp.dataset.folder import DataFolder
 from featureinterp.errors import InputError
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, one_per_window, split_feature
+from featureinterp.explainer.llm.prompts import as_text, proposal_messages, revision_messages
 from featureinterp.explainer.one_shot import OneShotExplainerParams
-from featureinterp.explainer.prompts import as_text, proposal_messages, revision_messages
 from featureinterp.record import SAEIndexRecord
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from featureinterp.chat import Usage
 from featureinterp.core import Attempt, Score, ScoredSequence, Scores, StructuredExplanation, attempts_html, worst_first
-from featureinterp.dataset.profile import LatentProfile
+from featureinterp.dataset.activations.latent_stats import LatentProfile
 from featureinterp.display import ERRORS, folded_html, section_html, table_html
 from featureinterp.experiment.contributions import RuleContribution
 from featureinterp.record import ActivationRecord

@@ -21,7 +21,7 @@ from typing import Protocol, TypeVar
 
 from featureinterp.chat import Usage
 from featureinterp.core import StructuredExplanation
-from featureinterp.errors import UnansweredError
+from featureinterp.errors import RequestFailedError
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 from featureinterp.scoring import pick_other
@@ -99,7 +99,7 @@ async def sweep(runs: Mapping[str, SweptRun], engine: Engine, on_result: OnUnit 
 
     Raises:
         FeatureInterpError: an error that concerns more than one feature; what is stored stays.
-        UnansweredError: in the end, if an endpoint left requests unanswered; all but their features are finished.
+        RequestFailedError: in the end, if an endpoint left requests unanswered; all but their features are finished.
     """
     for run in runs.values():
         run.store.ask(run.keys)
@@ -117,7 +117,7 @@ async def sweep(runs: Mapping[str, SweptRun], engine: Engine, on_result: OnUnit 
     await engine.run((unit for name, run in runs.items() for unit in _floors_due(name, run)), store)
     if unanswered:
         of = sum(len(run.keys) for run in runs.values())
-        raise UnansweredError(
+        raise RequestFailedError(
             f"{len(unanswered)} of {of} features are unfinished for want of answers: {unanswered[0]}",
             "give the same command again: what is stored is not asked for again",
         )

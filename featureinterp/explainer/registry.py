@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from featureinterp.errors import InputError
-from featureinterp.llm.providers import BASE_URL_NAME, parse_model_name, setting
+from featureinterp.llm.api.providers import BASE_URL_NAME, parse_model_name, setting
 from featureinterp.protocols import Proposer
 from featureinterp.simulator.registry import load
 
 if TYPE_CHECKING:
     from featureinterp.explainer.one_shot import OneShotExplainerParams
 
-PROPOSERS = {"lexical": "featureinterp.explainer.lexical:make_lexical_proposer"}
+PROPOSERS = {"lexical": "featureinterp.explainer.lexical.proposer:make_lexical_proposer"}
 """Name to the place of a function from the explainer's parameters to a proposer."""
 
 EXPLAINERS = {
@@ -49,5 +49,5 @@ def make_proposer(model_name: str, params: OneShotExplainerParams) -> Proposer:
     proposer_name(model_name)
     if model_name in PROPOSERS:
         return load(PROPOSERS[model_name])(params)
-    model = load("featureinterp.llm.chat:open_chat_model")(model_name)
-    return load("featureinterp.explainer.llm:LLMProposer")(model, params)
+    model = load("featureinterp.llm.api.client:open_chat_model")(model_name)
+    return load("featureinterp.explainer.llm.proposer:LLMProposer")(model, params)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featureinterp.codec import encode
+from featureinterp.dataset.corpus.local_files import hash_files
 from featureinterp.dataset.layout import LatentTable, Layout
-from featureinterp.dataset.local_files import hash_files
 from featureinterp.dataset.manifest import IMPORTED, HookEntry, Manifest, StageEntry, current_versions
-from featureinterp.dataset.original import Imported, import_original, n_records, place_records, store_record
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import InputError
 from featureinterp.files import atomic_folder, atomic_write, real_path
-from featureinterp.interop.openai import NeuronRecord, read_neuron_record, records_of
+from featureinterp.interop.openai.formats import NeuronRecord, read_neuron_record, records_of
+from featureinterp.interop.original.importing import Imported, import_original, n_records, place_records, store_record
 
 if TYPE_CHECKING:
     from featureinterp.dataset.stages import Progress
@@ -43,7 +43,7 @@ def import_data(
     if neurons := neuron_files(source):
         return _import_neurons(source, neurons, folder)
     if (source / "latents").is_dir():
-        from featureinterp.interop.delphi_data import import_delphi  # opens a tokenizer, which nothing else needs
+        from featureinterp.interop.delphi.importing import import_delphi  # opens a tokenizer, which nothing else needs
 
         return import_delphi(source, folder, spec, on_progress)
     if (source / "records").is_dir():

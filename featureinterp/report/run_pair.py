@@ -9,10 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from featureinterp.analysis.comparisons import Comparison
+from featureinterp.analysis.run_pair import RunPair
 from featureinterp.display import visible
-from featureinterp.experiment.questions import Comparison
-from featureinterp.experiment.run_pair import RunPair
-from featureinterp.report.numbers import number
+from featureinterp.report.number_format import number
 
 _STYLES = {"higher": "bold green", "lower": "bold red", "": "dim"}
 

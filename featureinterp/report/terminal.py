@@ -18,16 +18,16 @@ from featureinterp.chat import Usage
 from featureinterp.core import Score, worst_first
 from featureinterp.display import visible
 from featureinterp.experiment.result import FeatureResult
-from featureinterp.report.evidence import (
+from featureinterp.report.number_format import number, share, usage_words
+from featureinterp.report.pages.overview import FeatureRow
+from featureinterp.report.rules import rule_views
+from featureinterp.report.views import (
     MAIN_SOURCE,
     SOURCE_WORDS,
     SentenceView,
     TokenView,
     sentence_view,
 )
-from featureinterp.report.numbers import number, share, usage_words
-from featureinterp.report.overview import FeatureRow
-from featureinterp.report.rules import rule_views
 
 _TRUE_STYLES = ("", *(f"#1c1e22 on {color}" for color in ("#f6d3b0", "#f2b880", "#ec9c52", "#e58530", "#dc7318")))
 _EXPECTED_STYLES = ("", *(f"#1c1e22 on {color}" for color in ("#cfe2f5", "#a8cdf0", "#80b5e8", "#5c9fdf", "#4a90d9")))

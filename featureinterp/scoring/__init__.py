@@ -3,10 +3,10 @@
 `simulate_and_score` is the whole of it: simulate the records, compare with the truth, bootstrap the intervals.
 """
 
+from featureinterp.scoring.custom import score_with
 from featureinterp.scoring.difference import correlation_difference, differences_by_source
 from featureinterp.scoring.floors import TokenLookupSimulator, pick_other
 from featureinterp.scoring.leave_one_out import feedback, scores_without_each, worst_records
-from featureinterp.scoring.own import score_with
 from featureinterp.scoring.simulation import (
     quick_score,
     score_by_source,

@@ -20,7 +20,7 @@ from pathlib import Path
 from featureinterp import llm
 from featureinterp.chat import Message
 from featureinterp.formatting import escape, format_record, one_line
-from featureinterp.llm.encoding import PromptEncoder, Turn
+from featureinterp.llm.local.encoding import PromptEncoder, Turn
 
 WITHHELD = "unknown"
 """Stands in the place of a level that is not told."""

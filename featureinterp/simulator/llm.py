@@ -26,8 +26,8 @@ from featureinterp.simulator.rules import Outcome, RuleOnWindow, RuleSimulatorFa
 from featureinterp.stats import expectation_over_levels
 
 if TYPE_CHECKING:
-    from featureinterp.llm.attention import Prefix
-    from featureinterp.llm.local import LocalModel, LocalModelParams
+    from featureinterp.llm.local.attention import Prefix
+    from featureinterp.llm.local.model import LocalModel, LocalModelParams
 
 
 class LocalRuleLevels:
@@ -135,7 +135,7 @@ class LLMSimulatorFactory(RuleSimulatorFactory):
             InputError: if quantized weights are asked for and bitsandbytes is not installed.
         """
         if model is None:
-            from featureinterp.llm.local import LocalModel
+            from featureinterp.llm.local.model import LocalModel
 
             model = LocalModel.load(model_name, params)
         super().__init__(LocalRuleLevels(model))
@@ -150,7 +150,7 @@ def make_local_simulator_factory(what: str, device: str, _open_model: object = N
         InputError: if no model is named.
         SubjectError: if it cannot be loaded, or does not fit the task.
     """
-    from featureinterp.llm.local import QUANTIZATIONS, LocalModelParams
+    from featureinterp.llm.local.model import QUANTIZATIONS, LocalModelParams
 
     name, at, bits = what.rpartition("@")
     if not at or bits not in QUANTIZATIONS:

@@ -71,4 +71,4 @@ def make_simulator_factory(
 
 
 def _open_model(name: str) -> Any:  # noqa: ANN401 - a ChatModel and a PromptModel
-    return load("featureinterp.llm.chat:open_chat_model")(name)
+    return load("featureinterp.llm.api.client:open_chat_model")(name)

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.chat import ChatRequest, PromptRequest
-from featureinterp.errors import ChatError, ExplanationError, InputError, SimulationError, UnansweredError
+from featureinterp.errors import ChatError, ExplanationError, InputError, RequestFailedError, SimulationError
 from featureinterp.formatting import escape
-from featureinterp.llm.endings import Ending, ending_of
-from featureinterp.llm.thoughts import without_thoughts
+from featureinterp.llm.api.endings import Ending, ending_of
+from featureinterp.llm.api.thoughts import without_thoughts
 from featureinterp.protocols import ChatModel, PromptModel
 from featureinterp.record import MAX_LEVEL
 from featureinterp.simulator.alignment import simulation_prompt, text_slots
@@ -146,7 +146,7 @@ async def _each(
             return np.empty(0)
         try:
             return await of(each)
-        except (ChatError, SimulationError, UnansweredError) as error:
+        except (ChatError, SimulationError, RequestFailedError) as error:
             return error
 
     return list(await asyncio.gather(*map(outcome, wanted)))

@@ -57,7 +57,7 @@ def check_release(release: str, sae_id: str) -> None:
 
 @contextmanager
 def quiet_saelens() -> Iterator[None]:
-    """Silence SAELens's advice on loading the model by hand: what it says is done here."""
+    """Silence SAELens's requirements on loading the model by hand: what it says is done here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield

@@ -25,9 +25,9 @@ from torch import Tensor
 from featureinterp.errors import SubjectError
 from featureinterp.hub import first_words
 from featureinterp.pretrained.weights import check_finite
-from featureinterp.subject.advice import Advice, read_advice
 from featureinterp.subject.embedded import EMBEDDED, sae_folder
 from featureinterp.subject.fingerprint import hash_weights
+from featureinterp.subject.loading_requirements import LoadingRequirements, loading_requirements
 from featureinterp.subject.names import RESIDUAL_KINDS, hook_point
 from featureinterp.subject.precision import resolve_device
 from featureinterp.subject.releases import load_from_release, quiet_saelens
@@ -70,7 +70,7 @@ class SparseAutoencoder:
         self._sliced: tuple[tuple[int, ...], SAE[Any]] | None = None
         _check_architecture(name, sae.cfg.architecture())
         _check_normalisation(name, sae.cfg.normalize_activations)
-        self.advice: Advice = read_advice(
+        self.requirements: LoadingRequirements = loading_requirements(
             self._metadata.get("model_from_pretrained_kwargs") or {}, hook_point(self.hook_name), name
         )
         self.head: int | None = _checked_head(self._metadata.get("hook_head_index"), self.hook_name, name)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from featureinterp.errors import InputError, SubjectError
-from featureinterp.subject.advice import Advice
 from featureinterp.subject.loading import count_layers
+from featureinterp.subject.loading_requirements import LoadingRequirements
 from featureinterp.subject.model import SubjectModel
 from featureinterp.subject.names import hook_point, select_layers
 from featureinterp.subject.precision import Precision, resolve_device
@@ -142,13 +142,13 @@ def open_subject(
     n_layers = count_layers(model_name)
     selected = [_sae_of(layer, sae_name, sae_id_format, where) for layer in select_layers(layers, n_layers)]
     _tell_other_model(model_name, selected[0])
-    advice = _common_advice(selected)
+    requirements = _common_requirements(selected)
     model = SubjectModel.load(
         model_name,
         device=where,
-        precision=(precision or Precision()).resolved(advice.dtype),
-        centre_residual=advice.centred,
-        revision=advice.revision,
+        precision=(precision or Precision()).resolved(requirements.dtype),
+        centre_residual=requirements.centred,
+        revision=requirements.revision,
     )
     return Subject(model, {sae.hook_name: sae for sae in selected})
 
@@ -163,8 +163,8 @@ def _sae_of(layer: int, sae_name: str, sae_id_format: str, device: str) -> Spars
     return sae
 
 
-def _common_advice(saes: Sequence[SparseAutoencoder]) -> Advice:
-    different = {sae.advice for sae in saes}
+def _common_requirements(saes: Sequence[SparseAutoencoder]) -> LoadingRequirements:
+    different = {sae.requirements for sae in saes}
     if len(different) > 1:
         told = " and ".join(sorted(map(str, different)))
         raise SubjectError(f"the SAEs need the model loaded in different ways: {told}", "open them separately")

@@ -17,7 +17,7 @@ LIGHT = (
     "featureinterp.record",
     "featureinterp.core",
     "featureinterp.protocols",
-    "featureinterp.llm.chat",
+    "featureinterp.llm.api.client",
     "featureinterp.scoring",
     "featureinterp.explainer",
     "featureinterp.report",

@@ -40,7 +40,7 @@ def test_the_wheel_holds_all_that_the_package_reads(wheel: Path) -> None:
     embedded = "featureinterp/subject/embedded/"
     assert f"{embedded}card.json" in names
     assert sum(name.startswith(embedded) and name.endswith(".safetensors") for name in names) >= 2
-    assert any(name.startswith("featureinterp/report/templates/") for name in names)
+    assert any(name.startswith("featureinterp/report/pages/templates/") for name in names)
     assert "featureinterp/py.typed" in names
     assert any(name.endswith("/LICENSE") for name in names)
 

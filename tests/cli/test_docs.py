@@ -14,8 +14,8 @@ import typer.main
 from featureinterp import errors
 from featureinterp.codec import decode_index_record
 from featureinterp.core import Score, Scores, StructuredExplanation
-from featureinterp.experiment.experiments import EXPERIMENTS
 from featureinterp.experiment.methods import MethodSpec
+from featureinterp.experiment.paper.experiments import EXPERIMENTS
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 from featureinterp.explainer import TreeExplainer, TreeExplainerParams

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from featureinterp.analysis.frames import read_attempts, read_scores
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.experiment.conduct import experiment_data
-from featureinterp.experiment.experiments import EXPERIMENTS
-from featureinterp.experiment.frames import read_attempts, read_scores
 from featureinterp.experiment.methods import MethodSpec
+from featureinterp.experiment.paper.experiments import EXPERIMENTS
+from featureinterp.experiment.paper.run_experiment import experiment_data
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.store import RunStore
 

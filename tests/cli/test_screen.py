@@ -24,12 +24,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from featureinterp.analysis.rows import csv_lines, json_lines, result_row
 from featureinterp.cli.console import open_console
 from featureinterp.cli.progress import Features
 from featureinterp.cli.screen import tell_error
 from featureinterp.core import Rule, StructuredExplanation
 from featureinterp.experiment.result import FeatureKey, FeatureResult
-from featureinterp.experiment.rows import csv_lines, json_lines, result_row
 from featureinterp.experiment.store import RunStore
 from tests.report.features import HALF_A_CHARACTER, HOSTILE_TOKENS, explained, record, scored
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from featureinterp.experiment.frames import read_scores
-from featureinterp.experiment.run_pair import compare_runs
+from featureinterp.analysis.frames import read_scores
+from featureinterp.analysis.run_pair import compare_runs
 from featureinterp.experiment.store import RunStore
 
 

@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 
 from featureinterp.chat import ChatRequest, Message
-from featureinterp.errors import ChatError, UnansweredError
+from featureinterp.errors import ChatError, RequestFailedError
 from featureinterp.experiment.store import RunStore
-from featureinterp.llm.chat import open_chat_model
-from featureinterp.llm.connection import ChatParams
-from featureinterp.llm.ledger import Ledger
+from featureinterp.llm.api.client import open_chat_model
+from featureinterp.llm.api.connection import ChatParams
+from featureinterp.llm.api.ledger import Ledger
 from featureinterp.subject import embedded
 from tests.cli.tiny import run_command
 
@@ -126,7 +126,7 @@ def test_what_it_refuses_is_passed_on_in_its_own_words(server, tmp_path):
 
     with pytest.raises(ChatError, match="Server is pinned to 'model'; requested 'another'"):
         asyncio.run(ask("another", 1))
-    with pytest.raises(UnansweredError, match="fails after 2 attempts: status 500, Internal Server Error"):
+    with pytest.raises(RequestFailedError, match="fails after 2 attempts: status 500, Internal Server Error"):
         asyncio.run(ask("model", 2 * POSITIONS))  # it looks up a position that the model does not have
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from featureinterp.explainer import OneShotExplainerParams
-from featureinterp.explainer.llm import LLMProposer
+from featureinterp.explainer.llm.proposer import LLMProposer
 from featureinterp.explainer.registry import EXPLAINERS, make_proposer
 from featureinterp.llm.embedding import MiniLMEmbedder
 from featureinterp.protocols import ChatModel, Explainer, Proposer, SimulatorFactory, TextEmbedder

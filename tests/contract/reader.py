@@ -8,7 +8,7 @@ from collections import Counter
 
 from featureinterp.chat import ChatRequest
 from featureinterp.errors import ChatError, FeatureInterpError
-from featureinterp.llm.scripted import ScriptedChatModel
+from featureinterp.llm.api.scripted import ScriptedChatModel
 
 _ACTIVE_LINE = re.compile(r"^([^\t\n]+)\t[1-5]$", re.MULTILINE)
 

@@ -19,9 +19,9 @@ from safetensors.numpy import load_file, save_file
 from featureinterp.core import StructuredExplanation
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.errors import DataFolderError, FeatureInterpError
-from featureinterp.interop.delphi import read_classification, read_explanations, read_simulations
+from featureinterp.interop.delphi.latent_cache import LatentCache
+from featureinterp.interop.delphi.results import read_classification, read_explanations, read_simulations
 from featureinterp.interop.importing import import_data
-from featureinterp.interop.latent_cache import LatentCache
 from featureinterp.record import ComplementaryRecordSource, RecordSliceParams
 from featureinterp.scoring import simulate_and_score
 from featureinterp.simulator import LexicalSimulatorFactory

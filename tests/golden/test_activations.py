@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from featureinterp.dataset.activations import HolisticActivations, SparseActivations
-from featureinterp.dataset.attribution import capture_holistic, holistic_path
-from featureinterp.dataset.capture import activations_path, capture_activations
+from featureinterp.dataset.activations.attribution import capture_holistic, holistic_path
+from featureinterp.dataset.activations.capture import activations_path, capture_activations
+from featureinterp.dataset.activations.store import HolisticActivations, SparseActivations
 from featureinterp.subject.model import SubjectModel
 
 TINY_HOOK = "blocks.1.hook_resid_post"

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from featureinterp.dataset.activations import HolisticActivations, SparseActivations
-from featureinterp.dataset.attribution import holistic_activations
-from featureinterp.dataset.dense import write_holistic
+from featureinterp.dataset.activations.attribution import holistic_activations
+from featureinterp.dataset.activations.store import HolisticActivations, SparseActivations
+from featureinterp.dataset.corpus.windows import Windows
 from featureinterp.dataset.folder import DataFolder, prepare
 from featureinterp.dataset.layout import Layout
-from featureinterp.dataset.original import Imported, import_original, own_holistic
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.dataset.windows import Windows
 from featureinterp.errors import DataFolderError, InputError
 from featureinterp.experiment.run import FeatureRunParams, split_feature
+from featureinterp.interop.original.importing import Imported, import_original, own_holistic
+from featureinterp.interop.original.tensors import write_holistic
 from tests.cli.tiny import run_command
 
 HOOK = "blocks.1.hook_resid_post"

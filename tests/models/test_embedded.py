@@ -9,10 +9,10 @@ from sae_lens import SAE
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from featureinterp.dataset.activations import SparseActivations
-from featureinterp.dataset.capture import activations_path, capture_activations
-from featureinterp.dataset.python_docs import python_documentation
-from featureinterp.dataset.windows import WindowParams, cut_windows
+from featureinterp.dataset.activations.capture import activations_path, capture_activations
+from featureinterp.dataset.activations.store import SparseActivations
+from featureinterp.dataset.corpus.python_docs import python_documentation
+from featureinterp.dataset.corpus.windows import WindowParams, cut_windows
 from featureinterp.experiment.doctor import Figure
 from featureinterp.subject.embedded import is_held_out, model_folder, sae_folder, weights_bytes
 from featureinterp.subject.quality import bits_per_byte, sae_quality

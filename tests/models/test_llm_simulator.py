@@ -11,7 +11,7 @@ import torch
 from featureinterp.complexity import ComplexityAnalyzer, LocalJudge
 from featureinterp.core import Rule, StructuredExplanation
 from featureinterp.errors import InputError, SimulationError, SubjectError
-from featureinterp.llm.local import LocalModel, LocalModelParams, batches
+from featureinterp.llm.local.model import LocalModel, LocalModelParams, batches
 from featureinterp.simulator import LLMSimulatorFactory, make_simulator_factory
 from featureinterp.simulator.alignment import simulation_prompt
 from featureinterp.simulator.llm import LocalRuleLevels

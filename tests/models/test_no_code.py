@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from featureinterp.complexity import ComplexityAnalyzer
 from featureinterp.errors import SubjectError
 from featureinterp.llm.embedding import MINILM, minilm_folder, open_embedder
-from featureinterp.llm.local import LocalModel, LocalModelParams
+from featureinterp.llm.local.model import LocalModel, LocalModelParams
 from featureinterp.subject.loading import open_tokenizer, read_config
 from featureinterp.subject.model import SubjectModel
 from tests.models.tiny_llms import language_model, tokenizer

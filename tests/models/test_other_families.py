@@ -14,7 +14,7 @@ import torch
 import transformers as hf
 
 from featureinterp.errors import InputError, SubjectError
-from featureinterp.llm.local import LocalModel, LocalModelParams
+from featureinterp.llm.local.model import LocalModel, LocalModelParams
 from featureinterp.pretrained.facts import length_limit, required_size
 from featureinterp.subject.loading import count_layers
 from featureinterp.subject.model import SubjectModel

@@ -5,8 +5,8 @@ import torch
 from sae_lens import SAE
 from transformers import AutoTokenizer
 
-from featureinterp.subject.advice import Advice, read_advice
 from featureinterp.subject.families import decoder_blocks
+from featureinterp.subject.loading_requirements import LoadingRequirements, loading_requirements
 from featureinterp.subject.model import SubjectModel
 from featureinterp.subject.names import hook_point
 from featureinterp.subject.precision import Precision
@@ -150,7 +150,7 @@ def test_processing_that_is_said_to_change_nothing_changes_nothing(family):
         cache = transformer_lens(family, model, **asked).run_with_cache(TOKENS)[1]
     hooks = [hook for hook in names() if not hook.endswith("hook_z")]
     for hook, made in SubjectModel(family, model, None).streams(TOKENS, hooks).items():
-        assert read_advice(asked, hook_point(hook), "test") == Advice()
+        assert loading_requirements(asked, hook_point(hook), "test") == LoadingRequirements()
         # TransformerLens rounds the weights that it folds to 32 bits: 9e-6 here, even where all else has 64 bits.
         torch.testing.assert_close(made, cache[hook], rtol=1e-4, atol=2e-5)
 

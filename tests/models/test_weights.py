@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from featureinterp.complexity import ComplexityAnalyzer
 from featureinterp.errors import SubjectError
 from featureinterp.llm.embedding import open_embedder
-from featureinterp.llm.local import LocalModel, LocalModelParams
+from featureinterp.llm.local.model import LocalModel, LocalModelParams
 from featureinterp.pretrained.weights import check_loaded
 from featureinterp.simulator import make_simulator_factory
 from featureinterp.subject.model import SubjectModel

@@ -14,7 +14,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from featureinterp.llm.local import LocalModel, LocalModelParams
+from featureinterp.llm.local.model import LocalModel, LocalModelParams
 from featureinterp.simulator.alignment import simulation_prompt
 
 TEXT = [

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featureinterp.experiment import analysis, rounds
+from featureinterp.analysis import means, rounds
 
 SOURCES = ("random_negative", "similar_negative")
 
@@ -83,7 +83,7 @@ SEEDS = st.integers(0, 10_000)
 @given(SEEDS)
 def test_means_by_layer_and_their_counts_are_those_of_a_loop(seed):
     frame = invented_scores(seed)
-    found = analysis.score_by_layer(frame).set_index(["variant", "source", "layer"])
+    found = means.score_by_layer(frame).set_index(["variant", "source", "layer"])
     wanted = groups(frame, "variant", "source", "layer")
     assert set(found.index) == set(wanted)
     for name, rows in wanted.items():
@@ -103,22 +103,22 @@ def test_means_by_layer_and_their_counts_are_those_of_a_loop(seed):
 @given(SEEDS)
 def test_the_order_of_rows_and_the_names_of_features_change_nothing(seed):
     frame, attempts = invented_scores(seed), invented_attempts(seed)
-    for function in (analysis.score_by_layer, analysis.polysemanticity_surface, analysis.least_cap_by_depth):
+    for function in (means.score_by_layer, means.polysemanticity_surface, means.least_cap_by_depth):
         pd.testing.assert_frame_equal(function(frame), function(shuffled(frame, seed)))
     for function in (rounds.rounds, rounds.selections, rounds.agreement):
         pd.testing.assert_frame_equal(function(attempts), function(shuffled(attempts, seed)))
     relabelled = frame.assign(latent=1000 - 7 * frame.latent)
-    for function in (analysis.score_by_layer, analysis.least_cap_by_depth):
+    for function in (means.score_by_layer, means.least_cap_by_depth):
         pd.testing.assert_frame_equal(function(frame), function(relabelled))
 
 
 def test_an_interval_resamples_features_as_numpy_would():
     values = np.random.default_rng(5).normal(size=40)
-    mean, low, high = analysis.resampled_mean(values, np.ones(40), level=0.9)
+    mean, low, high = means.resampled_mean(values, np.ones(40), level=0.9)
     rng = np.random.default_rng(6)
-    means = [rng.choice(values, size=40).mean() for _ in range(20_000)]
+    drawn = [rng.choice(values, size=40).mean() for _ in range(20_000)]
     assert mean == pytest.approx(values.mean())
-    assert (low, high) == pytest.approx(tuple(np.quantile(means, [0.05, 0.95])), abs=0.02)
+    assert (low, high) == pytest.approx(tuple(np.quantile(drawn, [0.05, 0.95])), abs=0.02)
 
 
 def test_a_feature_with_several_rows_is_drawn_as_a_whole():
@@ -127,8 +127,8 @@ def test_a_feature_with_several_rows_is_drawn_as_a_whole():
     frame = pd.DataFrame(
         {"subject": "s", "hook_name": "h", "latent": np.repeat(range(10), 10), "x": np.repeat(values, 10)}
     )
-    once = analysis.mean_by(frame.drop_duplicates(), [], "x").iloc[0]
-    many = analysis.mean_by(frame, [], "x").iloc[0]
+    once = means.mean_by(frame.drop_duplicates(), [], "x").iloc[0]
+    many = means.mean_by(frame, [], "x").iloc[0]
     assert many.to_dict() == pytest.approx(once.to_dict())
     assert many.n == 10
 
@@ -137,7 +137,7 @@ def test_a_feature_with_several_rows_is_drawn_as_a_whole():
 @given(SEEDS)
 def test_polysemanticity_is_that_of_its_definition(seed):
     frame = invented_scores(seed)
-    least = analysis.least_caps(frame).set_index(["layer", "latent"])
+    least = means.least_caps(frame).set_index(["layer", "latent"])
     judged = frame[frame.source == "similar_negative"]
     cells = defaultdict(list)
     for (layer, latent), rows in groups(judged, "layer", "latent").items():
@@ -154,7 +154,7 @@ def test_polysemanticity_is_that_of_its_definition(seed):
                 enough.append(cap)
         row = least.loc[(layer, latent)]
         assert (row.best, row.least_cap) == pytest.approx((best, min(enough, default=math.nan)), nan_ok=True)
-    surface = analysis.polysemanticity_surface(frame).set_index(["layer", "rule_cap"])
+    surface = means.polysemanticity_surface(frame).set_index(["layer", "rule_cap"])
     assert set(surface.index) == set(cells)
     for cell, curves in cells.items():
         row = surface.loc[cell]
@@ -168,8 +168,8 @@ def test_polysemanticity_is_that_of_its_definition(seed):
 def test_a_feature_that_is_not_finished_for_every_cap_has_no_polysemanticity():
     frame = invented_scores(1)
     part = frame[~((frame.rule_cap == 3) & (frame.layer == 0) & (frame.latent == 2))]
-    found = analysis.least_caps(part)
-    assert len(found) == len(analysis.least_caps(frame)) - 1
+    found = means.least_caps(part)
+    assert len(found) == len(means.least_caps(frame)) - 1
     assert found[(found.layer == 0) & (found.latent == 2)].empty
 
 

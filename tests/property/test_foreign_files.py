@@ -13,8 +13,8 @@ from safetensors.numpy import save
 from safetensors.torch import save_file
 
 from featureinterp.errors import DataFolderError, FeatureInterpError
-from featureinterp.interop.delphi import latent_of, read_classification, read_explanation, read_simulations
-from featureinterp.interop.latent_cache import CacheFile, LatentCache, cut_rows
+from featureinterp.interop.delphi.latent_cache import CacheFile, LatentCache, cut_rows
+from featureinterp.interop.delphi.results import latent_of, read_classification, read_explanation, read_simulations
 
 CACHE = save(
     {

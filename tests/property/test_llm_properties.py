@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from featureinterp.chat import ChatAnswer, PromptReading, PromptRequest
 from featureinterp.errors import InputError
-from featureinterp.llm import wire
-from featureinterp.llm.faults import Fault, backoff, fault_of_status, message_in, wait_asked_for
-from featureinterp.llm.providers import PROVIDERS, parse_model_name
+from featureinterp.llm.api import wire
+from featureinterp.llm.api.faults import Fault, backoff, fault_of_status, message_in, wait_asked_for
+from featureinterp.llm.api.providers import PROVIDERS, parse_model_name
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 LOCAL = parse_model_name("local:m@http://127.0.0.1:1/v1")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featureinterp.explainer.evidence import Evidence
-from featureinterp.explainer.mining import MinedRule, Miner, MiningParams
+from featureinterp.explainer.lexical.evidence import Evidence
+from featureinterp.explainer.lexical.mining import MinedRule, Miner, MiningParams
 from featureinterp.phrases import Phrase, Target, TargetKind, TokenClass, target_degree
 from featureinterp.record import ActivationRecord
 

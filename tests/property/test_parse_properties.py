@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from featureinterp.core import Rule, StructuredExplanation
 from featureinterp.errors import ExplanationError
-from featureinterp.explainer.parse import read_answer
-from featureinterp.explainer.prompts import explanation_text
+from featureinterp.explainer.llm.parse import read_answer
+from featureinterp.explainer.llm.prompts import explanation_text
 
 PIECES = (
     "[",

@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featureinterp.dataset.retrieval import ExactRanker, top_sequences
-from featureinterp.dataset.selection import (
+from featureinterp.dataset.records.selection import (
     PLACING_ORDER,
     PROJECTED,
     SampleParams,
@@ -20,6 +19,7 @@ from featureinterp.dataset.selection import (
     select_windows,
     silent_windows,
 )
+from featureinterp.dataset.retrieval.exact import ExactRanker, top_sequences
 from featureinterp.record import ComplementaryRecordSource as Source
 from featureinterp.stats import generator
 

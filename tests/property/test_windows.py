@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featureinterp.dataset.windows import WindowParams, cut_windows
+from featureinterp.dataset.corpus.windows import WindowParams, cut_windows
 from featureinterp.errors import CorpusError
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from featureinterp.report.html import write_report
+from featureinterp.report.pages.run_pages import write_report
 from tests.report.chromium import find_chromium
 from tests.report.features import SUMMARY, all_kinds
 from tests.report.screenshots import write_pages

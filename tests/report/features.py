@@ -12,7 +12,7 @@ from featureinterp.core import (
     StructuredExplanation,
     WorstRecord,
 )
-from featureinterp.dataset.profile import N_BINS, LatentProfile, OutputToken
+from featureinterp.dataset.activations.latent_stats import N_BINS, LatentProfile, OutputToken
 from featureinterp.experiment.contributions import RuleContribution
 from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Literal
 from featureinterp.experiment.result import FeatureResult, RunSummary
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.summary import run_summary
-from featureinterp.report.beside import Beside
-from featureinterp.report.experiment import write_experiment
-from featureinterp.report.html import file_name, write_report
-from featureinterp.report.overview import FeatureRow
+from featureinterp.report.pages.compared_run import Beside
+from featureinterp.report.pages.experiment_pages import write_experiment
+from featureinterp.report.pages.overview import FeatureRow
+from featureinterp.report.pages.run_pages import file_name, write_report
 from tests.report import experiments
 from tests.report.chromium import find_chromium
 from tests.report.features import SUMMARY, all_kinds

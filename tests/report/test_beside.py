@@ -11,8 +11,8 @@ import pytest
 
 from featureinterp.core import Score, SequenceSimulation
 from featureinterp.experiment.result import FeatureResult, RunSummary
-from featureinterp.report.beside import Beside, RowPair, feature_beside, run_beside
-from featureinterp.report.html import write_report
+from featureinterp.report.pages.compared_run import Beside, RowPair, feature_beside, run_beside
+from featureinterp.report.pages.run_pages import write_report
 from featureinterp.scoring import score_by_source
 from tests.report.features import all_kinds, explained, hostile, scores, without_explanation
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from featureinterp.display import visible_token
-from featureinterp.report.html import write_report
-from featureinterp.report.index import index_script
-from featureinterp.report.overview import FeatureRow
+from featureinterp.report.pages.index import index_script
+from featureinterp.report.pages.overview import FeatureRow
+from featureinterp.report.pages.run_pages import write_report
 from tests.report.features import HOSTILE_TOKENS, LONG_TOKEN, SUMMARY, explained
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from featureinterp.core import Score
-from featureinterp.report.charts import N_BINS, scatter, spreads
-from featureinterp.report.html import make_environment
-from featureinterp.report.index import render_index
-from featureinterp.report.overview import FeatureRow, run_found, strongest_tokens
+from featureinterp.report.pages.charts import N_BINS, scatter, spreads
+from featureinterp.report.pages.index import render_index
+from featureinterp.report.pages.overview import FeatureRow, run_found, strongest_tokens
+from featureinterp.report.pages.run_pages import make_environment
 from tests.report.features import SUMMARY, all_kinds, explained, hostile, record, without_explanation
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from featureinterp.core import WorstRecord, worst_first
 from featureinterp.record import ComplementaryRecordSource
-from featureinterp.report.evidence import (
+from featureinterp.report.views import (
     SOURCE_WORDS,
     TokenView,
     error_words,

@@ -10,10 +10,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from featureinterp.analysis.findings import findings
 from featureinterp.display import visible
 from featureinterp.errors import DataFolderError, InputError
-from featureinterp.experiment.findings import findings
-from featureinterp.report.experiment import png_size, write_experiment
+from featureinterp.report.pages.experiment_pages import png_size, write_experiment
 from tests.report import experiments
 from tests.report.experiments import HOSTILE, MAKERS, explained, failed, write_run
 from tests.report.test_pages import Page as ParsedPage

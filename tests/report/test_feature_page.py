@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from featureinterp.report.html import write_report
+from featureinterp.report.pages.run_pages import write_report
 from tests.report.features import SUMMARY, explained
 
 if TYPE_CHECKING:

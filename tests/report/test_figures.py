@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from featureinterp.analysis.means import mean_by
 from featureinterp.display import visible
 from featureinterp.errors import DataFolderError, InputError
-from featureinterp.experiment.analysis import mean_by
-from featureinterp.experiment.experiments import EXPERIMENTS
 from featureinterp.experiment.methods import MethodSpec
-from featureinterp.report.evidence import SOURCE_WORDS
+from featureinterp.experiment.paper.experiments import EXPERIMENTS
 from featureinterp.report.figures.files import PLANS, draw_experiment, read_frames
 from featureinterp.report.figures.style import WIDTHS, Width, style
 from featureinterp.report.figures.tables import latex_escape
+from featureinterp.report.views import SOURCE_WORDS
 from tests.report import experiments
 from tests.report.experiments import CAP_SCORES, EXPLAINERS, HOSTILE, MAKERS, SOURCES, explained, failed, write_run
 

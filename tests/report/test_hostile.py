@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from featureinterp.experiment.result import FeatureKey, RunSummary
-from featureinterp.report.beside import Beside
-from featureinterp.report.experiment import write_experiment
-from featureinterp.report.html import write_report
+from featureinterp.report.pages.compared_run import Beside
+from featureinterp.report.pages.experiment_pages import write_experiment
+from featureinterp.report.pages.run_pages import write_report
 from tests.report.experiments import HOSTILE, explained, failed, write_run
 from tests.report.features import HOSTILE_TOKENS, hostile, without_explanation
 

@@ -7,7 +7,7 @@ import pytest
 
 from featureinterp.core import Score
 from featureinterp.experiment.result import FeatureKey
-from featureinterp.report.overview import FeatureRow, mean_score, means_by_layer, means_by_source
+from featureinterp.report.pages.overview import FeatureRow, mean_score, means_by_layer, means_by_source
 from tests.report.features import all_kinds, explained, hostile, without_explanation
 
 

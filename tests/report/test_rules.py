@@ -13,12 +13,12 @@ from featureinterp.codec import encode
 from featureinterp.core import StructuredExplanation
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.record import ComplementaryRecordSource
-from featureinterp.report.evidence import TokenView, record_view, sentence_view
-from featureinterp.report.html import write_report
-from featureinterp.report.profile import profile_view
+from featureinterp.report.pages.feature_views import profile_view
+from featureinterp.report.pages.run_pages import write_report
+from featureinterp.report.pages.silence import silent_scores
+from featureinterp.report.pages.snippets import snippets
 from featureinterp.report.rules import rule_views, token_claims
-from featureinterp.report.silence import silent_scores
-from featureinterp.report.snippets import snippets
+from featureinterp.report.views import TokenView, record_view, sentence_view
 from featureinterp.subject.embedded import sae_folder
 from featureinterp.subject.subject import Subject
 from tests.report.features import SUMMARY, explained, record, without_explanation

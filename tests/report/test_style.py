@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-CSS = files("featureinterp.report").joinpath("templates/report.css").read_text()
+CSS = files("featureinterp.report.pages").joinpath("templates/report.css").read_text()
 
 
 def colours(of: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from featureinterp.chat import ChatAnswer
 from featureinterp.complexity import ChatJudge, ComplexityAnalyzer, digit_logits, lexical_complexity
 from featureinterp.core import Rule, StructuredExplanation
 from featureinterp.errors import ChatError, InputError
-from featureinterp.llm.scripted import ScriptedChatModel
+from featureinterp.llm.api.scripted import ScriptedChatModel
 from tests.property.test_phrases import phrases
 
 RISING = [

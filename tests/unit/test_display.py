@@ -12,7 +12,7 @@ from featureinterp.core import ExplainerResult, Rule, ScoredSimulation, Structur
 from featureinterp.display import rules_html, section_html, tokens_html, tree_html, tree_order, visible, visible_token
 from featureinterp.experiment.store import RunStore
 from featureinterp.record import SAEIndexId, SAEIndexRecord
-from featureinterp.report.evidence import mark_of
+from featureinterp.report.views import mark_of
 from tests.report.features import HOSTILE_TOKENS, SUMMARY, explained, hostile, record, without_explanation
 
 

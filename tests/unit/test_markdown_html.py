@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from featureinterp.analysis.markdown import plain, table
 from featureinterp.display import visible
-from featureinterp.experiment.markdown import plain, table
-from featureinterp.report.markdown_html import inline_html, markdown_html
+from featureinterp.report.pages.markdown_html import inline_html, markdown_html
 
 
 class Read(HTMLParser):

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featureinterp.experiment.analysis import mean_by
-from featureinterp.report.evidence import MAIN_SOURCE, SOURCE_WORDS
+from featureinterp.analysis.means import mean_by
 from featureinterp.report.figures.drawing import Drawing, Frames, of_subject
 from featureinterp.report.figures.lines import counts, describe, draw_beside, draw_line, whole_numbers
 from featureinterp.report.figures.style import (
@@ -23,6 +22,7 @@ from featureinterp.report.figures.style import (
     panels,
     words,
 )
+from featureinterp.report.views import MAIN_SOURCE, SOURCE_WORDS
 
 VARIANTS = ("one-shot", "tree")
 SOURCE_LOOKS = {

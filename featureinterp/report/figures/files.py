@@ -97,7 +97,7 @@ def read_frames(folder: Path) -> Frames:
     Raises:
         DataFolderError: if there is none, or one cannot be read.
     """
-    from featureinterp.experiment.frames import read_attempts, read_missing, read_scores
+    from featureinterp.analysis.frames import read_attempts, read_missing, read_scores
 
     return Frames(read_scores(folder), read_attempts(folder), read_missing(folder))
 

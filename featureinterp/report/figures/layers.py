@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from featureinterp.experiment.analysis import mean_by
-from featureinterp.experiment.rounds import best_by_round, selections
+from featureinterp.analysis.means import mean_by
+from featureinterp.analysis.rounds import best_by_round, selections
 from featureinterp.report.figures.drawing import Drawing, Frames, of_subject
 from featureinterp.report.figures.lines import counts, describe, draw_line, whole_numbers
 from featureinterp.report.figures.style import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.experiment.analysis import (
+from featureinterp.analysis.means import (
     SHARE_OF_BEST,
     UNIT,
     least_caps,
@@ -16,11 +16,11 @@ from featureinterp.experiment.analysis import (
     one_per_feature,
     polysemanticity_surface,
 )
-from featureinterp.report.evidence import MAIN_SOURCE, SOURCE_WORDS
 from featureinterp.report.figures.drawing import Drawing, Frames, of_subject
 from featureinterp.report.figures.lines import counts, describe, draw_line
 from featureinterp.report.figures.style import GREY, LOOKS, PALE, Width, finish, panels, short, words
-from featureinterp.report.numbers import number
+from featureinterp.report.number_format import number
+from featureinterp.report.views import MAIN_SOURCE, SOURCE_WORDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,17 +16,17 @@ import numpy as np
 from featureinterp.codec import whole_characters
 from featureinterp.core import Rule, ScoredSequence, SequenceSimulation, StructuredExplanation
 from featureinterp.display import visible_token
-from featureinterp.errors import BudgetError, ChatError, EndpointError, FeatureInterpError, UnansweredError
+from featureinterp.errors import BudgetError, ChatError, EndpointError, FeatureInterpError, RequestFailedError
 from featureinterp.experiment.methods import ModelAccess, Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import test_scores
-from featureinterp.llm.spending import Meter, RunLimits
+from featureinterp.llm.api.spending import Meter, RunLimits
 from featureinterp.record import MAX_LEVEL, ActivationRecord, ComplementaryRecordSource
-from featureinterp.report.evidence import SOURCE_WORDS, SentenceView, record_view, sentence_view
 from featureinterp.report.server import schema
 from featureinterp.report.server.limits import RefusalError
 from featureinterp.report.server.served_run import Entry
 from featureinterp.report.server.subject import RunSubject
+from featureinterp.report.views import SOURCE_WORDS, SentenceView, record_view, sentence_view
 from featureinterp.scoring import differences_by_source, simulate_records
 from featureinterp.simulator.registry import is_served
 from featureinterp.simulator.rules import RuleSimulatorFactory
@@ -37,7 +37,7 @@ _REMEMBERED_PAIRS = 20_000
 """Pairs of a rule and a window whose levels are remembered of one feature; about 300 bytes each."""
 _REMEMBERED_TEXTS = 50_000
 
-_OF_ENDPOINTS = (BudgetError, ChatError, EndpointError, UnansweredError)
+_OF_ENDPOINTS = (BudgetError, ChatError, EndpointError, RequestFailedError)
 
 
 class Bench:

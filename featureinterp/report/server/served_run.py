@@ -20,7 +20,9 @@ from markupsafe import Markup
 from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.summary import run_summary
-from featureinterp.report.html import (
+from featureinterp.report.pages.index import INDEX_SCRIPT, index_script, render_index, script_json
+from featureinterp.report.pages.overview import FeatureRow
+from featureinterp.report.pages.run_pages import (
     ASSETS,
     FeaturePage,
     asset_bytes,
@@ -29,8 +31,6 @@ from featureinterp.report.html import (
     make_environment,
     render_feature,
 )
-from featureinterp.report.index import INDEX_SCRIPT, index_script, render_index, script_json
-from featureinterp.report.overview import FeatureRow
 from featureinterp.report.server.limits import RefusalError
 
 SERVED_ASSETS = (*ASSETS, "bench.js")

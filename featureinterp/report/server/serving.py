@@ -16,7 +16,7 @@ from featureinterp.errors import InputError
 from featureinterp.experiment.explain import DATA_FOLDER
 from featureinterp.experiment.store import FILE_NAME
 from featureinterp.experiment.summary import WAITING
-from featureinterp.llm.spending import RunLimits
+from featureinterp.llm.api.spending import RunLimits
 from featureinterp.report.server.app import make_app
 from featureinterp.report.server.bench import Bench
 from featureinterp.report.server.guard import LOCAL_NAMES, Access, ASGIApp

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featureinterp.dataset.approximate import ApproximateRanker
-from featureinterp.dataset.retrieval import ExactRanker
+from featureinterp.dataset.retrieval.approximate import ApproximateRanker
+from featureinterp.dataset.retrieval.exact import ExactRanker
 from featureinterp.errors import DataFolderError
 
 
@@ -27,7 +27,7 @@ def tops(embeddings: np.ndarray) -> list[np.ndarray]:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featureinterp.dataset.approximate.CANDIDATES", 300)
+    monkeypatch.setattr("featureinterp.dataset.retrieval.approximate.CANDIDATES", 300)
 
 
 def test_recall_is_the_share_of_the_exact_ranking_that_is_found(tmp_path: Path, embeddings, tops, few):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from featureinterp.dataset.arrays import ArrayFile, ArraySpec, array_writer, write_arrays
+from featureinterp.dataset.activations.arrays import ArrayFile, ArraySpec, array_writer, write_arrays
 from featureinterp.errors import DataFolderError, StorageError
 
 ARRAYS = {

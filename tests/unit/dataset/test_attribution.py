@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from featureinterp.dataset.activations import HolisticActivations
-from featureinterp.dataset.attribution import capture_holistic, holistic_activations, holistic_path
+from featureinterp.dataset.activations.attribution import capture_holistic, holistic_activations, holistic_path
+from featureinterp.dataset.activations.store import HolisticActivations
 from featureinterp.errors import DataFolderError, InputError
 
 HOOK = "blocks.1.hook_resid_post"
@@ -78,7 +78,7 @@ def test_pairs_read_back(tiny_subject, golden_activations, wanted, tmp_path):
 def test_a_killed_capture_goes_on_and_equals_an_undisturbed_one(
     tiny_subject, golden_activations, wanted, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("featureinterp.dataset.attribution.SHARD_SEQUENCES", 4)
+    monkeypatch.setattr("featureinterp.dataset.activations.attribution.SHARD_SEQUENCES", 4)
     tokens = golden_activations["tokens"][:80, :8]
 
     class Killed(BaseException):

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from featureinterp.dataset.build import LatentEvidence, index_record, list_sizes, report_latent
-from featureinterp.dataset.selection import Selection
+from featureinterp.dataset.records.build import LatentEvidence, index_record, list_sizes, report_latent
+from featureinterp.dataset.records.selection import Selection
 from featureinterp.record import ComplementaryRecordSource as Source
 from featureinterp.record import SAEIndexId
 

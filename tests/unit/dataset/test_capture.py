@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from featureinterp.dataset.activations import SparseActivations
-from featureinterp.dataset.capture import CaptureParams, activations_path, capture_activations
+from featureinterp.dataset.activations.capture import CaptureParams, activations_path, capture_activations
+from featureinterp.dataset.activations.store import SparseActivations
 from featureinterp.errors import ActivationError, DataFolderError, InputError, StorageError
 from featureinterp.subject.subject import Subject
 
@@ -179,7 +179,7 @@ def test_damaged_activations_are_told_when_read_and_made_again_when_asked_for(
 def test_of_a_large_sae_only_the_asked_latents_are_captured_and_more_can_be_asked_for(
     tiny_subject, tokens, tmp_path, captured, monkeypatch
 ):
-    monkeypatch.setattr("featureinterp.dataset.capture.SMALL_SAE", 2047)
+    monkeypatch.setattr("featureinterp.dataset.activations.capture.SMALL_SAE", 2047)
     encoded = []
     encode = type(tiny_subject.saes[HOOK]).encode
 

@@ -11,10 +11,10 @@ import pytest
 import zstandard
 from safetensors.numpy import save_file
 
-from featureinterp.dataset import local_files
-from featureinterp.dataset.corpus import open_corpus, read_documents
-from featureinterp.dataset.documents import CorpusSpec
-from featureinterp.dataset.windows import Windows
+from featureinterp.dataset.corpus import local_files
+from featureinterp.dataset.corpus.documents import CorpusSpec
+from featureinterp.dataset.corpus.open import open_corpus, read_documents
+from featureinterp.dataset.corpus.windows import Windows
 from featureinterp.errors import CorpusError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featureinterp.dataset.embeddings import EmbedderSource, embed_corpus, load_embeddings
+from featureinterp.dataset.retrieval.embeddings import EmbedderSource, embed_corpus, load_embeddings
 from featureinterp.errors import DataFolderError
 
 
@@ -36,7 +36,7 @@ class Corpus:
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("featureinterp.dataset.embeddings.SHARD_TEXTS", 4)
+    monkeypatch.setattr("featureinterp.dataset.retrieval.embeddings.SHARD_TEXTS", 4)
 
 
 def test_a_corpus_is_embedded_once(tmp_path: Path):

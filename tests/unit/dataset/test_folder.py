@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from featureinterp.dataset.embeddings import load_embeddings
 from featureinterp.dataset.folder import DataFolder, prepare
-from featureinterp.dataset.selection import PLACING_ORDER
+from featureinterp.dataset.records.selection import PLACING_ORDER
+from featureinterp.dataset.retrieval.embeddings import load_embeddings
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import CorpusError, DataFolderError, InputError
 from featureinterp.record import ComplementaryRecordSource as Source
@@ -135,7 +135,7 @@ class Killed(BaseException):
 def test_a_killed_run_goes_on_to_the_same_bytes(
     folder: DataFolder, spec: DataSpec, two_layers: Subject, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("featureinterp.dataset.embeddings.CACHE", tmp_path / "empty")
+    monkeypatch.setattr("featureinterp.dataset.retrieval.embeddings.CACHE", tmp_path / "empty")
 
     def kill(at: str, done: int, total: int) -> None:
         if at == stage and done >= total / 2:
@@ -382,7 +382,7 @@ def test_what_projected_lists_are_does_not_depend_on_valid_and_test_positives(
     folder: DataFolder, two_layers: Subject, spec: DataSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     """The map is trained on the embeddings of train positives and of silent windows of no held-out document."""
-    from featureinterp.dataset import records
+    from featureinterp.dataset.records import hook_records as records
 
     seen: list[tuple[np.ndarray, np.ndarray]] = []
     train = records.train_projection

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from featureinterp.dataset.corpus import open_corpus, read_documents
-from featureinterp.dataset.documents import CorpusSpec
+from featureinterp.dataset.corpus.documents import CorpusSpec
+from featureinterp.dataset.corpus.open import open_corpus, read_documents
 from featureinterp.errors import CorpusError
 
 NAME = "somebody/texts"

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from featureinterp.dataset.corpus import open_corpus, read_documents
-from featureinterp.dataset.documents import CorpusSpec
+from featureinterp.dataset.corpus.documents import CorpusSpec
+from featureinterp.dataset.corpus.open import open_corpus, read_documents
 from featureinterp.errors import CorpusError
 from tests.loopback_hub import SHA, LoopbackHub, loopback_hub
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from featureinterp.dataset.projection import TEMPERATURE, Projection, info_nce, train_projection
+from featureinterp.dataset.retrieval.projection import TEMPERATURE, Projection, info_nce, train_projection
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

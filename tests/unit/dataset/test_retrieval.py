@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from featureinterp.dataset.retrieval import ExactRanker
+from featureinterp.dataset.retrieval.exact import ExactRanker
 
 
 def test_only_as_much_is_settled_as_is_read(monkeypatch):
-    monkeypatch.setattr("featureinterp.dataset.retrieval._FIRST_LOOK", 16)
+    monkeypatch.setattr("featureinterp.dataset.retrieval.exact._FIRST_LOOK", 16)
     rng = np.random.default_rng(0)
     embeddings = rng.normal(size=(5000, 24)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -17,7 +17,7 @@ def test_only_as_much_is_settled_as_is_read(monkeypatch):
         settled.append(len(sequences))
         return similarities(embeddings, sequences, mean)
 
-    monkeypatch.setattr("featureinterp.dataset.retrieval.similarities", counting)
+    monkeypatch.setattr("featureinterp.dataset.retrieval.exact.similarities", counting)
     (ranking,) = ExactRanker(embeddings).rankings([np.arange(30)])
     wide = embeddings.astype(np.float64)
     expected = np.argsort(-(wide @ wide[:30].mean(axis=0)), kind="stable").tolist()

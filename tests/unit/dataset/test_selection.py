@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from featureinterp.dataset.selection import SampleParams, interleave, select_windows
+from featureinterp.dataset.records.selection import SampleParams, interleave, select_windows
 from featureinterp.errors import InputError
 from featureinterp.record import ComplementaryRecordSource as Source
 from featureinterp.stats import generator

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featureinterp.dataset.windows import WindowCounts, WindowParams, Windows, cut_windows
+from featureinterp.dataset.corpus.windows import WindowCounts, WindowParams, Windows, cut_windows
 from featureinterp.errors import CorpusError, DataFolderError, InputError
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from featureinterp.core import Attempt, ExplainerResult, Proposal, SequenceSimulation, StructuredExplanation
+from featureinterp.experiment.engines.worker import LatentStatus
 from featureinterp.experiment.result import FeatureKey
 from featureinterp.experiment.run import Method
-from featureinterp.experiment.worker import LatentStatus
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SAEIndexId, SAEIndexRecord
 
 WORDS = (" cat", " dog", " fish", " bird", " cow", " hen", " fox", " owl")

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from featureinterp.errors import FeatureInterpError, InputError, StorageError, WorkerError
-from featureinterp.experiment.engine import EngineSpec, TaskEngine, open_engine, shared_out
+from featureinterp.experiment.engines.open import EngineSpec, TaskEngine, open_engine, shared_out
+from featureinterp.experiment.engines.processes import MAX_DEATHS
+from featureinterp.experiment.engines.worker import OpenRun
 from featureinterp.experiment.methods import ModelAccess, Models
-from featureinterp.experiment.processes import MAX_DEATHS
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.sweep import SweptRun, sweep
-from featureinterp.experiment.worker import OpenRun
-from featureinterp.llm.spending import RunLimits
+from featureinterp.llm.api.spending import RunLimits
 from tests.unit.experiment.conftest import World
 
 KEYS = [(latent, layer) for layer in (1, 2) for latent in range(8)]

@@ -11,15 +11,15 @@ from functools import partial
 
 import pytest
 
-from featureinterp.errors import UnansweredError
+from featureinterp.errors import RequestFailedError
 from featureinterp.experiment import methods
-from featureinterp.experiment.engine import TaskEngine
+from featureinterp.experiment.engines.open import TaskEngine
+from featureinterp.experiment.engines.worker import OpenRun
 from featureinterp.experiment.methods import Methods, MethodSpec, ModelAccess, Models
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.sweep import SweptRun, sweep
-from featureinterp.experiment.worker import OpenRun
-from featureinterp.llm.connection import ChatParams
+from featureinterp.llm.api.connection import ChatParams
 from tests.llm_server import Fault, LLMServer, at_rate
 from tests.unit.experiment.conftest import World
 
@@ -109,7 +109,7 @@ def test_a_feature_without_answers_is_left_unfinished_and_done_another_time(worl
         whole = explain(world, tmp_path / "whole", server, keys)
     with LLMServer(brain) as server:
         server.faults = lambda number: fault if "bird" in json.dumps(server.seen.requests[number]) else None
-        with pytest.raises(UnansweredError, match="2 of 12 features are unfinished.* after 6 attempts") as raised:
+        with pytest.raises(RequestFailedError, match="2 of 12 features are unfinished.* after 6 attempts") as raised:
             explain(world, tmp_path / "run", server, keys)
         assert "the same command again" in raised.value.hint
         missing = {result.key for result in whole} - {result.key for result in results(tmp_path / "run")}

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from featureinterp.analysis.comparisons import compare, method_question
+from featureinterp.analysis.findings import findings, sentence, write_findings
+from featureinterp.analysis.frames import read_scores
 from featureinterp.core import Attempt, Proposal, Score, Scores, StructuredExplanation
-from featureinterp.experiment.findings import findings, sentence, write_findings
-from featureinterp.experiment.frames import read_scores
-from featureinterp.experiment.questions import compare, method_question
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 

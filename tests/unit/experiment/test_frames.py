@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from featureinterp.analysis.frames import read_attempts, read_missing, read_scores
+from featureinterp.analysis.runs import list_runs
 from featureinterp.core import Attempt, Proposal, Score
 from featureinterp.errors import DataFolderError
-from featureinterp.experiment.frames import read_attempts, read_missing, read_scores
-from featureinterp.experiment.heads import read_heads
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
 from featureinterp.experiment.store import RunStore
@@ -87,7 +87,7 @@ def test_a_feature_without_explanation_has_its_rows_too(experiment):
 
 def test_an_experiment_is_all_runs_below_its_folder_in_the_order_of_their_paths(experiment):
     assert list(read_scores(experiment).variant.unique()) == ["one-shot", "tree"]
-    assert [head.path.name for head in read_heads(experiment)] == ["one-shot", "tree"]
+    assert [head.path.name for head in list_runs(experiment)] == ["one-shot", "tree"]
 
 
 def test_attempts_are_rows_with_the_reason_of_a_failure(experiment, explained):

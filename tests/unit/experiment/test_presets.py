@@ -4,7 +4,7 @@ import pytest
 from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.experiment.presets import PRESETS, with_preset
+from featureinterp.experiment.paper.presets import PRESETS, with_preset
 from featureinterp.subject.releases import check_release
 from featureinterp.subject.subject import same_model
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from featureinterp.experiment.questions import (
+from featureinterp.analysis.comparisons import (
     Comparison,
     compare,
     experiment_comparisons,

@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from featureinterp.analysis.rows import csv_lines, json_lines, result_row, result_rows, write_parquet
 from featureinterp.core import Score
 from featureinterp.experiment.result import FeatureResult
-from featureinterp.experiment.rows import csv_lines, json_lines, result_row, result_rows, write_parquet
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
 from featureinterp.experiment.store import RunStore
 

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import pytest
 
 from featureinterp.errors import StorageError
-from featureinterp.experiment.engine import TaskEngine
+from featureinterp.experiment.engines.open import TaskEngine
+from featureinterp.experiment.engines.worker import OpenRun
 from featureinterp.experiment.methods import Models
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.sweep import SweptRun, choose_features, shuffled_partner, sweep
-from featureinterp.experiment.worker import OpenRun
 from tests.unit.experiment.conftest import MostActiveWord
 
 KEYS = [(latent, layer) for layer in (1, 2) for latent in range(8)]

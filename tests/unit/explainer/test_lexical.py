@@ -8,9 +8,9 @@ import pytest
 
 from featureinterp.core import Attempt, Feedback, Proposal, Rule, StructuredExplanation
 from featureinterp.errors import InputError
-from featureinterp.explainer.evidence import Evidence
-from featureinterp.explainer.lexical import LexicalProposer, LexicalProposerParams
-from featureinterp.explainer.mining import MinedRule, Miner, MiningParams
+from featureinterp.explainer.lexical.evidence import Evidence
+from featureinterp.explainer.lexical.mining import MinedRule, Miner, MiningParams
+from featureinterp.explainer.lexical.proposer import LexicalProposer, LexicalProposerParams
 from featureinterp.explainer.one_shot import OneShotExplainerParams
 from featureinterp.phrases import MAX_QUOTED, match, parse, parse_sentence
 from featureinterp.record import ActivationRecord

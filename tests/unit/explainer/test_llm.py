@@ -9,10 +9,10 @@ from featureinterp.chat import ChatAnswer
 from featureinterp.core import Attempt, Feedback, Proposal, Rule, StructuredExplanation
 from featureinterp.errors import BudgetError, ChatError, EndpointError
 from featureinterp.explainer import OneShotExplainer, OneShotExplainerParams, TreeExplainer, TreeExplainerParams
-from featureinterp.explainer.llm import MOST_ANSWERS, LLMProposer
+from featureinterp.explainer.llm.prompts import PROMPT_VERSION
+from featureinterp.explainer.llm.proposer import MOST_ANSWERS, LLMProposer
 from featureinterp.explainer.one_shot import ANSWER_TOKENS
-from featureinterp.explainer.prompts import PROMPT_VERSION
-from featureinterp.llm.scripted import ScriptedChatModel
+from featureinterp.llm.api.scripted import ScriptedChatModel
 from featureinterp.simulator import LexicalSimulatorFactory
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from featureinterp.core import Rule
 from featureinterp.errors import ExplanationError
-from featureinterp.explainer.parse import LONGEST_ANSWER, read_answer
+from featureinterp.explainer.llm.parse import LONGEST_ANSWER, read_answer
 
 WORDS, OTHERS = Rule("words for growth", 4), Rule("numbers", 2)
 RULE, OTHER = ('{"activates_on": "words for growth", "strength": 4}', '{"activates_on": "numbers", "strength": 2}')

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from featureinterp.core import Feedback, StructuredExplanation, WorstRecord
 from featureinterp.errors import InputError
 from featureinterp.explainer import OneShotExplainerParams
-from featureinterp.explainer.prompts import MOST_TEXTS, as_text, proposal_messages, revision_messages
+from featureinterp.explainer.llm.prompts import MOST_TEXTS, as_text, proposal_messages, revision_messages
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data" / "prompts"

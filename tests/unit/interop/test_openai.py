@@ -14,10 +14,10 @@ from featureinterp.dataset.folder import DataFolder
 from featureinterp.errors import DataFolderError, FeatureInterpError, InputError
 from featureinterp.experiment.result import FeatureKey
 from featureinterp.experiment.store import RunStore
-from featureinterp.interop import openai
 from featureinterp.interop.importing import import_data
-from featureinterp.interop.neurons import neuron_record_of, simulation_results, write_openai
-from featureinterp.interop.openai import ActivationRecord, NeuronId, NeuronRecord
+from featureinterp.interop.openai import formats as openai
+from featureinterp.interop.openai.exporting import neuron_record_of, simulation_results, write_openai
+from featureinterp.interop.openai.formats import ActivationRecord, NeuronId, NeuronRecord
 from featureinterp.stats import pearson
 from tests.report.features import explained, without_explanation
 

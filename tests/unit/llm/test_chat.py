@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from featureinterp.chat import ChatAnswer, ChatRequest, Message, PromptRequest, Usage
-from featureinterp.errors import BudgetError, ChatError, EndpointError, InputError, UnansweredError
-from featureinterp.llm.chat import ChatClient, open_chat_model
-from featureinterp.llm.connection import ChatParams
-from featureinterp.llm.spending import Budget, Price, RunLimits
+from featureinterp.errors import BudgetError, ChatError, EndpointError, InputError, RequestFailedError
+from featureinterp.llm.api.client import ChatClient, open_chat_model
+from featureinterp.llm.api.connection import ChatParams
+from featureinterp.llm.api.spending import Budget, Price, RunLimits
 from tests.llm_server import PASSING, Fault, LLMServer, Reply, always, first
 
 QUICK = ChatParams(backoff_seconds=0.002, longest_wait=5.0, total_seconds=60.0)
@@ -135,7 +135,7 @@ def test_a_request_that_alone_makes_the_server_fail_is_an_error_of_its_own(ledge
 
     with LLMServer(brain) as server:
         found = asyncio.run(run(client(server, ledger)))
-        assert [type(each) for each in found] == [list] * 3 + [UnansweredError] + [list] * 4
+        assert [type(each) for each in found] == [list] * 3 + [RequestFailedError] + [list] * 4
         assert str(found[3]).startswith("local:m fails after 6 attempts: ")
         assert len(server.seen.requests) == 7 + 6
 

@@ -5,18 +5,18 @@ from random import Random
 
 import pytest
 
-from featureinterp.errors import BudgetError, ChatError, EndpointError, FeatureInterpError, UnansweredError
-from featureinterp.llm.faults import REMEDIES, Fault, FaultKind, backoff, fault_of_status, wait_asked_for
+from featureinterp.errors import BudgetError, ChatError, EndpointError, FeatureInterpError, RequestFailedError
+from featureinterp.llm.api.faults import REMEDIES, Fault, FaultKind, backoff, fault_of_status, wait_asked_for
 
 
 @pytest.mark.parametrize(
     ("status", "text", "kind"),
     [
-        (401, '{"error": {"message": "Incorrect API key"}}', FaultKind.KEY),
-        (400, '[{"error": {"code": 400, "message": "API key not valid. Please pass one."}}]', FaultKind.KEY),
+        (401, '{"error": {"message": "Incorrect API key"}}', FaultKind.AUTHENTICATION),
+        (400, '[{"error": {"code": 400, "message": "API key not valid. Please pass one."}}]', FaultKind.AUTHENTICATION),
         (402, '{"error": {"message": "Insufficient credits"}}', FaultKind.CREDIT),
         (429, '{"error": {"message": "quota", "code": "insufficient_quota"}}', FaultKind.CREDIT),
-        (429, '{"error": {"message": "slow down"}}', FaultKind.BUSY),
+        (429, '{"error": {"message": "slow down"}}', FaultKind.RATE_LIMITED),
         (404, '{"error": {"message": "No endpoints found"}}', FaultKind.MODEL),
         (400, '{"message": "This model\'s maximum context length is 4096 tokens."}', FaultKind.TOO_LONG),
         (400, '{"error": {"message": "the request exceeds the available context size"}}', FaultKind.TOO_LONG),
@@ -28,7 +28,7 @@ from featureinterp.llm.faults import REMEDIES, Fault, FaultKind, backoff, fault_
         (500, "maximum context length", FaultKind.FAILING),
         (503, "", FaultKind.FAILING),
         (529, "", FaultKind.FAILING),
-        (504, "", FaultKind.SLOW),
+        (504, "", FaultKind.TIMEOUT),
         (301, "", FaultKind.MOVED),
         (302, "", FaultKind.MOVED),
         (308, "<html>Permanent Redirect</html>", FaultKind.MOVED),
@@ -59,24 +59,24 @@ def test_the_servers_own_words_are_passed_on_in_one_short_line(text, message) ->
 def test_every_kind_has_a_remedy_and_only_passing_ones_are_tried_again() -> None:
     assert set(REMEDIES) == set(FaultKind)
     again = {kind for kind, remedy in REMEDIES.items() if remedy.retry}
-    passing = {FaultKind.BUSY, FaultKind.FAILING, FaultKind.UNREACHABLE, FaultKind.SLOW, FaultKind.GARBLED}
+    passing = {FaultKind.RATE_LIMITED, FaultKind.FAILING, FaultKind.UNREACHABLE, FaultKind.TIMEOUT, FaultKind.MALFORMED}
     assert again == passing | {FaultKind.NO_CHOICE, FaultKind.ENDING}
 
 
 @pytest.mark.parametrize(
     ("kind", "error"),
     [
-        (FaultKind.KEY, EndpointError),
+        (FaultKind.AUTHENTICATION, EndpointError),
         (FaultKind.MODEL, EndpointError),
         (FaultKind.CREDIT, BudgetError),
-        (FaultKind.BUSY, BudgetError),
+        (FaultKind.RATE_LIMITED, BudgetError),
         (FaultKind.UNREACHABLE, BudgetError),
         (FaultKind.TOO_LONG, ChatError),
         (FaultKind.REFUSED, ChatError),
-        (FaultKind.FAILING, UnansweredError),
-        (FaultKind.SLOW, UnansweredError),
-        (FaultKind.GARBLED, UnansweredError),
-        (FaultKind.ENDING, UnansweredError),
+        (FaultKind.FAILING, RequestFailedError),
+        (FaultKind.TIMEOUT, RequestFailedError),
+        (FaultKind.MALFORMED, RequestFailedError),
+        (FaultKind.ENDING, RequestFailedError),
         (FaultKind.NO_CHOICE, ChatError),
         (FaultKind.MOVED, EndpointError),
     ],

@@ -8,12 +8,12 @@ import pytest
 
 from featureinterp.chat import ChatRequest, Message
 from featureinterp.errors import ChatError, EndpointError
-from featureinterp.llm import wire
-from featureinterp.llm.chat import open_chat_model
-from featureinterp.llm.connection import ChatParams
-from featureinterp.llm.faults import fault_of_status
-from featureinterp.llm.habits import Form, asked_otherwise
-from featureinterp.llm.providers import parse_model_name
+from featureinterp.llm.api import wire
+from featureinterp.llm.api.client import open_chat_model
+from featureinterp.llm.api.connection import ChatParams
+from featureinterp.llm.api.faults import fault_of_status
+from featureinterp.llm.api.habits import Form, asked_otherwise
+from featureinterp.llm.api.providers import parse_model_name
 from tests.llm_server import LLMServer, Refusal
 
 REQUEST = ChatRequest((Message("system", "be brief"), Message("user", "hi")), 1.0, 8192)

@@ -8,7 +8,7 @@ import pytest
 
 from featureinterp.chat import ChatAnswer, PromptReading, PromptToken, Usage
 from featureinterp.errors import DataFolderError, StorageError
-from featureinterp.llm.ledger import Ledger
+from featureinterp.llm.api.ledger import Ledger
 
 ANSWER = ChatAnswer("héllo\n", "length", Usage(1, 10, 2, 0.003), ({"a": -0.1, "\t": -3.5},), "vendor/model")
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from featureinterp.errors import EndpointError, InputError
-from featureinterp.llm.providers import PROVIDERS, find_key, parse_model_name, setting
+from featureinterp.llm.api.providers import PROVIDERS, find_key, parse_model_name, setting
 
 LOCAL = "http://127.0.0.1:8000/v1"
 

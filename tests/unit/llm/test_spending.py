@@ -6,7 +6,7 @@ import pytest
 
 from featureinterp.chat import ChatAnswer, ChatRequest, PromptReading, PromptRequest, Usage
 from featureinterp.errors import BudgetError, InputError
-from featureinterp.llm.spending import Budget, MeteredModel, Price, RunLimits
+from featureinterp.llm.api.spending import Budget, MeteredModel, Price, RunLimits
 
 
 def test_nothing_is_limited_by_default() -> None:

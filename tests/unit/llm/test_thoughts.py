@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from featureinterp.chat import ChatAnswer
 from featureinterp.errors import ExplanationError
-from featureinterp.llm.thoughts import MOST_MARKS, has_begun, without_thoughts
+from featureinterp.llm.api.thoughts import MOST_MARKS, has_begun, without_thoughts
 
 THOUGHT, ANSWER = 'Rivers? [{"activates_on": "rivers", "strength": 1}]\nOr "lakes"?', "Names of lakes."
 FORMS = [

@@ -18,10 +18,10 @@ import pytest
 
 from featureinterp.chat import ChatRequest, Message, Usage
 from featureinterp.errors import FeatureInterpError
-from featureinterp.llm.chat import ChatClient, open_chat_model
-from featureinterp.llm.connection import ChatParams
-from featureinterp.llm.ledger import Ledger
-from featureinterp.llm.spending import MeteredModel
+from featureinterp.llm.api.client import ChatClient, open_chat_model
+from featureinterp.llm.api.connection import ChatParams
+from featureinterp.llm.api.ledger import Ledger
+from featureinterp.llm.api.spending import MeteredModel
 from tests.llm_server import Fault, LLMServer, always, at_rate
 
 ROOT = Path(__file__).parents[3]

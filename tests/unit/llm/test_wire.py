@@ -5,10 +5,10 @@ import json
 import pytest
 
 from featureinterp.chat import ChatRequest, Message, PromptRequest, Usage
-from featureinterp.llm import wire
-from featureinterp.llm.faults import Fault, FaultKind
-from featureinterp.llm.providers import parse_model_name
-from featureinterp.llm.spending import Price
+from featureinterp.llm.api import wire
+from featureinterp.llm.api.faults import Fault, FaultKind
+from featureinterp.llm.api.providers import parse_model_name
+from featureinterp.llm.api.spending import Price
 
 LOCAL = parse_model_name("local:m@http://127.0.0.1:1/v1")
 OPENAI = parse_model_name("openai:gpt-4.1-mini")
@@ -106,25 +106,25 @@ def test_what_an_answer_cost_is_told_or_computed_or_unknown() -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("<html>hello</html>", FaultKind.GARBLED),
-        ("", FaultKind.GARBLED),
-        (completion()[:60], FaultKind.GARBLED),
+        ("<html>hello</html>", FaultKind.MALFORMED),
+        ("", FaultKind.MALFORMED),
+        (completion()[:60], FaultKind.MALFORMED),
         (completion(choices=[]), FaultKind.NO_CHOICE),
-        (completion(choices=[{"message": None, "finish_reason": "stop"}]), FaultKind.GARBLED),
+        (completion(choices=[{"message": None, "finish_reason": "stop"}]), FaultKind.MALFORMED),
         (
             completion(choices=[{"message": {"content": "ha"}, "error": {"code": 502, "message": "upstream died"}}]),
             FaultKind.FAILING,
         ),
-        (completion(choices=[{"message": {"content": "ha"}, "error": {"code": "429"}}]), FaultKind.BUSY),
+        (completion(choices=[{"message": {"content": "ha"}, "error": {"code": "429"}}]), FaultKind.RATE_LIMITED),
         (completion(choices=[{"message": {"content": "ha"}, "error": "died"}]), FaultKind.FAILING),
         (completion(error={"code": 400, "message": "bad"}), FaultKind.REFUSED),
         ('{"error": {"message": "odd", "code": null}}', FaultKind.FAILING),
-        ("[" * 100_000, FaultKind.GARBLED),
-        (completion(choices=None), FaultKind.GARBLED),
-        ('{"object": "list", "data": []}', FaultKind.GARBLED),
-        ("[1, 2]", FaultKind.GARBLED),
+        ("[" * 100_000, FaultKind.MALFORMED),
+        (completion(choices=None), FaultKind.MALFORMED),
+        ('{"object": "list", "data": []}', FaultKind.MALFORMED),
+        ("[1, 2]", FaultKind.MALFORMED),
         ('{"error": {"message": "overloaded", "code": 502}}', FaultKind.FAILING),
-        ('{"error": {"message": "slow down", "code": 429}}', FaultKind.BUSY),
+        ('{"error": {"message": "slow down", "code": 429}}', FaultKind.RATE_LIMITED),
         ('{"error": "something"}', FaultKind.FAILING),
         (completion(choices=[{"message": {"content": "ha"}, "finish_reason": "error"}]), FaultKind.FAILING),
     ],

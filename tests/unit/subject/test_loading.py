@@ -18,10 +18,10 @@ from sae_lens.loading import pretrained_saes_directory as directory
 from featureinterp.errors import InputError, SubjectError
 from featureinterp.hub import hub_access
 from featureinterp.llm.embedding import open_embedder
-from featureinterp.llm.local import LocalModel
+from featureinterp.llm.local.model import LocalModel
 from featureinterp.subject import precision
-from featureinterp.subject.advice import Advice, read_advice
 from featureinterp.subject.loading import read_config
+from featureinterp.subject.loading_requirements import LoadingRequirements, loading_requirements
 from featureinterp.subject.model import SubjectModel
 from featureinterp.subject.names import HookPoint
 from featureinterp.subject.precision import Precision, resolve_device
@@ -225,9 +225,11 @@ def test_advice_is_read_from_the_metadata():
         "revision": "step3000",
         "n_devices": 2,
     }
-    assert read_advice(kwargs, RESIDUAL, "x") == Advice(True, "bfloat16", "step3000")
-    assert read_advice({"torch_dtype": "torch.float16", "dtype": None}, RESIDUAL, "x") == Advice(dtype="float16")
-    assert read_advice({}, RESIDUAL, "x") == Advice()
+    assert loading_requirements(kwargs, RESIDUAL, "x") == LoadingRequirements(True, "bfloat16", "step3000")
+    assert loading_requirements({"torch_dtype": "torch.float16", "dtype": None}, RESIDUAL, "x") == LoadingRequirements(
+        dtype="float16"
+    )
+    assert loading_requirements({}, RESIDUAL, "x") == LoadingRequirements()
 
 
 @pytest.mark.parametrize(
@@ -244,7 +246,7 @@ def test_advice_is_read_from_the_metadata():
 def test_a_kwarg_that_cannot_be_followed_is_an_error(kwargs, point):
     (key,) = kwargs
     with pytest.raises(SubjectError, match=f"SAE 'x' on {point.kind} was trained on a model loaded with {key}="):
-        read_advice(kwargs, point, "x")
+        loading_requirements(kwargs, point, "x")
 
 
 @pytest.fixture

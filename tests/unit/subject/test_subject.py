@@ -47,12 +47,12 @@ def test_latent_that_does_not_exist_is_named(tiny_subject):
 
 
 def test_centring_and_bos_follow_the_metadata(sae_copy):
-    assert not load_sae(str(sae_copy), "", 1).advice.centred
+    assert not load_sae(str(sae_copy), "", 1).requirements.centred
     metadata = json.loads((sae_copy / "cfg.json").read_text())["metadata"]
     centred = {"model_from_pretrained_kwargs": {"center_writing_weights": True}, "prepend_bos": False}
     change_config(sae_copy, metadata=metadata | centred)
     sae = load_sae(str(sae_copy), "", 1)
-    assert sae.advice.centred
+    assert sae.requirements.centred
     assert not sae.prepend_bos
 
 

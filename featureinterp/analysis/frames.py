@@ -1,0 +1,223 @@
+"""Runs as pandas data frames: a row for each feature and complementary source, for each attempt, for each run.
+
+    from featureinterp.analysis.frames import read_scores
+
+    scores = read_scores(Path("results/complementary"))    # or one run: Path("runs/demo")
+
+A path is a run's folder, or any folder above runs. A number that is undefined, or that a feature without explanation
+has not, is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from featureinterp.analysis.runs import OUTCOMES, RunInfo, list_runs, open_runs, run_info
+from featureinterp.core import Attempt, Score, Scores
+from featureinterp.experiment.result import FeatureResult
+from featureinterp.experiment.run import MEASURED_SOURCES
+from featureinterp.experiment.store import RunStore
+
+FEATURE = ["experiment", "subject", "variant", "hook_name", "latent"]
+"""Columns that tell one feature of one run from every other."""
+
+_TEXT, _FLAG, _COUNT, _NUMBER = "str", "bool", "Int64", "float64"
+_RUN_COLUMNS = {
+    "experiment": _TEXT,
+    "subject": _TEXT,
+    "model": _TEXT,
+    "n_layers": _COUNT,
+    "variant": _TEXT,
+    "explainer": _TEXT,
+    "proposer": _TEXT,
+    "simulator": _TEXT,
+    "structured": _FLAG,
+    "holistic": _FLAG,
+    "train_negatives": _FLAG,
+    "rule_cap": _COUNT,
+}
+_FEATURE_COLUMNS = {
+    "hook_name": _TEXT,
+    "layer": "int64",
+    "relative_depth": _NUMBER,
+    "latent": "int64",
+}
+_SCORE_NAMES = (
+    "r_squared",
+    "absolute_deviation_explained",
+    "auroc",
+    "precision",
+    "recall",
+    "f1",
+    "false_positives_per_sentence",
+)
+_SCORE_COLUMNS = {
+    "status": _TEXT,
+    "reason": _TEXT,
+    "n_rules": _NUMBER,
+    "complexity": _NUMBER,
+    "density": _NUMBER,
+    "n_attempts": "int64",
+    "n_failed_attempts": "int64",
+    "seconds": _NUMBER,
+    "source": _TEXT,
+    **dict.fromkeys(("correlation", "ci_low", "ci_high", *_SCORE_NAMES), _NUMBER),
+    "n_sentences": "int64",
+    "n_complementary": "int64",
+    "undefined": _TEXT,
+    "floor_token_lookup": _NUMBER,
+    "floor_shuffled": _NUMBER,
+}
+_ATTEMPT_COLUMNS = {
+    "number": "int64",
+    "parent": _COUNT,
+    "depth": "int64",
+    "failure": _TEXT,
+    "n_rules": _NUMBER,
+    **dict.fromkeys(("train_score", "valid_score", "test_score", "complexity"), _NUMBER),
+    "chosen": _FLAG,
+}
+_MISSING_COLUMNS = {
+    **dict.fromkeys(("experiment", "subject", "variant"), _TEXT),
+    **dict.fromkeys(("asked", "finished", *OUTCOMES), "int64"),
+}
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Return the test scores of every finished feature: a row for each run, feature and complementary source.
+
+    A feature without explanation has a row for each source too, with its `status` and `reason`. The columns from
+    `experiment` to `rule_cap` say what the run is, `undefined` why a correlation is.
+
+    Args:
+        path: a run's folder, or any folder above runs.
+
+    Raises:
+        DataFolderError: if there is no run in or below it, or one cannot be read.
+    """
+    columns = {**_RUN_COLUMNS, **_FEATURE_COLUMNS, **_SCORE_COLUMNS}
+    return _frame((row for store in open_runs(path) for row in _score_rows(store)), columns)
+
+
+def read_attempts(path: Path) -> pd.DataFrame:
+    """Return every attempt at every feature, failed ones too: a row for each run, feature and attempt.
+
+    `depth` is the round of the search in which it was made; arguments and errors as of `read_scores`.
+    """
+    columns = {**_RUN_COLUMNS, **_FEATURE_COLUMNS, **_ATTEMPT_COLUMNS}
+    return _frame((row for store in open_runs(path) for row in _attempt_rows(store)), columns)
+
+
+def read_missing(path: Path) -> pd.DataFrame:
+    """Return a row for each run: how many features are asked for, finished, and what became of those.
+
+    What is missing is `asked` minus `finished`; arguments and errors as of `read_scores`.
+    """
+    rows = ({**head.labels, **head.counts} for head in list_runs(path))
+    return _frame(rows, _MISSING_COLUMNS)
+
+
+def _frame(rows: Iterable[Mapping[str, object]], columns: Mapping[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=list(columns)).astype(columns)  # pyright: ignore[reportArgumentType]
+
+
+def _score_rows(store: RunStore) -> Iterator[dict[str, object]]:
+    head = run_info(store)
+    run = _run_row(head)
+    for result in store.results():
+        feature = {**run, **_feature_row(result, head), **_outcome_row(result)}
+        for source in MEASURED_SOURCES:
+            yield {**feature, **_source_row(result, source.value)}
+
+
+def _attempt_rows(store: RunStore) -> Iterator[dict[str, object]]:
+    head = run_info(store)
+    run = _run_row(head)
+    for result in store.results():
+        feature = {**run, **_feature_row(result, head)}
+        for attempt in result.attempts:
+            yield {**feature, **_attempt_row(attempt), "chosen": attempt.number == result.chosen}
+
+
+def _run_row(head: RunInfo) -> dict[str, object]:
+    method, records = head.configuration.get("method", {}), head.configuration.get("records", {})
+    n_layers = head.about.get("n_layers")
+    return {
+        "experiment": head.experiment,
+        "subject": head.subject,
+        "model": head.about.get("model", ""),
+        "n_layers": None if n_layers is None else int(n_layers),
+        "variant": head.variant,
+        **{name: method.get(name, "") for name in ("explainer", "proposer", "simulator")},
+        "structured": method.get("structured", True),
+        "holistic": method.get("holistic", False),
+        "train_negatives": bool(records.get("train_sources")),
+        "rule_cap": method.get("rule_cap"),
+    }
+
+
+def _feature_row(result: FeatureResult, head: RunInfo) -> dict[str, object]:
+    key, last_layer = result.key, int(head.about.get("n_layers", 0)) - 1
+    return {
+        "hook_name": key.hook_name,
+        "layer": key.layer,
+        "relative_depth": key.layer / last_layer if last_layer > 0 else None,
+        "latent": key.latent,
+    }
+
+
+def _outcome_row(result: FeatureResult) -> dict[str, object]:
+    return {
+        "status": result.status,
+        "reason": result.reason,
+        "n_rules": len(result.explanation.rules) if result.explanation else None,
+        "complexity": result.complexity,
+        "density": result.density,
+        "n_attempts": len(result.attempts),
+        "n_failed_attempts": sum(attempt.explanation is None for attempt in result.attempts),
+        "seconds": result.seconds,
+    }
+
+
+def _source_row(result: FeatureResult, source: str) -> dict[str, object]:
+    row: dict[str, object] = {"source": source, "n_sentences": 0, "n_complementary": 0, "undefined": ""}
+    for floor in ("token_lookup", "shuffled"):
+        row[f"floor_{floor}"] = _value(result.floors.get(floor, {}).get(source))
+    scores = result.scores.get(source)
+    if scores is None:
+        return {**row, "undefined": "not tested" if result.explanation else ""}
+    return {**row, **_numbers(scores)}
+
+
+def _numbers(scores: Scores) -> dict[str, object]:
+    correlation = scores.correlation
+    return {
+        "correlation": correlation.value,
+        "ci_low": correlation.ci_low,
+        "ci_high": correlation.ci_high,
+        **{name: _value(getattr(scores, name)) for name in _SCORE_NAMES},
+        "n_sentences": scores.n_sentences,
+        "n_complementary": scores.n_complementary,
+        "undefined": correlation.reason,
+    }
+
+
+def _attempt_row(attempt: Attempt) -> dict[str, object]:
+    return {
+        "number": attempt.number,
+        "parent": attempt.parent,
+        "depth": attempt.depth,
+        "failure": attempt.proposal.failure,
+        "n_rules": len(attempt.explanation.rules) if attempt.explanation else None,
+        "train_score": attempt.train_score,
+        "valid_score": attempt.valid_score,
+        "test_score": attempt.test_score,
+        "complexity": attempt.complexity,
+    }
+
+
+def _value(score: Score | None) -> float | None:
+    return None if score is None else score.value

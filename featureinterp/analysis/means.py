@@ -1,0 +1,171 @@
+"""Means of an experiment with intervals that resample features: by layer, by method, by number of rules.
+
+Frames in, frames out: they are made by `featureinterp.analysis.frames`, and the order of their rows changes nothing.
+A value that is undefined is left out of a mean and counted beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from featureinterp.record import ComplementaryRecordSource
+from featureinterp.stats import generator, percentile_interval, resampling_counts
+
+MAIN_SOURCE = ComplementaryRecordSource.SIMILAR_NEGATIVE.value
+"""The hardest test: sentences like those of the feature, on which it is silent."""
+
+UNIT = ["subject", "hook_name", "latent"]
+"""Columns that tell one feature of one model from every other: what is resampled and paired."""
+
+SHARE_OF_BEST = 0.9
+"""A cap is enough where its best-so-far score reaches this share of the best."""
+
+N_BOOTSTRAP = 2000
+_METHOD = ["experiment", "subject", "variant"]
+_FEATURE = ["experiment", "subject", "hook_name", "layer", "latent"]
+_SHARES = {"score": "share_of_best", "best_so_far": "best_so_far_share"}
+_CURVE = ("score", "best_so_far", "share_of_best", "best_so_far_share")
+_MEAN = ["mean", "ci_low", "ci_high", "n", "n_undefined", "n_failed"]
+
+
+def mean_by(frame: pd.DataFrame, by: Sequence[str], value: str, level: float = 0.95) -> pd.DataFrame:
+    """Return the mean of a column in every group, with a bootstrap interval that resamples features.
+
+    Args:
+        frame: rows of features; with a `status`, only explained ones have a mean.
+        by: columns that make the groups; empty for one of all rows.
+        value: the column.
+        level: of the interval, 0..1.
+
+    Returns:
+        A row per group: `by`, `mean`, `ci_low`, `ci_high` (NaN with fewer than two features), `n` features in the
+        mean, `n_undefined` explained ones without a value, and `n_failed` ones without an explanation although they
+        fire often enough.
+    """
+    groups: Any = frame.groupby(list(by), dropna=False) if by else [((), frame)]
+    rows = [{**dict(zip(by, names, strict=True)), **_mean(group, value, level)} for names, group in groups]
+    found = pd.DataFrame(rows, columns=[*by, *_MEAN])
+    return found.astype({name: frame.dtypes[name] for name in by} if rows else {})
+
+
+def score_by_layer(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Return the mean test correlation by method, complementary source and layer, as `mean_by`."""
+    return mean_by(frame, [*_METHOD, "source", "layer", "relative_depth"], "correlation", level)
+
+
+def false_positives_by_layer(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Return the mean of false positives per sentence by method, complementary source and layer, as `mean_by`."""
+    return mean_by(frame, [*_METHOD, "source", "layer", "relative_depth"], "false_positives_per_sentence", level)
+
+
+def complexity_by_layer(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Return the mean complexity of explanations, 0..5, by method and layer, as `mean_by`."""
+    return mean_by(one_per_feature(frame), [*_METHOD, "layer", "relative_depth"], "complexity", level)
+
+
+def rules_by_layer(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Return the mean number of rules of explanations by method and layer, as `mean_by`."""
+    return mean_by(one_per_feature(frame), [*_METHOD, "layer", "relative_depth"], "n_rules", level)
+
+
+def score_by_variant(frame: pd.DataFrame, source: str = MAIN_SOURCE, level: float = 0.90) -> pd.DataFrame:
+    """Return the mean test correlation by method against one complementary source, as `mean_by`."""
+    return mean_by(frame.loc[frame["source"] == source], _METHOD, "correlation", level)
+
+
+def one_per_feature(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each feature of each run, for columns that are the same for every source."""
+    return frame.loc[frame["source"] == MAIN_SOURCE]
+
+
+def cap_scores(frame: pd.DataFrame, source: str = MAIN_SOURCE) -> pd.DataFrame:
+    """Return how each feature's score grows with the rule cap: a row per feature and cap, in that order.
+
+    Features that never fire or are rare are left out, and such as are not finished for every cap of their subject.
+
+    Returns:
+        `experiment`, `subject`, `hook_name`, `layer`, `latent`, `relative_depth`, `rule_cap`; `score`; `best_so_far`,
+        the largest score of this cap or a smaller one; `share_of_best` and `best_so_far_share`, both divided by the
+        feature's best over all caps. Shares are NaN where the best is undefined or not above 0.
+    """
+    rows = frame.loc[(frame["source"] == source) & frame["status"].isin(["explained", "failed"])]
+    n_caps = rows.groupby("subject")["rule_cap"].nunique()
+    whole = rows.groupby(_FEATURE)["rule_cap"].transform("size") == rows["subject"].map(n_caps)
+    curves = rows.loc[whole, [*_FEATURE, "relative_depth", "rule_cap", "correlation"]]
+    curves = curves.sort_values([*_FEATURE, "rule_cap"])
+    curves = curves.rename(columns={"correlation": "score"}).astype({"rule_cap": "int64"}).reset_index(drop=True)
+    scores = curves.groupby(_FEATURE)["score"]
+    best = scores.transform("max")
+    curves["best_so_far"] = scores.cummax().groupby([curves[name] for name in _FEATURE]).ffill()
+    for name in ("score", "best_so_far"):
+        curves[_SHARES[name]] = curves[name] / best.where(best > 0)
+    return curves
+
+
+def polysemanticity_surface(frame: pd.DataFrame, source: str = MAIN_SOURCE) -> pd.DataFrame:
+    """Return means over features by layer and rule cap, each over the features on which it is defined.
+
+    Returns:
+        `experiment`, `subject`, `layer`, `rule_cap`, `relative_depth`; `score`, `best_so_far`, `share_of_best`,
+        `best_so_far_share` as `cap_scores` tells them; `n_features`, and `n_undefined` of them without a score.
+    """
+    curves = cap_scores(frame, source)
+    found = curves.groupby(["experiment", "subject", "layer", "rule_cap"]).agg(
+        relative_depth=("relative_depth", "first"),
+        **{name: (name, "mean") for name in _CURVE},
+        n_features=("score", "size"),
+        n_undefined=("score", lambda scores: int(scores.isna().sum())),
+    )
+    return found.reset_index()
+
+
+def least_caps(frame: pd.DataFrame, source: str = MAIN_SOURCE) -> pd.DataFrame:
+    """Return each feature's polysemanticity: the least rule cap whose best-so-far reaches 90% of the best.
+
+    Returns:
+        `experiment`, `subject`, `hook_name`, `layer`, `latent`, `relative_depth`, `best`, and `least_cap`, NaN where
+        the best score is undefined or not above 0.
+    """
+    curves = cap_scores(frame, source)
+    curves["least_cap"] = curves["rule_cap"].where(curves["best_so_far_share"] >= SHARE_OF_BEST).astype(np.float64)
+    found = curves.groupby(_FEATURE).agg(
+        relative_depth=("relative_depth", "first"), best=("score", "max"), least_cap=("least_cap", "min")
+    )
+    return found.reset_index()
+
+
+def least_cap_by_depth(frame: pd.DataFrame, level: float = 0.80) -> pd.DataFrame:
+    """Return the mean polysemanticity of features by layer, as `mean_by`."""
+    return mean_by(least_caps(frame), ["experiment", "subject", "layer", "relative_depth"], "least_cap", level)
+
+
+def resampled_mean(sums: Iterable[float], counts: Iterable[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Return the mean over all values of all features and its interval, from each feature's sum and count.
+
+    NaN without features, an interval of NaN with fewer than two. The order of the features changes nothing.
+    """
+    table = np.array(sorted(zip(sums, counts, strict=True)), dtype=np.float64).reshape(-1, 2)
+    if len(table) == 0:
+        return np.nan, np.nan, np.nan
+    total, number = table.sum(axis=0)
+    if len(table) == 1:
+        return float(total / number), np.nan, np.nan
+    resampled = resampling_counts(np.zeros(len(table)), N_BOOTSTRAP, generator(0, "mean")) @ table
+    low, high = percentile_interval(resampled[:, 0] / resampled[:, 1], level)
+    return float(total / number), low, high
+
+
+def _mean(group: pd.DataFrame, value: str, level: float) -> Mapping[str, float]:
+    explained, n_failed = group, 0
+    if "status" in group:
+        explained = group.loc[group["status"] == "explained"]
+        n_failed = group.loc[group["status"] == "failed", UNIT].drop_duplicates().shape[0]
+    by_feature = explained.groupby(UNIT)[value].agg(["sum", "count"]).to_numpy(dtype=np.float64)
+    defined = by_feature[by_feature[:, 1] > 0]
+    mean, low, high = resampled_mean(defined[:, 0], defined[:, 1], level)
+    counts = {"n": len(defined), "n_undefined": len(by_feature) - len(defined), "n_failed": n_failed}
+    return {"mean": mean, "ci_low": low, "ci_high": high, **counts}

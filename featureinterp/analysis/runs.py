@@ -1,0 +1,84 @@
+"""The runs in a folder: each by the experiment, subject and variant that it is, and how far it has come."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from featureinterp.dataset.spec import DataSpec
+from featureinterp.errors import DataFolderError
+from featureinterp.experiment.store import FILE_NAME, RunStore
+from featureinterp.files import real_path
+
+OUTCOMES = ("explained", "failed", "rare", "dead")
+"""What can become of a feature."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a run is and how far it has come, without its features."""
+
+    path: Path
+    """The run's folder."""
+    experiment: str
+    """Empty for a run that is part of none."""
+    subject: str
+    """Name of the data folder: `{dataset}_{model}`."""
+    variant: str
+    """Name of the method within the experiment; the folder's name for a run that is part of none."""
+    about: Mapping[str, str]
+    configuration: Mapping[str, Any]
+    counts: Mapping[str, int]
+    """Features that are asked for, finished, and by what became of them."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Return the names that tell the run from others: `experiment`, `subject`, `variant`."""
+        return {"experiment": self.experiment, "subject": self.subject, "variant": self.variant}
+
+
+def list_runs(path: Path) -> list[RunInfo]:
+    """Return every run in or below a folder, in the order of their paths.
+
+    Raises:
+        DataFolderError: if there is none, or one cannot be read.
+    """
+    return [run_info(store) for store in open_runs(path)]
+
+
+def open_runs(path: Path) -> Iterator[RunStore]:
+    """Yield the run in a folder, or those below it in the order of their paths; each is closed before the next.
+
+    Raises:
+        DataFolderError: if there is none, or one cannot be read.
+    """
+    files = [path / FILE_NAME] if (path / FILE_NAME).is_file() else sorted(path.rglob(FILE_NAME))
+    if not files:
+        raise DataFolderError(f"there is no run in {path}, nor below it", "`featureinterp explain` makes one")
+    for file in files:
+        with RunStore.open(file.parent) as store:
+            yield store
+
+
+def run_info(store: RunStore) -> RunInfo:
+    """Return what an open run is."""
+    about, finished = store.about(), store.finished()
+    names = DataSpec(dataset_name=about.get("corpus", ""), model_name=about.get("model", ""))
+    outcomes = Counter(finished.values())
+    return RunInfo(
+        path=store.path.parent,
+        experiment=about.get("experiment", ""),
+        subject=about.get("subject", names.folder_name if "model" in about else ""),
+        variant=about.get("variant", real_path(store.path).parent.name),
+        about=about,
+        configuration=json.loads(about["configuration"]),
+        counts={
+            "asked": len(store.asked() | finished.keys()),
+            "finished": len(finished),
+            **{outcome: outcomes[outcome] for outcome in OUTCOMES},
+        },
+    )

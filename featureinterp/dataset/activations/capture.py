@@ -1,0 +1,248 @@
+"""Write the activations of latents on a whole corpus: one pass over the model for all hooks.
+
+The corpus goes through in shards. A finished shard stays when the process is killed, and the next run goes on behind
+it, after making damaged ones again; at the end the shards of each hook are merged into one file grouped by latent
+(see `activations` and `merging`). Memory is bounded by a shard while capturing and by `max_memory` while encoding and
+merging, however long the corpus is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from featureinterp.dataset.activations.arrays import ArrayFile, write_arrays
+from featureinterp.dataset.activations.merging import MergeTarget, merge_shards
+from featureinterp.dataset.activations.store import SparseActivations
+from featureinterp.errors import ActivationError, DataFolderError, InputError
+from featureinterp.subject.sae import SparseAutoencoder
+from featureinterp.subject.subject import Subject
+
+Progress = Callable[[int, int], None]
+"""Told how many sequences are done, and of how many."""
+
+SMALL_SAE = 4096
+"""An SAE of at most so many latents is captured whole: that costs little, and any latent can be looked at later."""
+
+_COLUMNS_PER_ENCODING = 64
+"""Latents are encoded in multiples of this, because a matrix product of fewer columns may round differently."""
+
+
+@dataclass(frozen=True)
+class CaptureParams:
+    """What is captured, and how much is in memory at a time."""
+
+    latents: Mapping[str, Sequence[int]] | None = None
+    """By hook name, the latents that are wanted; None takes all."""
+    batch_size: int = 64
+    """Sequences per forward pass."""
+    shard_sequences: int = 512
+    """Sequences per shard: what is done again after a kill, and whose activations are in memory while capturing."""
+    max_memory: int = 2**30
+    """Bytes that a batch's dense activations may take, and that merging may take."""
+
+    def wanted(self, sae: SparseAutoencoder) -> NDArray[np.int32]:
+        """Return the latents of an SAE that are captured, ascending: those asked for, and all of a small SAE."""
+        asked = None if self.latents is None else self.latents.get(sae.hook_name, ())
+        if asked is None or sae.n_latents <= SMALL_SAE:
+            return np.arange(sae.n_latents, dtype=np.int32)
+        sae.check_latents(list(asked))
+        return np.unique(np.asarray(asked, dtype=np.int32))
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What is to be captured of one hook."""
+
+    sae: SparseAutoencoder
+    latents: NDArray[np.int32]
+    source: str
+    """Hash of the model, the SAE and the corpus."""
+    path: Path
+    shards: Path
+
+    def shard(self, start: int) -> Path:
+        return self.shards / f"{start:09d}.safetensors"
+
+    def is_captured(self, start: int) -> bool:
+        """Say whether a shard is there and whole."""
+        try:
+            return ArrayFile.open(self.shard(start)).is_intact()
+        except DataFolderError:
+            return False
+
+    def encode(self, stream: torch.Tensor) -> torch.Tensor:
+        """Return the activations of the target's latents, [batch, tokens, latents]."""
+        if len(self.latents) == self.sae.n_latents:
+            return self.sae.encode(stream)
+        padding = [self.latents[-1]] * (-len(self.latents) % _COLUMNS_PER_ENCODING)
+        return self.sae.encode(stream, [*self.latents.tolist(), *padding])[..., : len(self.latents)]
+
+
+def activations_path(folder: Path, hook_name: str) -> Path:
+    """Return where a data folder keeps the activations of a hook."""
+    return folder / "sae_acts" / f"{hook_name}.safetensors"
+
+
+def capture_activations(
+    subject: Subject,
+    tokens: NDArray[np.int32],
+    has_bos: bool,
+    folder: Path,
+    params: CaptureParams | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write `sae_acts/{hook_name}.safetensors` below `folder` for every SAE of the subject.
+
+    A file that holds the wanted latents of this subject on these tokens undamaged is left as it is. One that lacks
+    some is made again with those it had; a capture that was interrupted goes on.
+
+    Args:
+        subject: The model and its SAEs.
+        tokens: int32 [N, S], with BOS in column 0 where `has_bos`; may be memory-mapped.
+        has_bos: Whether column 0 is BOS, whose activations are not kept.
+        folder: The data folder.
+        params: What to capture, and how much to hold in memory.
+        progress: Told the number of sequences done after each batch.
+
+    Raises:
+        ActivationError: if an activation is NaN or infinite.
+        InputError: if the sequences are longer than the model takes.
+        SubjectError: if a wanted latent does not exist.
+        StorageError: if a file cannot be written.
+    """
+    params = params or CaptureParams()
+    check_length(subject, tokens)
+    corpus = f"{subject.model.fingerprint()} {tokens_digest(tokens)} {has_bos}"
+    asked = (_target(sae, corpus, folder, params) for sae in subject.saes.values())
+    targets = [target for target in asked if target is not None]
+    if not targets:
+        return
+    starts = range(0, len(tokens), params.shard_sequences)
+    shards = _Shards(subject, tokens, has_bos, params, progress or (lambda _done, _total: None))
+    for start in starts:
+        shards.write(targets, range(start, min(start + params.shard_sequences, len(tokens))))
+    for target in targets:
+        metadata = {
+            "source": target.source,
+            "n_sequences": str(len(tokens)),
+            "length": str(tokens.shape[1] - has_bos),
+            "n_latents": str(target.sae.n_latents),
+        }
+        parts = [target.shard(start) for start in starts]
+        merge_shards(parts, MergeTarget(target.path, target.latents, metadata), params.max_memory)
+    remove_shards(folder / "sae_acts")
+
+
+def check_length(subject: Subject, tokens: NDArray[np.int32]) -> None:
+    """Raise InputError if the sequences are longer than the model takes."""
+    longest = subject.model.max_length
+    if longest is not None and tokens.shape[1] > longest:
+        raise InputError(
+            f"sequences have {tokens.shape[1]} tokens, model {subject.model.name!r} takes {longest}",
+            "cut the corpus into shorter sequences",
+        )
+
+
+def tokens_digest(tokens: NDArray[np.int32]) -> str:
+    """Return a hash of the sequences."""
+    digest = hashlib.sha256(str(tokens.shape).encode())
+    for start in range(0, len(tokens), 65_536):
+        digest.update(np.ascontiguousarray(tokens[start : start + 65_536]).tobytes())
+    return digest.hexdigest()
+
+
+def remove_shards(folder: Path) -> None:
+    """Remove the shards of finished and of abandoned captures."""
+    for shards in folder.glob(".shards-*"):
+        shutil.rmtree(shards)
+
+
+def check_finite(values: torch.Tensor, hook_name: str, sequences: Sequence[int]) -> None:
+    """Raise ActivationError, naming the first sequence of [sequences, ...] with a value that is no finite number."""
+    if bool(torch.isfinite(values).all()):
+        return
+    bad = int((~torch.isfinite(values)).flatten(1).any(dim=1).nonzero()[0])
+    raise ActivationError(
+        f"an activation on {hook_name} is NaN or infinite in sequence {sequences[bad]}",
+        "check the model's and the SAE's weights, and compute in float32",
+    )
+
+
+def _target(sae: SparseAutoencoder, corpus: str, folder: Path, params: CaptureParams) -> _Target | None:
+    """Return what is to be captured of a hook; None if its file holds it all."""
+    path = activations_path(folder, sae.hook_name)
+    source = hashlib.sha256(f"{corpus} {sae.fingerprint()}".encode()).hexdigest()
+    latents = params.wanted(sae)
+    try:
+        there = SparseActivations.open(path)
+    except DataFolderError:
+        there = None
+    if there is not None and there.source == source:
+        if np.isin(latents, there.latents).all() and there.is_intact(latents):
+            return None
+        latents = np.union1d(latents, there.latents)
+    settings = f"{source} {latents.tolist()} {params.batch_size} {params.shard_sequences}"
+    shards = folder / "sae_acts" / f".shards-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+    return _Target(sae, latents, source, path, shards)
+
+
+@dataclass(frozen=True)
+class _Shards:
+    """Captures the activations of some rows of the corpus at a time."""
+
+    subject: Subject
+    tokens: NDArray[np.int32]
+    has_bos: bool
+    params: CaptureParams
+    told: Progress
+
+    def write(self, targets: Sequence[_Target], rows: range) -> None:
+        """Write the shard of some rows of every target that has none, or a damaged one."""
+        missing = [target for target in targets if not target.is_captured(rows.start)]
+        parts: dict[str, list[tuple[NDArray, ...]]] = {target.sae.hook_name: [] for target in missing}
+        for start in range(rows.start, rows.stop, self.params.batch_size) if missing else ():
+            batch = range(start, min(start + self.params.batch_size, rows.stop))
+            tokens = torch.from_numpy(np.array(self.tokens[batch.start : batch.stop]))
+            streams = self.subject.model.streams(tokens, [*parts])
+            for target in missing:
+                stream = streams.pop(target.sae.hook_name)[:, int(self.has_bos) :]
+                check_finite(stream, target.sae.hook_name, batch)
+                parts[target.sae.hook_name] += self._encoded(target, stream, batch)
+            if batch.stop < rows.stop:
+                self.told(batch.stop, len(self.tokens))
+        for target in missing:
+            column, *columns = (np.concatenate(part) for part in zip(*parts.pop(target.sae.hook_name), strict=True))
+            _write_grouped(target.shard(rows.start), column, columns, len(target.latents))
+        self.told(rows.stop, len(self.tokens))
+
+    def _encoded(self, target: _Target, stream: torch.Tensor, batch: range) -> Iterator[tuple[NDArray, ...]]:
+        """Encode a batch, as many sequences at a time as fit the memory."""
+        dense_bytes = stream.shape[1] * target.sae.n_latents * stream.element_size()
+        size = max(1, self.params.max_memory // (8 * dense_bytes))
+        for first in range(0, len(batch), size):
+            activations = target.encode(stream[first : first + size])
+            check_finite(activations, target.sae.hook_name, batch[first : first + size])
+            yield _entries(activations, batch.start + first)
+
+
+def _entries(activations: torch.Tensor, first_sequence: int) -> tuple[NDArray, ...]:
+    """Return column, sequence, position and value of everything above 0 in [batch, tokens, columns]."""
+    row, position, column = (activations > 0).nonzero(as_tuple=True)
+    value = activations[row, position, column].float().cpu().numpy()
+    sequence = row.to(torch.int32).cpu().numpy() + np.int32(first_sequence)
+    return column.to(torch.int32).cpu().numpy(), sequence, position.to(torch.int16).cpu().numpy(), value
+
+
+def _write_grouped(path: Path, column: NDArray, entries: Sequence[NDArray], n_columns: int) -> None:
+    order = np.argsort(column, kind="stable")
+    sequence, position, value = (entry[order] for entry in entries)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(column, minlength=n_columns))])
+    write_arrays(path, {"indptr": indptr, "sequence": sequence, "position": position, "value": value}, {})

@@ -1,0 +1,113 @@
+"""What a latent is besides its sentences: the distribution of its activations, and its effect on the output.
+
+Both are small, so they travel with the feature's result and no report needs the data folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featureinterp.codec import decode
+from featureinterp.dataset.activations.store import SparseActivations
+from featureinterp.files import read_file
+from featureinterp.record import MAX_LEVEL, scale_to_levels
+
+if TYPE_CHECKING:
+    from featureinterp.subject.subject import Subject
+
+BINS_PER_LEVEL = 10
+N_BINS = MAX_LEVEL * BINS_PER_LEVEL
+N_OUTPUT_TOKENS = 10
+"""Kept of the most promoted tokens, and of the most suppressed ones."""
+
+
+@dataclass(frozen=True)
+class OutputToken:
+    """A token that the model may put next, and how much the latent's direction speaks for it."""
+
+    text: str
+    logit: float
+
+
+@dataclass(frozen=True)
+class LatentProfile:
+    """How a latent's activations are distributed over the corpus, and which next tokens it promotes and suppresses."""
+
+    latent: int
+    histogram: tuple[int, ...]
+    """Active tokens in `N_BINS` equal parts of the range from 0 to the largest activation, `BINS_PER_LEVEL` a level."""
+    n_tokens: int
+    """Of the corpus, active or not."""
+    promoted: tuple[OutputToken, ...] = ()
+    """The largest logits, the largest first."""
+    suppressed: tuple[OutputToken, ...] = ()
+    """The smallest, the smallest first."""
+    reason: str = ""
+    """Why there are no output tokens; empty where there are."""
+
+    @property
+    def share_active(self) -> float:
+        """Share of the corpus's tokens on which it is active, 0..1."""
+        return sum(self.histogram) / self.n_tokens if self.n_tokens else 0.0
+
+
+@dataclass(frozen=True)
+class ProfileTable:
+    """The profiles of one hook's latents."""
+
+    profiles: tuple[LatentProfile, ...]
+    """By latent, ascending."""
+
+
+def histogram(values: NDArray[np.floating]) -> tuple[int, ...]:
+    """Count activations above 0 in equal parts of their range; a part holds its lower end, the last one the maximum.
+
+    >>> counts = histogram(np.array([0.5, 2.0, 10.0]))
+    >>> [part for part, count in enumerate(counts) if count]
+    [2, 10, 49]
+    """
+    levels = scale_to_levels(values.astype(np.float64), float(values.max(initial=0.0)))
+    parts = np.minimum(levels * BINS_PER_LEVEL, N_BINS - 1).astype(np.int64)
+    return tuple(np.bincount(parts, minlength=N_BINS).tolist())
+
+
+def profile_latents(
+    subject: Subject, hook_name: str, latents: Sequence[int], activations: SparseActivations
+) -> Iterable[LatentProfile]:
+    """Give the profile of each latent, in order; none depends on which others are asked for.
+
+    Args:
+        subject: the model and its SAEs.
+        hook_name: which SAE.
+        latents: of that SAE, captured in `activations`.
+        activations: of the hook, over the corpus.
+    """
+    from featureinterp.subject.unembedding import Unembedding, why_no_outputs
+
+    sae = subject.saes[hook_name]
+    reason = why_no_outputs(subject.model, sae)
+    unembedding = None if reason else Unembedding(subject.model)
+    n_tokens = activations.n_sequences * activations.length
+    for latent in latents:
+        found: tuple[list[tuple[str, float]], ...] = ([], [])
+        if unembedding is not None:
+            found = unembedding.extremes(sae.direction(latent), N_OUTPUT_TOKENS)
+        outputs = (tuple(OutputToken(*token) for token in tokens) for tokens in found)
+        yield LatentProfile(latent, histogram(activations.latent(latent).value), n_tokens, *outputs, reason=reason)
+
+
+def read_profiles(path: Path) -> Mapping[int, LatentProfile]:
+    """Read the profiles of a hook's latents by latent; empty where there are none, as in folders made before.
+
+    Raises:
+        DataFolderError: if the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    return {profile.latent: profile for profile in decode(read_file(path), ProfileTable, str(path)).profiles}

@@ -1,0 +1,70 @@
+"""Where text comes from: a corpus by its name or path, and its documents one after the other.
+
+What can be read, and how, is in `docs/corpora.md`.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from featureinterp.dataset.corpus.documents import PYTHON_DOCS, SUFFIXES, Corpus, CorpusSpec, Document
+from featureinterp.dataset.corpus.local_files import LocalFiles
+from featureinterp.dataset.corpus.python_docs import python_documentation
+from featureinterp.errors import CorpusError
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class PythonDocs:
+    """The documentation inside the running Python."""
+
+    def fingerprint(self) -> str:
+        """Return the Python version."""
+        return f"Python {platform.python_version()}"
+
+    def documents(self) -> Iterator[Document]:
+        """Yield its documents."""
+        return python_documentation()
+
+
+def open_corpus(spec: CorpusSpec, made: str = "") -> Corpus:
+    """Find a corpus; its documents are looked at when they are read.
+
+    Args:
+        spec: which corpus.
+        made: the fingerprint of an earlier time; a dataset on the hub stays at the revision that it names, and is not
+            asked for a newer one.
+
+    Raises:
+        CorpusError: if there is no such corpus, or the hub cannot be reached.
+    """
+    if spec.name == PYTHON_DOCS:
+        return PythonDocs()
+    path = Path(spec.name)
+    if path.exists():
+        from featureinterp.dataset.corpus.hub_datasets import SavedDataset
+
+        return SavedDataset(spec) if SavedDataset.is_at(path) else LocalFiles.find(spec.name, spec.text_column)
+    if _HUB_NAME.fullmatch(spec.name) and not spec.name.endswith((*SUFFIXES, ".safetensors")):
+        from featureinterp.dataset.corpus.hub_datasets import HubDataset
+
+        return HubDataset(spec, made)
+    return LocalFiles.find(spec.name, spec.text_column)
+
+
+def read_documents(corpus: Corpus, name: str) -> Iterator[Document]:
+    """Yield the documents of a corpus in their order; blank ones are passed over.
+
+    Raises:
+        CorpusError: if there is not one with text, or what is read is damaged.
+    """
+    empty = True
+    for document in corpus.documents():
+        if document.strip() if isinstance(document, str) else len(document):
+            empty = False
+            yield document
+    if empty:
+        raise CorpusError(f"corpus {name!r} is empty", "it needs at least one document with text")

@@ -1,0 +1,37 @@
+"""What the embedded model learnt from: docstrings of scientific packages plus Python's own documentation.
+
+Read from the packages that are installed beside it. Which documents are held out is decided by
+`featureinterp.subject.embedded.is_held_out`, for every mixture alike, so that a machine with fewer packages has
+fewer held-out documents and never one that the model has seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+from featureinterp.dataset.corpus.python_docs import docstrings, python_documentation
+
+PACKAGES = (
+    *("torch", "transformers", "numpy", "scipy", "pandas", "sklearn", "sympy", "statsmodels", "skimage"),
+    *("networkx", "xarray", "dask", "astropy", "matplotlib", "datasets", "sae_lens", "transformer_lens"),
+    "sentence_transformers",
+)
+"""Import names of the packages whose docstrings are read; those not installed are passed over."""
+
+
+def package_documents(name: str) -> Iterator[str]:
+    """Yield the docstrings of one installed package; nothing when it is not installed."""
+    spec = importlib.util.find_spec(name)
+    if spec is not None and spec.origin is not None:
+        yield from docstrings(Path(spec.origin).parent)
+
+
+def training_mixture() -> list[str]:
+    """Return every distinct document of the mixture, sorted by hash so that no package clusters."""
+    documents = set(python_documentation())
+    for name in PACKAGES:
+        documents.update(package_documents(name))
+    return sorted(documents, key=lambda text: hashlib.sha256(text.encode()).digest())

@@ -1,0 +1,236 @@
+"""Windows: documents cut into equally long token sequences, the rows of everything that follows.
+
+A text is cut to 8·T characters so that none dominates, tokenized by itself, and cut into windows of T tokens; what
+remains at its end is dropped. A document that is token ids already is only cut into windows. A window never crosses
+documents and never holds a special token, except one BOS in front where the SAE was trained with it. Whether there is a
+BOS is a property of the tokens, `Windows.has_bos`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from featureinterp.dataset.corpus.documents import Document
+from featureinterp.errors import CorpusError, DataFolderError, InputError
+from featureinterp.files import atomic_write, check_regular
+
+CHARACTERS_PER_TOKEN = 8
+"""A document is cut to this many characters per token of a window."""
+
+_DOCUMENTS_PER_BATCH = 1024
+_DIGEST_BYTES = 16
+_TOLD_EVERY = 512
+
+
+class WindowTokenizer(Protocol):
+    """What is needed of the subject model to cut windows."""
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """Id of the token that begins a sequence; None where the model has none."""
+        ...
+
+    @property
+    def special_token_ids(self) -> frozenset[int]:
+        """Ids of tokens that stand for no text."""
+        ...
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Token ids are 0 to one less."""
+        ...
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each text, without special tokens."""
+        ...
+
+
+@dataclass(frozen=True)
+class WindowParams:
+    """How a corpus is cut."""
+
+    length: int = 32
+    """Tokens per window, BOS not counted; at least 2."""
+    max_windows: int = 100_000
+    """The corpus is read until there are this many."""
+    prepend_bos: bool = False
+    ascii_only: bool = True
+    """Whether documents with other characters are dropped."""
+
+    def __post_init__(self) -> None:
+        if self.length < 2:
+            raise InputError(f"windows of {self.length} tokens were asked for", "a window has at least 2 tokens")
+        if self.max_windows < 1:
+            raise InputError(f"a data set of {self.max_windows} windows was asked for", "it needs at least 1")
+
+
+@dataclass(frozen=True)
+class WindowCounts:
+    """What was read, and what was dropped for which reason."""
+
+    documents: int
+    """Documents read."""
+    not_ascii: int
+    """Documents dropped because they hold other characters."""
+    too_short: int
+    """Documents dropped because they fill no window."""
+    special: int
+    """Windows dropped because they hold a special token."""
+    duplicates: int
+    """Windows dropped because an earlier one has the same tokens."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The token windows of a corpus; a row is known everywhere by its number, `dataset_index`."""
+
+    tokens: NDArray[np.int32]
+    """int32 [windows, T], or [windows, T + 1] with BOS in column 0."""
+    documents: NDArray[np.int32]
+    """int32 [windows]: number of the document in the corpus, counting dropped ones; never decreasing."""
+    has_bos: bool
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def text_tokens(self) -> NDArray[np.int32]:
+        """The tokens without BOS, int32 [windows, T]."""
+        return self.tokens[:, 1:] if self.has_bos else self.tokens
+
+    def save(self, path: Path) -> None:
+        """Write `tokens.safetensors`.
+
+        Raises:
+            StorageError: if it cannot be written.
+        """
+        arrays = {"tokens": np.ascontiguousarray(self.tokens), "documents": np.ascontiguousarray(self.documents)}
+        atomic_write(path, save(arrays, metadata={"has_bos": str(self.has_bos).lower()}))
+
+    @classmethod
+    def load(cls, path: Path) -> Windows:
+        """Read what `save` wrote.
+
+        Raises:
+            DataFolderError: if the file is missing or damaged.
+        """
+        try:
+            check_regular(path)
+            with safe_open(path, framework="numpy") as file:
+                has_bos = (file.metadata() or {})["has_bos"] == "true"
+                return cls(file.get_tensor("tokens"), file.get_tensor("documents"), has_bos)
+        except (OSError, SafetensorError, KeyError) as error:
+            raise DataFolderError(f"{path} cannot be read as windows: {error}", "make the data folder again") from error
+
+
+def cut_windows(
+    documents: Iterable[Document],
+    tokenizer: WindowTokenizer,
+    params: WindowParams,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Windows, WindowCounts]:
+    """Cut documents into windows, in their order, until there are `params.max_windows`.
+
+    Args:
+        documents: texts, or token ids: these are cut and nothing else, and a special token in them ends a document.
+        tokenizer: of the subject model.
+        params: how to cut.
+        progress: told now and then how many windows there are.
+
+    Raises:
+        CorpusError: if not a single window comes out, or a token id is not in the vocabulary.
+        InputError: if a BOS is wanted and the model has none.
+    """
+    begin = _begin(tokenizer) if params.prepend_bos else None
+    counts: Counter[str] = Counter()
+    # One row after the other, and a digest for each to know it again: less than a dictionary whose keys are the rows.
+    rows, numbers, seen = bytearray(), array("i"), set[bytes]()
+    for number, window in _raw_windows(documents, tokenizer, params, counts):
+        row = window.tobytes()
+        digest = blake2b(row, digest_size=_DIGEST_BYTES).digest()
+        if not tokenizer.special_token_ids.isdisjoint(window.tolist()):
+            counts["special"] += 1
+        elif digest in seen:
+            counts["duplicates"] += 1
+        else:
+            seen.add(digest)
+            rows += row
+            numbers.append(number)
+            if progress is not None and len(numbers) % _TOLD_EVERY == 0:
+                progress(len(numbers))
+            if len(numbers) == params.max_windows:
+                break
+    told = WindowCounts(**{field.name: counts[field.name] for field in fields(WindowCounts)})
+    if not numbers:
+        raise CorpusError(
+            f"the corpus gives no window of {params.length} tokens",
+            f"of {told.documents} documents {told.not_ascii} are not ASCII and {told.too_short} are too short; "
+            f"{told.special} windows hold a special token",
+        )
+    tokens = np.frombuffer(rows, dtype=np.int32).reshape(-1, params.length)
+    if begin is not None:
+        tokens = np.pad(tokens, ((0, 0), (1, 0)), constant_values=begin)
+    return Windows(tokens, np.array(numbers, dtype=np.int32), params.prepend_bos), told
+
+
+def _raw_windows(
+    documents: Iterable[Document], tokenizer: WindowTokenizer, params: WindowParams, counts: Counter[str]
+) -> Iterator[tuple[int, NDArray[np.int32]]]:
+    """Yield (document, window) pairs, and count the documents that give none."""
+    numbered = enumerate(_pieces(documents, tokenizer))
+    while batch := list(islice(numbered, _DOCUMENTS_PER_BATCH)):
+        texts = {
+            number: document[: CHARACTERS_PER_TOKEN * params.length]
+            for number, document in batch
+            if isinstance(document, str) and (document.isascii() or not params.ascii_only)
+        }
+        ids_of = dict(zip(texts, tokenizer.tokenize(list(texts.values())), strict=True))
+        for number, document in batch:
+            counts["documents"] += 1
+            if isinstance(document, str) and number not in texts:
+                counts["not_ascii"] += 1
+                continue
+            ids = np.asarray(ids_of[number] if isinstance(document, str) else document, dtype=np.int32)
+            n_windows = len(ids) // params.length
+            counts["too_short"] += n_windows == 0
+            for window in ids[: n_windows * params.length].reshape(n_windows, params.length):
+                yield number, window
+
+
+def _pieces(documents: Iterable[Document], tokenizer: WindowTokenizer) -> Iterator[Document]:
+    """Yield texts as they are, and what lies between the special tokens of each list of ids."""
+    special = list(tokenizer.special_token_ids)
+    for number, document in enumerate(documents):
+        if isinstance(document, str):
+            yield document
+            continue
+        outside = (document < 0) | (document >= tokenizer.vocabulary_size)
+        if outside.any():
+            raise CorpusError(
+                f"document {number} of the corpus has the token id {document[outside][0]}, "
+                f"the model's vocabulary ends at {tokenizer.vocabulary_size - 1}",
+                "name the model whose tokenizer made the corpus, or give its text",
+            )
+        ends = np.flatnonzero(np.isin(document, special))
+        yield from (piece for piece in np.split(np.delete(document, ends), ends - np.arange(len(ends))) if len(piece))
+
+
+def _begin(tokenizer: WindowTokenizer) -> int:
+    if tokenizer.bos_token_id is None:
+        raise InputError(
+            "a BOS token is wanted in front of each window and the model's tokenizer has none",
+            "name one as bos_token in the model's tokenizer_config.json",
+        )
+    return tokenizer.bos_token_id

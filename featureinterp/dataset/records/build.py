@@ -1,0 +1,124 @@
+"""One latent's evidence: what there is to say about it, and its records made from the windows that were chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featureinterp.dataset.records.selection import Selection
+from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SAEIndexId, SAEIndexRecord
+
+LatentStatus = Literal["ok", "dead", "rare"]
+"""ok: it has records; dead: it never fires on the corpus; rare: it fires in too few documents."""
+
+
+@dataclass(frozen=True)
+class LatentReport:
+    """What is known of a latent on a corpus, whether or not it has records."""
+
+    latent: int
+    status: LatentStatus
+    reason: str = ""
+    """Why it has no records; empty where it has."""
+    density: float = 0.0
+    """Share of the corpus' windows on which it fires, 0..1."""
+    max_activation: float = 0.0
+    n_windows: int = 0
+    """Windows on which it fires."""
+    n_documents: int = 0
+    """Documents in which it fires."""
+    list_sizes: Mapping[str, int] = field(default_factory=dict)
+    """Records per list: `positives`, and each complementary source by its value. Fewer than asked for where the corpus
+    has no more."""
+
+
+@dataclass(frozen=True)
+class LatentEvidence:
+    """What a latent does on the windows that its records are made of."""
+
+    sequences: tuple[int, ...]
+    """The windows, ascending."""
+    texts: tuple[tuple[str, ...], ...]
+    """Their tokens."""
+    expressions: NDArray[np.float32]
+    """Activations, float32 [windows, T]."""
+    holistic_expressions: NDArray[np.float32] | None
+    """How much each token raises the activations of later ones, float32 [windows, T]; None where not measured."""
+    max_expression: float
+    """Largest activation over the whole corpus."""
+
+
+def report_latent(
+    latent: int, active: NDArray[np.integer], maxima: NDArray[np.floating], documents: NDArray[np.integer], least: int
+) -> LatentReport:
+    """Say whether a latent fires often enough to be explained.
+
+    Args:
+        latent: its index.
+        active: int [m], the windows on which it fires.
+        maxima: float [m], its largest activation on each.
+        documents: int [windows], the document of each window of the corpus.
+        least: in fewer documents than this it is rare.
+    """
+    if len(active) == 0:
+        return LatentReport(latent, "dead", f"it never fires on the {len(documents)} windows of the corpus")
+    n_documents = len(np.unique(documents[active]))
+    rare = n_documents < least
+    return LatentReport(
+        latent=latent,
+        status="rare" if rare else "ok",
+        reason=f"it fires in {n_documents} documents, at least {least} are wanted" if rare else "",
+        density=len(active) / len(documents),
+        max_activation=float(maxima.max()),
+        n_windows=len(active),
+        n_documents=n_documents,
+    )
+
+
+def list_sizes(selection: Selection) -> dict[str, int]:
+    """Return how many windows each list of a latent holds."""
+    return {
+        "positives": len(selection.positives),
+        **{source.value: len(selection.complementary[source]) for source in sorted(selection.complementary)},
+    }
+
+
+def index_record(identity: SAEIndexId, selection: Selection, evidence: LatentEvidence) -> SAEIndexRecord:
+    """Make a latent's records; its largest holistic activation is over the windows on which it was measured."""
+    row_of = {sequence: row for row, sequence in enumerate(evidence.sequences)}
+    holistic = evidence.holistic_expressions
+    max_holistic = 0.0 if holistic is None else float(holistic.max(initial=0.0))
+
+    def records(windows: tuple[int, ...], source: ComplementaryRecordSource | None) -> tuple[ActivationRecord, ...]:
+        return tuple(
+            ActivationRecord(
+                tokens=evidence.texts[row_of[window]],
+                expressions=tuple(evidence.expressions[row_of[window]].tolist()),
+                holistic_expressions=() if holistic is None else tuple(holistic[row_of[window]].tolist()),
+                dataset_index=window,
+                max_expression=evidence.max_expression,
+                max_holistic_expression=max_holistic,
+                source=source,
+            )
+            for window in windows
+        )
+
+    def complementary(source: ComplementaryRecordSource) -> tuple[ActivationRecord, ...]:
+        return records(selection.complementary.get(source, ()), source)
+
+    return SAEIndexRecord(
+        id=identity,
+        max_expression=evidence.max_expression,
+        max_holistic_expression=max_holistic,
+        most_act_records=records(selection.positives, None),
+        random_records=complementary(ComplementaryRecordSource.RANDOM),
+        random_no_act_records=complementary(ComplementaryRecordSource.RANDOM_NEGATIVE),
+        similar_records=complementary(ComplementaryRecordSource.SIMILAR),
+        similar_no_act_records=complementary(ComplementaryRecordSource.SIMILAR_NEGATIVE),
+        similar_projected_records=complementary(ComplementaryRecordSource.SIMILAR_PROJECTED),
+        similar_projected_no_act_records=complementary(ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED),
+    )

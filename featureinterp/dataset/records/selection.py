@@ -1,0 +1,210 @@
+"""Which windows become a latent's records: what fires, what is alike but silent, and what is random.
+
+Everything here is arithmetic on arrays. Every list is ordered so that its `i::3` slices are train, valid and test, and
+that within a latent no document gives windows to two of them: a document is bound, once and for all lists, to one
+window and to one position modulo 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import tee
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featureinterp.dataset.retrieval.exact import top_sequences
+from featureinterp.errors import InputError
+from featureinterp.record import ComplementaryRecordSource
+
+N_SPLITS = 3
+PLACING_ORDER = (
+    ComplementaryRecordSource.SIMILAR_NEGATIVE,
+    ComplementaryRecordSource.SIMILAR,
+    ComplementaryRecordSource.RANDOM_NEGATIVE,
+    ComplementaryRecordSource.RANDOM,
+)
+"""The complementary lists, the most particular first: later ones take what is left."""
+
+PROJECTED = (
+    ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED,
+    ComplementaryRecordSource.SIMILAR_PROJECTED,
+)
+"""Two more lists, where asked for, in the order in which they are filled after the others."""
+
+
+@dataclass(frozen=True)
+class SampleParams:
+    """How many windows of which kind a latent's records take."""
+
+    top_sample_n: int = 30
+    """Positives."""
+    quantile_n: int = 1000
+    """Positives come from the first of so many equal chunks of the corpus ranked by maximum activation."""
+    complementary_sample_n: int = 30
+    """Windows of each complementary source."""
+    special_n: int = 400
+    """Top active windows that the similar ones are similar to."""
+    min_documents: int = 9
+    """A latent that fires in fewer documents is rare: each split should have at least 3."""
+    projected: bool = False
+    """Whether there are lists of windows that are alike under a map trained for the latent, too."""
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("top_sample_n", N_SPLITS),
+            ("quantile_n", 1),
+            ("complementary_sample_n", 0),
+            ("special_n", 1),
+            ("min_documents", 1),
+        ):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}, at least {least} is wanted")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The windows of one latent's records, in the order of its lists."""
+
+    positives: tuple[int, ...]
+    complementary: Mapping[ComplementaryRecordSource, tuple[int, ...]]
+
+    @property
+    def sequences(self) -> tuple[int, ...]:
+        """Every window that is in a list, once, sorted."""
+        return tuple(sorted({*self.positives, *(s for chosen in self.complementary.values() for s in chosen)}))
+
+
+def interleave(
+    candidates: Sequence[Iterable[int]], sizes: Sequence[int], documents: NDArray[np.integer]
+) -> list[tuple[int, ...]]:
+    """Fill lists from their candidates so that no document is in two of their `i::3` slices.
+
+    Lists are filled one after the other, each from its candidates in order. A document that is not bound yet takes
+    the lowest free slot and is bound to that window and to the slot's position modulo 3. A bound one enters a further
+    list only with the same window, in the lowest free slot of the same residue, else it is passed over. Documents of
+    the first list enter no other. Where candidates run out, a list ends before its first empty slot.
+
+    Args:
+        candidates: for each list, distinct windows, the preferred ones first.
+        sizes: how long each list may become.
+        documents: int [windows], the document of each window.
+
+    >>> interleave([[0], [1, 2, 3]], [1, 2], np.array([0, 0, 1, 2]))
+    [(0,), (2, 3)]
+    """
+    bound: dict[int, tuple[int, int]] = {}
+    closed: frozenset[int] = frozenset()
+    filled = []
+    for position, (windows, size) in enumerate(zip(candidates, sizes, strict=True)):
+        filled.append(_fill(windows, size, documents, bound, closed))
+        if position == 0:
+            closed = frozenset(bound)
+    return filled
+
+
+def _fill(
+    windows: Iterable[int],
+    size: int,
+    documents: NDArray[np.integer],
+    bound: dict[int, tuple[int, int]],
+    closed: frozenset[int],
+) -> tuple[int, ...]:
+    """Fill one list and add what it binds to `bound`."""
+    slots: list[int | None] = [None] * size
+    free = size
+    for window in windows:
+        if free == 0:
+            break
+        document = int(documents[window])
+        if document in closed:
+            continue
+        bound_window, residue = bound.get(document, (window, None))
+        if bound_window != window:
+            continue
+        allowed = range(size) if residue is None else range(residue, size, N_SPLITS)
+        slot = next((s for s in allowed if slots[s] is None), None)
+        if slot is None:
+            continue
+        slots[slot] = int(window)
+        bound[document] = (int(window), slot % N_SPLITS)
+        free -= 1
+    end = slots.index(None) if None in slots else size
+    return tuple(window for window in slots[:end] if window is not None)
+
+
+def select_windows(
+    active: NDArray[np.integer],
+    maxima: NDArray[np.floating],
+    similar: Iterable[int],
+    documents: NDArray[np.integer],
+    params: SampleParams,
+    random: Callable[[str], np.random.Generator],
+) -> Selection:
+    """Choose the windows of one latent's records.
+
+    Args:
+        active: int [m], the windows on which the latent fires, distinct.
+        maxima: float [m], its largest activation on each.
+        similar: all windows from the most to the least similar; read only as far as needed.
+        documents: int [windows], the document of each window.
+        params: how many of each.
+        random: gives the generator of a purpose.
+
+    Returns:
+        Positives: from the first of `quantile_n` chunks of the ranking, at least twice the sample, in random order;
+        where that holds too few documents, the ranking goes on. A list is as long as there are candidates, at most.
+    """
+    n_windows = len(documents)
+    ranked = top_sequences(active, maxima, len(active))
+    pool = max(-(-n_windows // params.quantile_n), 2 * params.top_sample_n)
+    positives = np.concatenate([random("positives").permutation(ranked[:pool]), ranked[pool:]])
+    silent = silent_windows(active, n_windows)
+    nearest, to_negative = tee(similar)
+    candidates = {
+        ComplementaryRecordSource.SIMILAR_NEGATIVE: (window for window in to_negative if silent[window]),
+        ComplementaryRecordSource.SIMILAR: nearest,
+        ComplementaryRecordSource.RANDOM_NEGATIVE: random("random_negative").permutation(np.flatnonzero(silent)),
+        ComplementaryRecordSource.RANDOM: random("random").permutation(n_windows),
+    }
+    sizes = [params.top_sample_n, *[params.complementary_sample_n] * len(PLACING_ORDER)]
+    ordered = [positives, *(candidates[source] for source in PLACING_ORDER)]
+    chosen, *others = interleave(ordered, sizes, documents)
+    return Selection(chosen, dict(zip(PLACING_ORDER, others, strict=True)))
+
+
+def silent_windows(active: NDArray[np.integer], n_windows: int) -> NDArray[np.bool_]:
+    """Return which windows a latent is silent on, bool [windows]."""
+    silent = np.ones(n_windows, dtype=bool)
+    silent[active] = False
+    return silent
+
+
+def add_projected(
+    selection: Selection,
+    similar: NDArray[np.integer],
+    silent: NDArray[np.bool_],
+    documents: NDArray[np.integer],
+    size: int,
+) -> Selection:
+    """Add the two lists of windows that are alike under the latent's map, by the same rules as the others.
+
+    Args:
+        selection: the lists that are there.
+        similar: int [windows], all windows from the most to the least similar under the map.
+        silent: bool [windows], whether the latent is silent.
+        documents: int [windows], the document of each window.
+        size: how long each list may become.
+    """
+    lists = (selection.positives, *selection.complementary.values())
+    bound = {int(documents[w]): (w, place % N_SPLITS) for chosen in lists for place, w in enumerate(chosen)}
+    closed = frozenset(int(documents[window]) for window in selection.positives)
+    made = [_fill(windows, size, documents, bound, closed) for windows in (similar[silent[similar]], similar)]
+    return replace(selection, complementary={**selection.complementary, **dict(zip(PROJECTED, made, strict=True))})
+
+
+def held_out_documents(selection: Selection, documents: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the documents that give a valid or a test record."""
+    lists = (selection.positives, *selection.complementary.values())
+    return documents[[window for chosen in lists for place, window in enumerate(chosen) if place % N_SPLITS]]

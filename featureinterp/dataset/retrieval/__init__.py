@@ -1,0 +1,1 @@
+"""Retrieval: embeddings of windows, and rankings by similarity, exact or approximate."""

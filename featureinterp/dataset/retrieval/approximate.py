@@ -1,0 +1,131 @@
+"""Ranking corpora beyond memory: a FAISS index finds candidates, exact similarities order them.
+
+The index keeps a byte per number and looks at a part of its clusters, so it can miss a sentence; how many it misses is
+measured on a sample of latents and kept beside it (`IndexRecall`). A list that needs more than the index gives goes on
+with the exact ranking: none comes out shorter because the index was asked. FAISS is the extra `featureinterp[faiss]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featureinterp.dataset.retrieval.exact import ExactRanker, mean_embedding, similarities
+from featureinterp.errors import DataFolderError, InputError
+from featureinterp.files import atomic_path
+
+CANDIDATES = 2048
+"""How many the index is asked for."""
+
+_SHARE_OF_CLUSTERS = 8
+"""One in so many clusters is looked at, at least 8 of them."""
+_TRAINED_ON = 64
+"""Rows per cluster that the clusters are found from."""
+_ROWS_AT_A_TIME = 65_536
+
+
+@dataclass(frozen=True)
+class IndexRecall:
+    """How much of the exact ranking an approximate one finds, on a sample of latents."""
+
+    latents: int
+    """In the sample."""
+    first: int
+    """So many of each ranking were compared."""
+    mean: float
+    """Share of them that the index found too, 0..1."""
+    least: float
+    """The smallest share of a latent."""
+
+
+@dataclass(frozen=True)
+class ApproximateRanker:
+    """Ranks by an index; see `ExactRanker`."""
+
+    embeddings: NDArray[np.float32]
+    """Unit rows, float32 [corpus, d], memory-mapped."""
+    index: Any
+
+    @classmethod
+    def open(cls, path: Path, embeddings: NDArray[np.float32]) -> ApproximateRanker:
+        """Open the index in a file, or build it from the embeddings where the file is missing or older than they are.
+
+        Raises:
+            InputError: if FAISS is not installed.
+            DataFolderError: if the file cannot be read.
+            StorageError: if it cannot be written.
+        """
+        faiss = _faiss()
+        if not path.exists():
+            with atomic_path(path) as temporary:
+                faiss.write_index(_build(faiss, embeddings), str(temporary))
+        try:
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        except RuntimeError as error:
+            raise DataFolderError(f"{path} cannot be read as an index", "delete it: it is built again") from error
+        if index.ntotal != len(embeddings):
+            raise DataFolderError(f"{path} indexes {index.ntotal} of {len(embeddings)} rows", "delete it")
+        index.nprobe = max(8, index.nlist // _SHARE_OF_CLUSTERS)
+        return cls(embeddings, index)
+
+    def rankings(self, tops: Iterable[NDArray[np.integer]]) -> Iterator[Iterable[int]]:
+        """Give, for each choice of sequences, the corpus from the most to the least similar one, as far as is known."""
+        for top in tops:
+            mean = mean_embedding(self.embeddings, top)
+            yield _Ranking(self.embeddings, top, self.candidates(mean, CANDIDATES))
+
+    def candidates(self, mean: NDArray[np.float64], n: int) -> NDArray[np.int64]:
+        """Return up to `n` sequences that the index finds, the most similar first, by exact similarity."""
+        # one query at a time: in a batch the index multiplies matrices, whose rounding depends on the companions
+        _, found = self.index.search(mean.astype(np.float32)[None], min(n, len(self.embeddings)))
+        rows = np.sort(found[0][found[0] >= 0])
+        return rows[np.argsort(-similarities(self.embeddings, rows, mean), kind="stable")]
+
+    def recall(self, tops: Sequence[NDArray[np.integer]], first: int = 100) -> IndexRecall:
+        """Compare the first of each ranking with the exact one, for a sample of at least one latent."""
+        first = min(first, len(self.embeddings))
+        shares = []
+        for top, exact in zip(tops, ExactRanker(self.embeddings).rankings(tops), strict=True):
+            found = self.candidates(mean_embedding(self.embeddings, top), CANDIDATES)[:first]
+            shares.append(float(np.isin(list(islice(exact, first)), found).mean()))
+        return IndexRecall(len(shares), first, float(np.mean(shares)), min(shares))
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """What the index found, and after it the rest of the exact ranking."""
+
+    embeddings: NDArray[np.float32]
+    top: NDArray[np.integer]
+    found: NDArray[np.int64]
+
+    def __iter__(self) -> Iterator[int]:
+        yield from self.found.tolist()
+        given = set(self.found.tolist())
+        (exact,) = ExactRanker(self.embeddings).rankings([self.top])
+        yield from (sequence for sequence in exact if sequence not in given)
+
+
+def _build(faiss: Any, embeddings: NDArray[np.float32]) -> Any:  # noqa: ANN401 - faiss declares no types
+    """Return an inverted file of 4·√N clusters with a byte per number, trained on evenly spaced rows."""
+    n, dimensions = embeddings.shape
+    clusters = max(1, min(int(4 * n**0.5), n // 39))
+    index = faiss.index_factory(dimensions, f"IVF{clusters},SQ8", faiss.METRIC_INNER_PRODUCT)
+    index.train(np.ascontiguousarray(embeddings[:: max(1, n // (_TRAINED_ON * clusters))]))
+    for start in range(0, n, _ROWS_AT_A_TIME):
+        index.add(np.ascontiguousarray(embeddings[start : start + _ROWS_AT_A_TIME]))
+    return index
+
+
+def _faiss() -> Any:  # noqa: ANN401 - faiss declares no types
+    try:
+        import faiss
+    except ImportError as error:
+        raise InputError("faiss is not installed", "pip install 'featureinterp[faiss]'") from error
+    return faiss

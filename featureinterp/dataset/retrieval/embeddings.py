@@ -1,0 +1,146 @@
+"""The sentence embedding of every window of a corpus: made once, found again by what was embedded.
+
+Windows are embedded shard by shard, so a killed run loses one shard at most. The matrix knows the hash of its texts
+and embedder: the same are never embedded twice, not even for another data folder, and other texts or a damaged file are
+embedded anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featureinterp.dataset.activations.arrays import ArrayFile, ArraySpec, array_writer, checksum, write_arrays
+from featureinterp.dataset.activations.capture import Progress, remove_shards
+from featureinterp.dataset.corpus.local_files import hash_files
+from featureinterp.errors import DataFolderError, StorageError
+from featureinterp.files import atomic_path
+
+SHARD_TEXTS = 2048
+"""Texts per shard."""
+
+CACHE = Path("cache") / "embeddings"
+"""Every matrix by its content, under a second name that takes no space; safe to delete."""
+
+_ARRAY = "embeddings"
+
+Texts = Callable[[range], Sequence[str]]
+"""Gives the texts of some rows of the corpus."""
+
+Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+"""Gives unit rows, float32 [texts, d]."""
+
+
+@dataclass(frozen=True)
+class EmbedderSource:
+    """An embedder that is loaded only where something is to be embedded."""
+
+    identity: str
+    """A part of what identifies the embeddings."""
+    open: Callable[[], Embed]
+
+    @classmethod
+    def of(cls, name: str) -> EmbedderSource:
+        """Name the embedder of a name on the hub, or of a folder, which its files identify wherever it is.
+
+        Raises:
+            CorpusError: if a file of the folder cannot be read.
+        """
+        from featureinterp.llm.embedding import open_embedder
+
+        folder = Path(name).expanduser()
+        files = tuple(path for path in sorted(folder.glob("[!.]*/**/*")) if path.is_file())
+        files = files + tuple(path for path in sorted(folder.glob("[!.]*")) if path.is_file())
+        identity = f"sha256 {hash_files(files)}" if folder.is_dir() else name
+        return cls(identity, lambda: open_embedder(name).embed)
+
+
+def embed_corpus(
+    path: Path, n_texts: int, texts: Texts, embedder: EmbedderSource, progress: Progress, cache: Path | None = None
+) -> NDArray[np.float32]:
+    """Embed a corpus into a file, or find the file that holds it; returns it memory-mapped, float32 [n_texts, d].
+
+    Args:
+        path: the file.
+        n_texts: rows of the corpus.
+        texts: gives the texts of some rows.
+        embedder: makes the embeddings.
+        progress: told how many texts are done, and of how many.
+        cache: folder in which files are found again by their content, `CACHE` unless given.
+
+    Raises:
+        StorageError: if a file cannot be written.
+    """
+    shards = [range(start, min(start + SHARD_TEXTS, n_texts)) for start in range(0, n_texts, SHARD_TEXTS)]
+    digest = hashlib.sha256(embedder.identity.encode())
+    for rows in shards:
+        digest.update("\0".join(texts(rows)).encode("utf-8", "surrogatepass"))
+    content = digest.hexdigest()
+    if _is_made_of(path, content):
+        return load_embeddings(path)
+    cached = (cache or CACHE) / f"{content}.safetensors"
+    if _is_made_of(cached, content):
+        _link(cached, path)
+        return load_embeddings(path)
+    folder, embed = path.parent / f".shards-{content[:16]}", None
+    paths = [folder / f"{rows.start:09d}.safetensors" for rows in shards]
+    for rows, part in zip(shards, paths, strict=True):
+        if not _is_made_of(part, content):
+            embed = embed or embedder.open()
+            write_arrays(part, {_ARRAY: embed(texts(rows))}, {"content": content})
+        progress(rows.stop, n_texts)
+    _join(path, [ArrayFile.open(part) for part in paths], content)
+    remove_shards(path.parent)
+    with suppress(StorageError):  # what cannot be kept is made again
+        _link(path, cached)
+    return load_embeddings(path)
+
+
+def load_embeddings(path: Path) -> NDArray[np.float32]:
+    """Map the corpus' embedding matrix, float32 [sequences, d].
+
+    Raises:
+        DataFolderError: if the file is missing or cut short.
+    """
+    file = ArrayFile.open(path)
+    if _ARRAY not in file.specs:
+        raise DataFolderError(f"{path} holds no embeddings", "make the data folder again")
+    return np.asarray(file.mapped(_ARRAY))
+
+
+def _is_made_of(path: Path, content: str) -> bool:
+    """Say whether a file is there whole and holds the embeddings of this content."""
+    try:
+        file = ArrayFile.open(path)
+    except DataFolderError:
+        return False
+    return file.metadata.get("content") == content and file.is_intact()
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where that cannot be; neither is ever written to."""
+    with atomic_path(target) as temporary:
+        try:
+            temporary.hardlink_to(source)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
+def _join(path: Path, parts: Sequence[ArrayFile], content: str) -> None:
+    sizes = [part.specs[_ARRAY].shape for part in parts]
+    found = 0
+    for part, (rows, _) in zip(parts, sizes, strict=True):
+        found = checksum(part.rows(_ARRAY, 0, rows), found)
+    whole = ArraySpec((sum(rows for rows, _ in sizes), sizes[0][1]), np.float32)
+    with array_writer(path, {_ARRAY: whole}, {"content": content, "checksum": str(found)}) as writer:
+        start = 0
+        for part, (rows, _) in zip(parts, sizes, strict=True):
+            writer.write(_ARRAY, start, part.rows(_ARRAY, 0, rows))
+            start += rows

@@ -1,0 +1,1 @@
+"""Engines: where units of work run, in this process, in several, or on a Ray cluster."""

@@ -1,0 +1,109 @@
+"""Where units of work are done: in this process, in several of this machine, or on a Ray cluster.
+
+All engines give the same results as one unit after the other, finished in another order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from featureinterp.chat import Usage
+from featureinterp.errors import InputError
+from featureinterp.experiment.engines.worker import Job, Worker
+from featureinterp.experiment.methods import ModelAccess, Models
+from featureinterp.experiment.sweep import Engine, OnUnit, Unit
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """Where the work is done; decides no result."""
+
+    kind: Literal["local", "ray"] = "local"
+    workers: int | None = None
+    """Processes or actors; None for as many as the machine has cores, or one where models are large or far away."""
+    address: str = ""
+    """Of the Ray cluster; empty for one that is started on this machine."""
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"{self.workers} workers cannot do anything", "at least 1 is wanted")
+        if self.address and self.kind != "ray":
+            raise InputError(f"the address {self.address} is that of a Ray cluster", "give --engine ray with it")
+
+
+@asynccontextmanager
+async def open_engine(spec: EngineSpec, jobs: Mapping[str, Job], access: ModelAccess) -> AsyncIterator[Engine]:
+    """Open the engine that a specification asks for, and let go of its workers and models in the end.
+
+    Args:
+        spec: where to work.
+        jobs: the runs to work on, by name.
+        access: how language models are reached; several workers share its limits evenly.
+
+    Raises:
+        InputError: if Ray is asked for and not installed, or no cluster is at the address.
+    """
+    n_workers = spec.workers or (n_cores() if all(job.light for job in jobs.values()) else 1)
+    if spec.kind == "ray":
+        from featureinterp.experiment.engines.ray import RayEngine
+
+        with RayEngine(jobs, shared_out(access, n_workers), n_workers, spec.address) as engine:
+            yield engine
+    elif n_workers > 1:
+        from featureinterp.experiment.engines.processes import ProcessEngine
+
+        with ProcessEngine(jobs, shared_out(access, n_workers), n_workers) as engine:
+            yield engine
+    else:
+        async with Models(access) as models:
+            yield TaskEngine(jobs, models)
+
+
+def n_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def shared_out(access: ModelAccess, n: int) -> ModelAccess:
+    """Return what each of `n` workers may take, so that all together keep the limits and the concurrency."""
+    limits = access.limits
+    cost = None if limits.max_cost is None else limits.max_cost / n
+    tokens = None if limits.max_tokens is None else max(1, limits.max_tokens // n)
+    limits = replace(limits, max_cost=cost, max_tokens=tokens)
+    return replace(access, limits=limits, concurrency=max(1, access.concurrency // n))
+
+
+class TaskEngine:
+    """Does units in this process; several at the same time where a language model is waited for."""
+
+    def __init__(self, jobs: Mapping[str, Job], models: Models) -> None:
+        self._worker = Worker(jobs, models)
+        self._models = models
+
+    @property
+    def spent(self) -> Usage:
+        """What was paid for language models."""
+        return self._models.spent
+
+    async def run(self, units: Iterator[Unit], on_result: OnUnit) -> None:
+        """Do every unit; as `Engine.run`."""
+
+        async def work() -> None:
+            for unit in units:
+                on_result(unit, await self._worker.do(unit))
+
+        at_once = self._worker.at_once
+        if at_once == 1:
+            return await work()
+        tasks = [asyncio.create_task(work()) for _ in range(at_once)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:  # an error of one ends the others where they wait
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

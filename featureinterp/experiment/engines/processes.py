@@ -1,0 +1,146 @@
+"""The engine of several processes on this machine: one unit at a time in each, with models of its own.
+
+A process that dies, for want of memory or by somebody's hand, is replaced and its unit done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+
+from featureinterp.chat import Usage
+from featureinterp.display import make_log_lines_visible
+from featureinterp.errors import FeatureInterpError, WorkerError
+from featureinterp.experiment.engines.open import n_cores
+from featureinterp.experiment.engines.worker import Job, Worker
+from featureinterp.experiment.methods import ModelAccess, Models
+from featureinterp.experiment.result import FeatureResult
+from featureinterp.experiment.sweep import OnUnit, Unit
+
+MAX_DEATHS = 3
+"""Processes that may die one after the other before the work ends."""
+
+
+@dataclass(frozen=True)
+class _Process:
+    """A process, and this end of the pipe to it."""
+
+    process: BaseProcess
+    pipe: Connection
+
+
+class ProcessEngine:
+    """Does units in processes. A context manager that ends them."""
+
+    def __init__(self, jobs: Mapping[str, Job], access: ModelAccess, n_processes: int) -> None:
+        self._what = (dict(jobs), access, max(1, n_cores() // n_processes))
+        self._n_processes = n_processes
+        self._idle: list[_Process] = []
+
+    def __enter__(self) -> ProcessEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for each in self._idle:
+            each.pipe.close()  # a process ends when nobody can give it anything any more
+            each.process.join()
+        self._idle.clear()
+
+    @property
+    def spent(self) -> Usage:
+        """Nothing: its workers see to their share of the limits."""
+        return Usage()
+
+    async def run(self, units: Iterator[Unit], on_result: OnUnit) -> None:
+        """Do every unit; as `Engine.run`. Nothing else of the event loop goes on meanwhile."""
+        busy: dict[_Process, Unit] = {}
+        again: deque[Unit] = deque()
+        deaths = 0
+        try:
+            while True:
+                while len(busy) < self._n_processes and (unit := again.popleft() if again else next(units, None)):
+                    busy[self._give(unit)] = unit
+                if not busy:
+                    return
+                ready = wait([each.pipe for each in busy])
+                for each in [each for each in busy if each.pipe in ready]:
+                    unit, outcome = busy.pop(each), _outcome(each)
+                    if outcome is None:
+                        deaths += 1
+                        if deaths == MAX_DEATHS:
+                            raise WorkerError(f"{deaths} processes died one after the other, the last over {unit.key}")
+                        again.append(unit)
+                        continue
+                    deaths = 0
+                    self._idle.append(each)
+                    if isinstance(outcome, FeatureInterpError):
+                        raise outcome
+                    on_result(unit, outcome)
+        finally:
+            for each in busy:
+                each.process.kill()
+                each.process.join()
+
+    def _give(self, unit: Unit) -> _Process:
+        """Give a unit to an idle process, or to a new one."""
+        while self._idle:
+            each = self._idle.pop()
+            try:
+                each.pipe.send(unit)
+            except ConnectionError:  # it died while it had nothing to do
+                each.process.join()
+            else:
+                return each
+        context = multiprocessing.get_context("spawn")
+        ours, its = context.Pipe()
+        process = context.Process(target=_serve, args=(its, *self._what), daemon=True)
+        process.start()
+        its.close()
+        ours.send(unit)
+        return _Process(process, ours)
+
+
+def _outcome(each: _Process) -> FeatureResult | FeatureInterpError | None:
+    """Return what a process made of its unit; None if it died."""
+    try:
+        return each.pipe.recv()
+    except (EOFError, ConnectionError):
+        each.process.join()
+        return None
+
+
+def _serve(pipe: Connection, jobs: Mapping[str, Job], access: ModelAccess, n_threads: int) -> None:
+    """Do the units that come through a pipe until it is closed; the body of a process."""
+    import torch
+
+    make_log_lines_visible()
+    torch.set_num_threads(n_threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that gives the work is interrupted, and ends this one
+    asyncio.run(_serve_units(pipe, jobs, access))
+
+
+async def _serve_units(pipe: Connection, jobs: Mapping[str, Job], access: ModelAccess) -> None:
+    async with Models(access) as models:
+        worker = Worker(jobs, models)
+        while True:
+            try:
+                unit = pipe.recv()
+            except (EOFError, ConnectionError):
+                return
+            try:
+                outcome = await worker.do(unit)
+            except FeatureInterpError as error:
+                outcome = error
+            try:
+                pipe.send(outcome)
+            except ConnectionError:
+                return

@@ -1,0 +1,117 @@
+"""Who does units of work: opens the evidence and the method of each run once, and explains feature by feature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from featureinterp.dataset.activations.latent_stats import LatentProfile
+from featureinterp.errors import OF_ONE_FEATURE, RequestFailedError
+from featureinterp.experiment.methods import Models
+from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
+from featureinterp.experiment.run import FeatureRunParams, Method, explain_feature, shuffled_floor
+from featureinterp.experiment.sweep import Unit
+from featureinterp.record import SAEIndexRecord
+
+
+@dataclass(frozen=True)
+class LatentStatus:
+    """What is known of a latent before it is explained."""
+
+    status: FeatureStatus | None
+    """`dead` or `rare` where it cannot be explained; None where it can."""
+    reason: str = ""
+    density: float = 0.0
+    """Share of the corpus's windows on which it fires, 0..1."""
+    max_activation: float = 0.0
+    profile: LatentProfile | None = None
+    """None where the data folder has none."""
+
+
+class RecordSource(Protocol):
+    """Where a run gets its evidence."""
+
+    def status(self, key: FeatureKey) -> LatentStatus:
+        """Say whether the latent can be explained."""
+        ...
+
+    def record(self, key: FeatureKey) -> SAEIndexRecord:
+        """Return all evidence about a latent that can be explained."""
+        ...
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """All that explaining a run's features takes."""
+
+    source: RecordSource
+    make_method: Callable[[], Method]
+    """Called once per feature, so that what a simulator remembers is let go of."""
+    params: FeatureRunParams = FeatureRunParams()
+    seed: int = 0
+    at_once: int = 1
+    """How many of its features are worth explaining at the same time."""
+
+
+class Job(Protocol):
+    """Describes a run; can be sent to another process or machine and opened there."""
+
+    @property
+    def light(self) -> bool:
+        """Whether many processes may open it: it loads no large model and waits for no endpoint."""
+        ...
+
+    def open(self, models: Models) -> OpenRun:
+        """Open its evidence and its method, over shared models."""
+        ...
+
+
+class Worker:
+    """Does units of work of several runs."""
+
+    def __init__(self, jobs: Mapping[str, Job], models: Models) -> None:
+        self._jobs = jobs
+        self._models = models
+        self._open: dict[str, OpenRun] = {}
+
+    async def do(self, unit: Unit) -> FeatureResult:
+        """Explain a feature, or make the shuffled floor of one; `unfinished` where an endpoint left it unanswered.
+
+        Raises:
+            FeatureInterpError: an error that concerns more than this feature.
+        """
+        run = self.run(unit.run)
+        if unit.floor is None:
+            return await explain_key(unit.key, run)
+        floor = unit.floor
+        try:
+            return await shuffled_floor(floor.result, floor.explanation, run.make_method(), run.seed)
+        except RequestFailedError as error:
+            return replace(floor.result, status="unfinished", reason=error.problem)
+
+    @property
+    def at_once(self) -> int:
+        """How many units are worth doing at the same time."""
+        return max(self.run(name).at_once for name in self._jobs)
+
+    def run(self, name: str) -> OpenRun:
+        """Return an open run."""
+        if name not in self._open:
+            self._open[name] = self._jobs[name].open(self._models)
+        return self._open[name]
+
+
+async def explain_key(key: FeatureKey, run: OpenRun) -> FeatureResult:
+    """Explain one feature; one that cannot be explained becomes a result that says why."""
+    known, method = run.source.status(key), run.make_method()
+    result = FeatureResult(key, known.status or "failed", known.reason, method.name)
+    if known.status is None:
+        try:
+            result = await explain_feature(run.source.record(key), key, method, run.params, run.seed)
+        except RequestFailedError as error:
+            result = replace(result, status="unfinished", reason=error.problem)
+        except OF_ONE_FEATURE as error:
+            result = replace(result, reason=str(error))
+    maximum = max(result.max_activation, known.max_activation)
+    return replace(result, density=known.density, max_activation=maximum, profile=known.profile, usage=method.usage)

@@ -1,0 +1,175 @@
+"""Conducts an experiment: every variant over the same features of each data folder, into one run each.
+
+results/{experiment}/{data folder}/{variant}/run.sqlite
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from featureinterp.dataset.folder import DataFolder, prepare
+from featureinterp.dataset.manifest import Manifest
+from featureinterp.dataset.spec import DataSpec
+from featureinterp.dataset.stages import Progress
+from featureinterp.errors import InputError
+from featureinterp.experiment.engines.open import EngineSpec, open_engine
+from featureinterp.experiment.explain import FolderJob, RunSpec, begin_run, check_causes_known
+from featureinterp.experiment.methods import ModelAccess
+from featureinterp.experiment.paper.experiments import Experiment, Variant
+from featureinterp.experiment.result import FeatureKey, FeatureResult
+from featureinterp.experiment.sweep import SweptRun, Unit, choose_features, sweep
+from featureinterp.subject.names import layer_of, select_layers
+
+OnResult = Callable[[str, FeatureResult, int, int], None]
+"""Told the name of the run and each result as it is finished, how many are finished, and of how many."""
+
+
+@dataclass(frozen=True)
+class ExperimentOptions:
+    """How an experiment is run; only the seed decides results."""
+
+    seed: int = 0
+    access: ModelAccess = field(default_factory=ModelAccess)
+    engine: EngineSpec = field(default_factory=EngineSpec)
+    command: str = ""
+    """The command line to keep with runs that begin."""
+
+
+def run_experiment(
+    experiment: Experiment, folders: Sequence[DataFolder], out: Path, how: ExperimentOptions, on_result: OnResult
+) -> list[Path]:
+    """Conduct an experiment, or go on with one.
+
+    Args:
+        experiment: what varies.
+        folders: the data folder of each subject.
+        out: the experiment's folder, made if missing.
+        how: seed, engine, and how language models are reached.
+        on_result: called with every feature that is finished now; those finished earlier only count.
+
+    Returns:
+        The folder of each run.
+
+    Raises:
+        InputError: if a folder lacks a layer, latents, sentences or causes of activations that are asked for.
+        DataFolderError: if a run was made with other settings.
+        EndpointError, BudgetError: if a language model cannot be asked any more; what is finished stays.
+        StorageError: if a run cannot be written; what is finished stays.
+        WorkerError: if workers are lost again and again; what is finished stays.
+    """
+    if len({folder.path.name for folder in folders}) < len(folders):
+        raise InputError("two data folders have the same name", "runs are kept by that name: rename one")
+    keys = {folder.path: features_of(folder, experiment, how.seed) for folder in folders}
+    with ExitStack() as stack:
+        runs, jobs = {}, {}
+        for folder in folders:
+            for variant in experiment.variants:
+                spec = RunSpec(variant.method, variant.records, how.seed, how.access)
+                name = f"{folder.path.name}/{variant.name}"
+                about = _about(experiment, variant, folder, how.command)
+                store = stack.enter_context(begin_run(folder, out / name, spec, about))
+                runs[name] = SweptRun(store, keys[folder.path], how.seed)
+                jobs[name] = FolderJob(folder.path, spec)
+        total = sum(len(run.keys) for run in runs.values())
+        done = sum(len(run.store.finished().keys() & set(run.keys)) for run in runs.values())
+
+        def count(unit: Unit, result: FeatureResult) -> None:
+            nonlocal done
+            done += 1
+            on_result(unit.run, result, done, total)
+
+        async def work() -> None:
+            async with open_engine(how.engine, jobs, how.access) as engine:
+                await sweep(runs, engine, count)
+
+        asyncio.run(work())
+    return [out / name for name in runs]
+
+
+def features_of(folder: DataFolder, experiment: Experiment, seed: int) -> tuple[FeatureKey, ...]:
+    """Return the features of a data folder that an experiment explains, dead and rare ones too, each layer in turn.
+
+    A random choice of more latents holds every smaller one of the same seed.
+
+    Raises:
+        InputError: if the folder lacks a layer, latents or sentences; the hint is the command that makes them.
+    """
+    layers = select_layers(experiment.layers, folder.n_layers)
+    absent = [str(layer) for layer in layers if layer not in folder.layers]
+    n = experiment.latents_per_layer
+    asked_for = f"`featureinterp records --layers {','.join(map(str, layers))} --max-features {n}`"
+    same = f"{asked_for}, with the options that the folder was made with"
+    if absent:
+        raise InputError(f"{folder.path} has no records of layer {', '.join(absent)}", f"make them: {same}")
+    for variant in experiment.variants:
+        _check_sentences(folder, variant)
+        check_causes_known(folder, variant.method)
+    latents = {folder.hook_of(layer): folder.latents(folder.hook_of(layer)) for layer in layers}
+    for hook, known in latents.items():
+        if len(known) < n:
+            raise InputError(
+                f"{folder.path} has records of {len(known)} latents of {hook}, {n} are asked for", f"make them: {same}"
+            )
+    return choose_features(latents, layer_of, n * len(layers), seed)
+
+
+def experiment_data(
+    spec: DataSpec, root: Path, experiment: Experiment, on_progress: Progress, device: str
+) -> DataFolder:
+    """Make the data folder that an experiment needs, or what is missing of it.
+
+    A new one holds what causes activations even where this experiment asks for none: they cannot be added to records
+    later, and the next experiment may want them.
+
+    Args:
+        spec: corpus and subject.
+        root: where data folders are.
+        experiment: says whether causes of activations are needed.
+        on_progress: told the stage, how much is done, and of how much.
+        device: where the subject computes.
+
+    Raises:
+        FeatureInterpError: as `prepare`.
+    """
+    folder = root / spec.folder_name
+    made = Manifest.load(folder).stages.get("records") if Manifest.exists(folder) else None
+    needed = any(variant.method.holistic for variant in experiment.variants)
+    without = made is not None and made.settings.get("holistic") is not True and not needed
+    return prepare(
+        spec,
+        root,
+        stages=("records",) if without else ("holistic_acts", "records"),
+        on_progress=on_progress,
+        device=device,
+    )
+
+
+def _check_sentences(folder: DataFolder, variant: Variant) -> None:
+    made = folder.manifest.stages["records"].settings if "records" in folder.manifest.stages else {}
+    wanted = {
+        "top_sample_n": 3 * variant.records.positives_per_split,
+        "complementary_sample_n": 3 * variant.records.negatives_per_split,
+    }
+    for name, n in wanted.items():
+        has = made.get(name)
+        if isinstance(has, int) and has < n:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"{folder.path} has at most {has} sentences of each kind a latent ({name}), three splits of {n // 3} "
+                "are asked for",
+                f"make records with `featureinterp records {option} {n}`, or ask for fewer",
+            )
+
+
+def _about(experiment: Experiment, variant: Variant, folder: DataFolder, command: str) -> dict[str, str]:
+    return {
+        "command": command,
+        "experiment": experiment.name,
+        "variant": variant.name,
+        "subject": folder.path.name,
+        "n_layers": str(folder.n_layers),
+    }

@@ -1,0 +1,1 @@
+"""The lexical proposer: rules mined from train records, without a language model."""

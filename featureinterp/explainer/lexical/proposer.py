@@ -1,0 +1,157 @@
+"""The proposer without a language model: mines rules from the train records and writes them in plain English.
+
+A first proposal takes the best rule again and again until no rule is worth its words or the cap is reached. A
+revision looks at one rule at a time with the others held fixed, and changes it for a better one, drops it, or
+adds one. Both minimise the squared error of the very simulation that will judge them, with a cost per rule
+and per quoted string that keeps chance words out.
+
+Instead of rules with strengths it can say one sentence, which joins phrases by "; or ". A sentence has no
+strengths: its phrases are mined as rules that all have the same one, whichever fits best, and it is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from featureinterp.core import Attempt, Feedback, Proposal, Rule, StructuredExplanation
+from featureinterp.errors import ExplanationError
+from featureinterp.explainer.lexical.evidence import Evidence, check_causes
+from featureinterp.explainer.lexical.mining import MinedRule, Miner, MiningParams
+from featureinterp.explainer.one_shot import OneShotExplainerParams
+from featureinterp.phrases import parse, parse_sentence, render, render_sentence
+from featureinterp.record import ActivationRecord
+from featureinterp.simulator.lexical import EmbeddingMemory
+
+PRICE_FACTORS = (1.0, 3.0, 0.3)
+"""What the prices of words are multiplied by in the first proposals, so that they differ in length."""
+
+
+@dataclass(frozen=True)
+class LexicalProposerParams:
+    """Knobs of the lexical proposer."""
+
+    rule_cap: int = 5
+    """Most rules, or phrases of a sentence."""
+    structured: bool = True
+    """Rules with strengths (True) or one sentence (False)."""
+    mining: MiningParams = field(default_factory=MiningParams)
+    edits_per_revision: int = 2
+    """How many changes of one rule a revision makes at most."""
+    alternatives: int = 3
+    """How many of the best new rules are tried in each place."""
+
+    @classmethod
+    def of(cls, params: OneShotExplainerParams) -> LexicalProposerParams:
+        """Return what an explainer's parameters mean for this proposer."""
+        mining = MiningParams(causes=params.include_holistic_expressions)
+        return cls(params.rule_cap, params.structured_explanations, mining)
+
+
+class LexicalProposer:
+    """Proposes and revises explanations in the lexical grammar; the same records give the same proposals."""
+
+    def __init__(self, params: LexicalProposerParams | None = None, embeddings: EmbeddingMemory | None = None) -> None:
+        self.params = params or LexicalProposerParams()
+        self._embeddings = embeddings or EmbeddingMemory()
+        self._mined: tuple[tuple[ActivationRecord, ...], Miner] | None = None
+
+    async def propose(self, train_records: Sequence[ActivationRecord], n: int) -> list[Proposal]:
+        """Return `n` proposals: the best at the set prices, then at other prices, then without contexts.
+
+        Raises:
+            InputError: if activation-causing tokens are asked for and no record has them.
+        """
+        miner = self._miner(train_records)
+        if not miner.evidence.levels.any():
+            return [Proposal(None, failure="the feature is silent on all train records")] * n
+        proposals = []
+        for i in range(n):
+            factor = PRICE_FACTORS[i % len(PRICE_FACTORS)]
+            priced = miner.priced(self.params.mining.scaled(factor))
+            rules = self._greedy(priced, contexts=i < len(PRICE_FACTORS))
+            proposals.append(
+                Proposal(self._in_words(rules)) if rules else Proposal(None, failure="no rule is worth its words")
+            )
+        return proposals
+
+    def _greedy(self, miner: Miner, *, contexts: bool) -> list[MinedRule]:
+        rules: list[MinedRule] = []
+        while len(rules) < self.params.rule_cap and (found := miner.rules(rules, contexts=contexts)):
+            rules.append(found[0])
+            if not self.params.structured:
+                miner = miner.at_strength(found[0].strength)
+        return rules
+
+    async def revise(
+        self, train_records: Sequence[ActivationRecord], attempt: Attempt, feedback: Feedback, n: int
+    ) -> list[Proposal]:
+        """Return `n` revisions that start from the `n` most saving changes of one rule."""
+        del feedback  # it repeats in words what the records say in numbers
+        if attempt.explanation is None:
+            return [Proposal(None, failure="there is nothing to revise")] * n
+        miner = self._miner(train_records)
+        try:
+            rules = self._read(attempt.explanation, miner)
+        except ExplanationError as error:
+            return [Proposal(None, failure=f"not a lexical explanation: {error.problem}")] * n
+        if not self.params.structured:
+            miner = miner.at_strength(rules[0].strength)
+        proposals = []
+        for changed, words in self._edits(miner, rules)[:n]:
+            told = [words]
+            while len(told) < self.params.edits_per_revision and (more := self._edits(miner, changed)):
+                changed, words = more[0]
+                told.append(words)
+            proposals.append(Proposal(self._in_words(changed), improvement="; ".join(told)))
+        missing = n - len(proposals)
+        return proposals + [Proposal(None, failure="no change of one rule lowers the error")] * missing
+
+    def _edits(self, miner: Miner, rules: list[MinedRule]) -> list[tuple[list[MinedRule], str]]:
+        """Return better rule lists one edit away, best first, each with the edit in words."""
+        now = miner.cost(rules)
+        edits: list[tuple[float, list[MinedRule], str]] = []
+        for i in range(len(rules) + (len(rules) < self.params.rule_cap)):
+            others = rules[:i] + rules[i + 1 :]
+            old = f"rule {i + 1}" if i < len(rules) else ""
+            if old and others:
+                edits.append((miner.cost(others), others, f"drop {old}"))
+            for rule in miner.rules(others)[: self.params.alternatives]:
+                edited = [*rules[:i], rule, *rules[i + 1 :]]
+                words = render(rule.phrase) + (f" ({rule.strength})" if self.params.structured else "")
+                edits.append((miner.cost(edited), edited, f"change {old} to: {words}" if old else f"add: {words}"))
+        better = sorted((edit for edit in edits if edit[0] < now - 1e-9), key=lambda edit: edit[0])
+        return [(edited, f"{told}, saving {now - cost:.1f}") for cost, edited, told in better]
+
+    def _in_words(self, rules: Sequence[MinedRule]) -> StructuredExplanation:
+        """Write mined rules as an explanation: rules, strongest first, or a sentence."""
+        if not self.params.structured:
+            return StructuredExplanation.from_text(render_sentence([rule.phrase for rule in rules]))
+        ordered = sorted(rules, key=lambda rule: -rule.strength)
+        return StructuredExplanation(tuple(Rule(render(rule.phrase), rule.strength) for rule in ordered))
+
+    def _read(self, explanation: StructuredExplanation, miner: Miner) -> list[MinedRule]:
+        """Read what `_in_words` wrote; the phrases of a sentence get the common strength that fits best.
+
+        Raises:
+            ExplanationError: if it is something else.
+        """
+        if self.params.structured:
+            return [MinedRule(parse(rule.activates_on), rule.strength) for rule in explanation.rules]
+        phrases = [phrase for rule in explanation.rules for phrase in parse_sentence(rule.activates_on)]
+        common = [[MinedRule(phrase, strength) for phrase in phrases] for strength in miner.params.strengths]
+        return min(common, key=miner.cost)
+
+    def _miner(self, train_records: Sequence[ActivationRecord]) -> Miner:
+        """Return the miner of these records, kept while the same ones are asked about."""
+        records = tuple(train_records)
+        if self._mined is None or self._mined[0] != records:
+            if self.params.mining.causes:
+                check_causes([record for record in records if record.is_active])
+            self._mined = records, Miner(Evidence(records, self._embeddings.likeness), self.params.mining)
+        return self._mined[1]
+
+
+def make_lexical_proposer(params: OneShotExplainerParams) -> LexicalProposer:
+    """Make the lexical proposer that an explainer with these parameters uses."""
+    return LexicalProposer(LexicalProposerParams.of(params))

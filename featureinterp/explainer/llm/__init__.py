@@ -1,0 +1,1 @@
+"""The proposer that asks a language model: prompts, requests, and parsing of answers."""

@@ -1,0 +1,1 @@
+"""Delphi's results and latent caches."""

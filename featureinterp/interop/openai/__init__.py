@@ -1,0 +1,1 @@
+"""OpenAI's NeuronRecords and scored explanations."""

@@ -1,0 +1,1 @@
+"""Data folders of the original system."""

@@ -1,0 +1,272 @@
+"""Asking a language model over the network, so that no paid answer is lost and nothing is asked twice.
+
+    request ──stored?──▶ answer
+       └─ no ─▶ may it go out? ─▶ endpoint ─▶ answer ─▶ ledger ─▶ answer
+                (limits, circuit)     └─ fault: wait and again, or an error
+
+Each sample is a request of its own, since many endpoints ignore `n`; its number is its seed where one can be sent.
+A request runs in a task of its own: where its caller ends or is cancelled, the answer on its way is still stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any, TypeVar
+
+from featureinterp.chat import ChatAnswer, ChatRequest, PromptReading, PromptRequest
+from featureinterp.errors import BudgetError, EndpointError, InputError
+from featureinterp.llm.api import wire
+from featureinterp.llm.api.connection import ChatParams, Connection
+from featureinterp.llm.api.faults import Fault, FaultKind, backoff
+from featureinterp.llm.api.habits import Form, asked_otherwise, told
+from featureinterp.llm.api.ledger import DEFAULT_PATH, Ledger
+from featureinterp.llm.api.providers import BASE_URL_NAME, Endpoint, find_key, parse_model_name, setting
+from featureinterp.llm.api.spending import Budget
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer", ChatAnswer, PromptReading)
+
+
+def open_chat_model(
+    name: str,
+    *,
+    base_url: str = "",
+    ledger: Path = DEFAULT_PATH,
+    params: ChatParams | None = None,
+    budget: Budget | None = None,
+) -> ChatClient:
+    """Return the language model of a name, as a context manager that finishes and stores what is on its way.
+
+    Nothing is sent, and no key is wanted, before the first request that is not stored.
+
+    Args:
+        name: `provider:model`, see `featureinterp.llm.api.providers`.
+        base_url: address of `local`; by default from the environment or `.env`.
+        ledger: where answers are stored.
+        params: how to ask.
+        budget: limits, shared by all clients of a run; none by default.
+
+    Raises:
+        InputError: if the name or address cannot be used, or a limit of money is set that cannot be kept.
+        DataFolderError, StorageError: if the ledger cannot be opened.
+    """
+    endpoint = parse_model_name(name, base_url or setting(BASE_URL_NAME))
+    params, budget = params or ChatParams(), budget or Budget()
+    provider = endpoint.provider
+    if budget.limits.max_cost is not None and not (params.price or provider.tells_cost or provider.is_free):
+        raise InputError(
+            f"the limit of ${budget.limits.max_cost:g} cannot be kept: {provider.name} does not say what answers cost",
+            "give a price per million tokens, or limit the tokens",
+        )
+    return ChatClient(endpoint, Ledger(ledger), params, budget)
+
+
+class ChatClient:
+    """A language model behind an endpoint; a `ChatModel` and a `PromptModel`. It closes its ledger with itself."""
+
+    def __init__(self, endpoint: Endpoint, ledger: Ledger, params: ChatParams, budget: Budget) -> None:
+        self.endpoint = endpoint
+        self.ledger = ledger
+        self.budget = budget
+        self._params = params
+        self._asking: dict[tuple[bytes, int], asyncio.Task[Any]] = {}
+        self._connection: Connection | None = None
+        self._stays_open = False
+        self._told: set[str] = set()
+        self._form = Form.of(endpoint.provider)
+        self._rng = Random()  # only spreads waits; no result depends on it
+
+    def __repr__(self) -> str:
+        return f"ChatClient({self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """Provider and model."""
+        return self.endpoint.name
+
+    async def __aenter__(self) -> ChatClient:
+        return self.held()
+
+    def held(self) -> ChatClient:
+        """Keep connections between requests, until `aclose`, and return the client itself."""
+        self._stays_open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Wait for the answers that are on their way, store them, and let go of connections and ledger.
+
+        What waits for another attempt is given up.
+        """
+        if self._connection is not None:
+            self._connection.end(BudgetError(f"{self.name} is closed", "open it again"))
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+        self._stays_open = False
+        await self._disconnect()
+        self.ledger.close()
+
+    async def answer(self, request: ChatRequest, n: int = 1, first: int = 0) -> list[ChatAnswer]:
+        """Return `n` samples of an answer, numbered from `first`; as `ChatModel.answer`."""
+        asked = wire.canonical(self.endpoint, request)
+
+        def ask(sample: int) -> Coroutine[Any, Any, ChatAnswer]:
+            return self._converse(request, sample)
+
+        found: dict[int, ChatAnswer] = {}
+        missing = []
+        for sample in range(first, first + n):
+            stored = self._stored(asked, sample, ChatAnswer)
+            if stored is None:
+                missing.append(sample)
+            else:
+                found[sample] = stored
+        made = await asyncio.gather(*(self._once(asked, sample, ask) for sample in missing), return_exceptions=True)
+        for sample, each in zip(missing, made, strict=True):  # all have ended: none is on its way when an error goes up
+            if isinstance(each, BaseException):
+                raise each
+            found[sample] = each
+        return [found[sample] for sample in range(first, first + n)]
+
+    async def read_prompt(self, request: PromptRequest) -> PromptReading:
+        """Return the prompt's tokens with what the model expected; as `PromptModel.read_prompt`."""
+        asked = wire.canonical(self.endpoint, request)
+
+        def ask(_sample: int) -> Coroutine[Any, Any, PromptReading]:
+            body = wire.prompt_body(self.endpoint, request)
+            return self._ask(
+                "/completions",
+                lambda: body,
+                lambda text: wire.read_prompt(text, self.endpoint, request, self._params.price),
+            )
+
+        return self._stored(asked, 0, PromptReading) or await self._once(asked, 0, ask)
+
+    def _stored(self, asked: bytes, sample: int, answer_type: type[Answer]) -> Answer | None:
+        stored = self.ledger.get(asked, sample, answer_type)
+        if stored is None and self._params.offline:
+            raise EndpointError(f"no answer of {self.name} to this request is stored", "run it without --offline")
+        return None if stored is None else replace(stored, stored=True)
+
+    async def _once(self, asked: bytes, sample: int, ask: Callable[[int], Coroutine[Any, Any, Answer]]) -> Answer:
+        """Ask for an answer once, however many want it."""
+
+        async def ask_and_store() -> Answer:
+            return self.ledger.put(asked, sample, await ask(sample))
+
+        task = self._asking.get((asked, sample))
+        if task is None:
+            task = self._asking[asked, sample] = asyncio.create_task(ask_and_store())
+            task.add_done_callback(lambda done: self._forget((asked, sample), done))
+        try:
+            return await asyncio.shield(task)
+        finally:
+            await self._disconnect()
+
+    def _forget(self, which: tuple[bytes, int], task: asyncio.Task[Any]) -> None:
+        self._asking.pop(which, None)
+        if not task.cancelled():
+            task.exception()  # it is known to whoever still waits
+
+    async def _converse(self, request: ChatRequest, sample: int) -> ChatAnswer:
+        """Ask for one sample, in the form that the endpoint is known to take by now."""
+        form = self._form
+
+        def body() -> dict[str, Any]:
+            nonlocal form
+            form = replace(self._form, limit=form.limit)
+            return wire.chat_body(self.endpoint, request, sample, form)
+
+        def otherwise(fault: Fault) -> bool:
+            nonlocal form
+            other = asked_otherwise(form, fault, request, self.name)
+            if other is None:
+                return False
+            known, self._form = self._form, self._form.and_of(other)
+            if known != self._form:
+                logger.warning("%s refuses %s", self.name, told(known, self._form))
+            form = other
+            return True
+
+        return await self._ask(
+            "/chat/completions", body, lambda text: wire.read_chat(text, self.endpoint, self._params.price), otherwise
+        )
+
+    async def _ask(
+        self,
+        path: str,
+        body: Callable[[], dict[str, Any]],
+        read: Callable[[str], Answer | Fault],
+        otherwise: Callable[[Fault], bool] | None = None,
+    ) -> Answer:
+        """Make one request until it is answered or no attempt is left.
+
+        Args:
+            path: below the endpoint's address.
+            body: gives the JSON of the next attempt.
+            read: reads an answer.
+            otherwise: says of a fault whether the body takes another form now, so that no attempt counts as failed.
+        """
+        connection = self._connected()
+        faults: list[FaultKind] = []
+        while True:
+            async with connection.places:
+                self._check(connection)
+                outcome = await connection.attempt(path, body())
+            outcome = read(outcome) if isinstance(outcome, str) else outcome
+            if not isinstance(outcome, Fault):
+                connection.failures = 0
+                self.budget.pay(outcome.usage)
+                self._tell_other_model(outcome.model)
+                return outcome
+            if otherwise is not None and otherwise(outcome):
+                continue
+            faults.append(outcome.kind)
+            await self._wait(connection, outcome, faults)
+
+    async def _wait(self, connection: Connection, fault: Fault, faults: Sequence[FaultKind]) -> None:
+        """Wait before the next attempt, or raise where there is none; `faults` are all that the request has met."""
+        params, attempt = self._params, len(faults)
+        connection.check_fault(fault, attempt, faults.count(fault.kind))
+        delay = backoff(attempt - 1, params.backoff_seconds, params.longest_wait, self._rng)
+        delay = max(delay, fault.retry_after or 0.0)
+        logger.info(
+            "%s %s; attempt %d of %d in %.1f s", self.name, fault.kind.value, attempt + 1, params.attempts, delay
+        )
+        self._check(connection, delay)
+        await connection.wait(delay)
+
+    def _check(self, connection: Connection, wait: float = 0.0) -> None:
+        """Raise where no request may go out in `wait` seconds; whoever waits for another attempt is told too."""
+        connection.check()
+        try:
+            self.budget.check(wait)
+        except BudgetError as error:
+            connection.end(error)
+            raise
+
+    def _tell_other_model(self, answered: str) -> None:
+        if answered not in self._told and wire.is_other_model(self.endpoint.model, answered):
+            self._told.add(answered)
+            logger.warning("%s was asked for, %s answered", self.name, answered)
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = Connection(self.endpoint, find_key(self.endpoint.provider), self._params)
+        return self._connection
+
+    async def _disconnect(self) -> None:
+        """Let go of connections, unless in a block or in use: a notebook asks in one event loop after another."""
+        if self._connection is not None and not self._stays_open and not self._asking:
+            connection, self._connection = self._connection, None
+            await connection.close()

@@ -1,0 +1,133 @@
+"""What an endpoint refuses in the form of a request, learned from its own words, and how the same is asked otherwise.
+
+    "System role not supported"                          the instruction goes into the user's turn
+    "Use 'max_completion_tokens' instead"                the limit goes by the other name
+    "'temperature' does not support 0 with this model"   none is sent, where nobody asked for this one
+    "Unrecognized request argument supplied: seed"       none is sent
+    "maximum context length is 8192 tokens", "max_tokens is too large"
+                                                         no limit is sent: what is left is less than the limit
+
+A stored answer is known by what was asked, never by the form: an endpoint that refuses a form refuses it always.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from featureinterp.chat import ChatRequest, Message
+from featureinterp.errors import EndpointError
+from featureinterp.llm.api.faults import Fault, FaultKind
+from featureinterp.llm.api.providers import Provider
+
+LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
+
+_REFUSING = re.compile(
+    r"not (?:be |been )?(?:support|allow|permit|enabl|accept|recogni|implement)|n't (?:support|allow|accept)"
+    r"|unsupported|unrecogni[sz]ed|unknown|unexpected|deprecated|forbidden|\binvalid\b|only|no longer|must alternate"
+)
+_SYSTEM = re.compile(
+    r"system[ _](?:role|message|prompt|instruction)|developer instruction|(?:role|messages?)\b.{0,60}\bsystem\b"
+    r"|user and assistant|roles must alternate"
+)
+_FIELD = re.compile(r"\b(?:temperature|seed|max_completion_tokens|max_tokens|top_logprobs|logprobs)\b")
+_TOO_LARGE = re.compile(
+    r"max_(?:completion_|new_|output_)?tokens\b.{0,100}?(?:too large|must be|at most|less than|maximum|exceed|greater)"
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How requests are put to an endpoint."""
+
+    limit_names: tuple[str, ...] = LIMIT_NAMES
+    """What the most tokens of an answer are called: the first is used, the others are not refused yet."""
+    system_role: bool = True
+    """Whether the instruction has a turn of its own."""
+    temperature: bool = True
+    seed: bool = True
+    limit: bool = True
+    """Whether the most tokens of an answer are sent."""
+
+    @classmethod
+    def of(cls, provider: Provider) -> Form:
+        """Return the form that a provider is known to take."""
+        others = (name for name in LIMIT_NAMES if name != provider.limit_name)
+        return cls((provider.limit_name, *others), seed=provider.takes_seed)
+
+    def and_of(self, other: Form) -> Form:
+        """Return what neither of two forms was refused, but for the limit, which is a matter of one request."""
+        names = min(self.limit_names, other.limit_names, key=len)
+        return Form(
+            names,
+            self.system_role and other.system_role,
+            self.temperature and other.temperature,
+            self.seed and other.seed,
+        )
+
+
+def asked_otherwise(form: Form, fault: Fault, request: ChatRequest, name: str) -> Form | None:
+    """Return the form in which a refused request may be answered; None where its words name nothing of the form.
+
+    Args:
+        form: in which it was refused.
+        fault: the refusal.
+        request: what was asked.
+        name: of the model.
+
+    Raises:
+        EndpointError: if it is the temperature that is refused, and the user asked for it.
+    """
+    words = fault.body.lower() or fault.message.lower()
+    if fault.kind is FaultKind.TOO_LONG or (fault.kind is FaultKind.REFUSED and _TOO_LARGE.search(words)):
+        return replace(form, limit=False) if form.limit else None
+    if fault.kind is not FaultKind.REFUSED or not _REFUSING.search(words):
+        return None
+    has_system = any(message.role == "system" for message in request.messages)
+    if form.system_role and has_system and _SYSTEM.search(words):
+        return replace(form, system_role=False)
+    field = _FIELD.search(words)
+    named = field.group() if field else ""
+    if named == "temperature" and form.temperature and request.temperature is not None:
+        if request.temperature != 1.0 and not request.any_temperature:
+            problem = f"{name} refuses the temperature {request.temperature:g}: {fault.message}"
+            raise EndpointError(problem, "give --temperatures none, so that none is sent")
+        return replace(form, temperature=False)
+    if named == "seed" and form.seed:
+        return replace(form, seed=False)
+    if named == form.limit_names[0] and form.limit and len(form.limit_names) > 1:
+        return replace(form, limit_names=form.limit_names[1:])
+    return None
+
+
+def told(before: Form, after: Form) -> str:
+    """Return in words what was learned."""
+    learned = {
+        "the system role: its words stand in the user's turn": before.system_role and not after.system_role,
+        "a temperature: none is sent": before.temperature and not after.temperature,
+        "a seed: none is sent": before.seed and not after.seed,
+        f"{before.limit_names[0]}: {after.limit_names[0]} is sent": before.limit_names != after.limit_names,
+    }
+    return "; ".join(words for words, is_new in learned.items() if is_new)
+
+
+def messages_in(form: Form, messages: Sequence[Message]) -> list[Message]:
+    r"""Return a conversation as the form has it.
+
+    >>> messages_in(Form(system_role=False), [Message("system", "be brief"), Message("user", "hi")])
+    [Message(role='user', content='be brief\n\nhi')]
+    """
+    if form.system_role:
+        return list(messages)
+    made: list[Message] = []
+    waiting: list[str] = []
+    for message in messages:
+        if message.role == "system":
+            waiting.append(message.content)
+        elif message.role == "user" and waiting:
+            made.append(Message("user", "\n\n".join([*waiting, message.content])))
+            waiting = []
+        else:
+            made.append(message)
+    return made if not waiting else [*made, Message("user", "\n\n".join(waiting))]

@@ -1,0 +1,151 @@
+r"""Thoughts of reasoning models in the text of an answer: found by their marks and cut.
+
+    <think>..</think>   also thinking, thought, reasoning, reflection, seed:think and the like, and [THINK]..[/THINK]
+    ..</think>          opened by the chat template, so that the answer holds the closing mark alone
+    ◁think▷..◁/think▷   <|START_THINKING|>..<|END_THINKING|>   <|begin_of_thought|>..<|end_of_thought|>
+    <|channel|>analysis<|message|>..<|channel|>final<|message|>     the channels of gpt-oss; only `final` is the answer
+    analysis..assistantfinal..                                      the same without its special tokens
+
+Thoughts that never end were cut short: nothing behind their mark is part of the answer. A mark stands at the beginning
+of a line, or closes the thoughts at the end of one; inside a line it may be what an explanation is about, as in
+`"the token </think>"`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from featureinterp.chat import ChatAnswer
+from featureinterp.errors import ExplanationError
+from featureinterp.llm.api.endings import Ending, ending_of
+
+LONGEST_TEXT = 2_000_000
+"""Characters of an answer, thoughts included, that are looked through."""
+
+MOST_MARKS = 1000
+"""Marks that are looked at; each takes a look at its line."""
+
+RAISE = "raise --answer-tokens"
+
+_NAME = r"(?:[\w:.-]{0,20}(?:think|thought|reason|reflect|scratchpad|monologue)[\w:.-]{0,20}|analysis)"
+_FORMS = (
+    (rf"<{_NAME}(?: [^<>\n]{{0,200}})?>", rf"</{_NAME}>"),
+    (r"\[(?:THINK|THINKING|THOUGHTS?|REASONING)\]", r"\[/(?:THINK|THINKING|THOUGHTS?|REASONING)\]"),
+    (r"◁think▷", r"◁/think▷"),
+    (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
+    (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
+    (r"<\|think\|>", r"<\|/think\|>"),
+    (r"<\|channel>thought", r"<channel\|>"),
+    (r"<unused94>thought", r"<unused95>"),
+    (r"^Here(?:'s| is) my thought process:", r"^Here(?:'s| is) my response:"),
+)
+_OPENINGS = "|".join(opening for opening, _ in _FORMS)
+_CLOSINGS = "|".join(closing for _, closing in _FORMS)
+_MARK = re.compile(rf"(?P<opening>{_OPENINGS})|(?P<closing>{_CLOSINGS})", re.IGNORECASE | re.MULTILINE)
+_FINAL = re.compile(r"<\|channel\|>\s*final\b[^\n]{0,80}?<\|message\|>")
+_END_OF_FINAL = re.compile(r"<\|(?:return|end|start|call|channel)\|>")
+_BARE_CHANNEL = re.compile(r"\A\s*analysis(?=[A-Z\"'(])")
+_BARE_FINAL = re.compile(r"assistant\s{0,3}final")
+_WRAPPER = re.compile(
+    r"\A(?:<(answer|response|output)>(?P<a>.*)</\1>"
+    r"|<\|START_RESPONSE\|>(?P<b>.*?)(?:<\|END_RESPONSE\|>)?"
+    r"|<\|begin_of_solution\|>(?P<c>.*?)(?:<\|end_of_solution\|>)?)\Z",
+    re.DOTALL | re.IGNORECASE,
+)
+
+
+def without_thoughts(text: str) -> str:
+    r"""Return the answer alone; empty where the thoughts never end.
+
+    Raises:
+        ExplanationError: if the text is longer than `LONGEST_TEXT`, or a closing mark that nothing opened stands in the
+            middle of a line, so that it may end thoughts or be what the answer is about.
+
+    >>> without_thoughts("Names of rivers, or of lakes?\n</think>\n\nNames of rivers.")
+    'Names of rivers.'
+    >>> without_thoughts("<think>Names of rivers, or"), without_thoughts('the token "</think>"')
+    ('', 'the token "</think>"')
+    """
+    if len(text) > LONGEST_TEXT:
+        raise ExplanationError(f"the answer has {len(text)} characters, {LONGEST_TEXT} at most are looked through")
+    whole = text.strip()
+    if "<|channel|>" in whole:
+        return _final_channel(whole)
+    if _BARE_CHANNEL.match(whole):
+        ends = [found.end() for found in _BARE_FINAL.finditer(whole)]
+        return whole[ends[-1] :].strip() if ends else ""
+    rest = _outside(whole).strip()
+    wrapped = _WRAPPER.match(rest)
+    return next(part for part in wrapped.group("a", "b", "c") if part is not None).strip() if wrapped else rest
+
+
+def has_begun(answer: ChatAnswer) -> bool:
+    """Say whether anything of the answer itself came before its tokens were used up."""
+    if ending_of(answer.finish_reason) is not Ending.CUT:
+        return True
+    try:
+        return bool(without_thoughts(answer.text))
+    except ExplanationError:
+        return True
+
+
+def used_up(tokens: int) -> tuple[str, str]:
+    """Return the problem and the hint of an answer that had not begun when its tokens were used up."""
+    return f"{tokens} tokens were used up before the answer began", RAISE
+
+
+def _final_channel(text: str) -> str:
+    found = list(_FINAL.finditer(text))
+    answer = text[found[-1].end() :] if found else ""
+    end = _END_OF_FINAL.search(answer)
+    return (answer[: end.start()] if end else answer).strip()
+
+
+def _outside(text: str) -> str:
+    """Return what stands outside of thoughts."""
+    kept: list[str] = []
+    place, opened = 0, False
+    for number, mark in enumerate(_MARK.finditer(text)):
+        if number == MOST_MARKS:
+            raise ExplanationError(f"the answer has more than {MOST_MARKS} marks of thoughts")
+        if mark["opening"] is not None:
+            if not opened and _opens(text, mark):
+                kept.append(text[place : mark.start()])
+                opened = True
+        elif _closes(text, mark, opened=opened):
+            kept = kept if opened else []
+            place, opened = mark.end(), False
+    return "".join(kept) if opened else "".join([*kept, text[place:]])
+
+
+def _opens(text: str, mark: re.Match[str]) -> bool:
+    """Say whether it opens thoughts: at the beginning of a line, or right behind another mark."""
+    before = _line_before(text, mark).rstrip()
+    return not _is_token(text, mark) and (before.strip(">") == "" or before.endswith((">", "]", "▷")))
+
+
+def _closes(text: str, mark: re.Match[str], *, opened: bool) -> bool:
+    """Say whether it closes thoughts, as against being told of.
+
+    Raises:
+        ExplanationError: if nothing says which.
+    """
+    if _is_token(text, mark):
+        return False
+    before, behind = _line_before(text, mark), text[mark.end() :].partition("\n")[0]
+    if not before.strip(" \t>") or not behind.strip():
+        return True
+    if before.count('"') % 2 or before.count("`") % 2 or before.endswith(("'", "“", "‘", "«")):
+        return False
+    if not opened and before.endswith(" "):
+        raise ExplanationError(f"{mark.group()} stands in the middle of a line: it may end thoughts or be quoted")
+    return True
+
+
+def _line_before(text: str, mark: re.Match[str]) -> str:
+    return text[text.rfind("\n", 0, mark.start()) + 1 : mark.start()]
+
+
+def _is_token(text: str, mark: re.Match[str]) -> bool:
+    """Say whether it is a token of a text that is laid out line by line: its level stands behind a tab."""
+    return text[mark.end() : mark.end() + 1] == "\t"

@@ -1,0 +1,1 @@
+"""Hugging Face language models in this process."""

@@ -1,0 +1,138 @@
+"""Another run over the same features: its explanations beside those of a report, and the paired difference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from featureinterp.core import Score
+from featureinterp.errors import InputError
+from featureinterp.experiment.result import FeatureKey, FeatureResult
+from featureinterp.report.pages.overview import FeatureRow, difference_score, mean_score
+from featureinterp.report.views import SOURCE_WORDS
+from featureinterp.scoring import differences_by_source
+from featureinterp.stats import derived_seed
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The run that stands beside a report's own."""
+
+    title: str
+    find: Callable[[FeatureKey], FeatureResult | None]
+    """Gives its result for a feature; None where it has none."""
+
+
+@dataclass(frozen=True)
+class FeatureBeside:
+    """What the other run says of one feature."""
+
+    title: str
+    """Of the other run."""
+    other: FeatureResult
+    differences: Mapping[str, Score] = field(default_factory=dict)
+    """Correlation of the report's explanation minus that of the other, by complementary source."""
+    reason: str = ""
+    """Why there are no differences."""
+
+    def names(self, explainer: str) -> tuple[str, str]:
+        """Return who made the report's explanation, of which the method is given, and who the other.
+
+        By their methods; where these are equal or not told, by their runs.
+        """
+        if explainer != self.other.explainer:
+            return explainer or "this run", self.other.explainer or self.title
+        return "this run", self.title
+
+
+@dataclass(frozen=True)
+class PairedMeans:
+    """Means over the features that both runs explain, against one complementary source."""
+
+    name: str
+    ours: Score
+    theirs: Score
+    difference: Score
+    """Mean over features of ours minus theirs."""
+    n: int
+    left_out: int
+    """Features with an explanation in both, of which a score is undefined or was taken on other sentences."""
+
+
+@dataclass(frozen=True)
+class RunBeside:
+    """How two runs compare over their features."""
+
+    title: str
+    ours: str
+    """Who made the explanations of the report; `theirs` those of the other run."""
+    theirs: str
+    means: tuple[PairedMeans, ...]
+    one_sided: int
+    """Features that only one of the two explains."""
+
+
+def feature_beside(result: FeatureResult, beside: Beside | None) -> FeatureBeside | None:
+    """Return what stands beside a feature; None where the other run does not hold it."""
+    other = beside.find(result.key) if beside is not None else None
+    if beside is None or other is None:
+        return None
+    if result.explanation is None or other.explanation is None:
+        return FeatureBeside(beside.title, other, reason="only one of the two has an explanation")
+    seed = derived_seed(0, result.key.hook_name, result.key.latent, "beside")
+    try:
+        differences = differences_by_source(result.test_sequences, other.test_sequences, seed=seed)
+    except InputError as error:
+        return FeatureBeside(beside.title, other, reason=error.problem)
+    return FeatureBeside(beside.title, other, differences)
+
+
+@dataclass(frozen=True)
+class RowPair:
+    """The numbers of a feature that both runs hold."""
+
+    ours: FeatureRow
+    theirs: FeatureRow
+    comparable: bool
+    """Whether both were tested on the same sentences."""
+    names: tuple[str, str]
+    """Who made the explanations."""
+
+    @classmethod
+    def of(cls, result: FeatureResult, found: FeatureBeside) -> RowPair:
+        """Take the numbers out of a feature's whole results."""
+        names = found.names(result.explainer)
+        return cls(FeatureRow.of(result), FeatureRow.of(found.other), bool(found.differences), names)
+
+    @property
+    def explained(self) -> int:
+        """How many of the two runs explain it."""
+        return sum(row.status == "explained" for row in (self.ours, self.theirs))
+
+
+def run_beside(pairs: Sequence[RowPair], title: str) -> RunBeside:
+    """Compare two runs feature by feature.
+
+    Args:
+        pairs: the features that both hold, at least one.
+        title: of the other run.
+    """
+    both = [pair for pair in pairs if pair.explained == 2]
+    used = {source for pair in both for source in pair.ours.scores}
+    means = tuple(_means(words, both, source) for source, words in SOURCE_WORDS.items() if source in used)
+    return RunBeside(title, *pairs[0].names, means, sum(pair.explained == 1 for pair in pairs))
+
+
+def _means(name: str, both: Sequence[RowPair], source: str) -> PairedMeans:
+    values = [(float(pair.ours.score(source)), float(pair.theirs.score(source))) for pair in both if pair.comparable]
+    shared = [pair for pair in values if not any(map(math.isnan, pair))]
+    ours, theirs = [pair[0] for pair in shared], [pair[1] for pair in shared]
+    return PairedMeans(
+        name=name,
+        ours=mean_score(ours, "ours"),
+        theirs=mean_score(theirs, "theirs"),
+        difference=difference_score(ours, theirs, "beside"),
+        n=len(shared),
+        left_out=len(both) - len(shared),
+    )

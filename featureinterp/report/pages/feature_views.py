@@ -1,0 +1,107 @@
+"""A latent's profile, ready to be drawn: the bars of its histogram level by level, and its output tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from featureinterp.dataset.activations.latent_stats import BINS_PER_LEVEL, LatentProfile, OutputToken
+from featureinterp.display import visible_token
+from featureinterp.experiment.result import FeatureResult
+from featureinterp.record import MAX_LEVEL
+
+_LOWEST = 1.5
+"""Percent of the height that a bar of any activation at all takes."""
+
+
+@dataclass(frozen=True)
+class BarView:
+    """One bar; places and sizes in percent of the plot."""
+
+    left: float
+    width: float
+    height: float
+    n_tokens: int
+
+
+@dataclass(frozen=True)
+class LevelView:
+    """One level below the maximum: where it begins, and how many tokens it holds."""
+
+    level: int
+    begins: float
+    """In the SAE's units."""
+    n_tokens: int
+
+    @property
+    def middle(self) -> float:
+        """In percent of the plot."""
+        return 100 * (self.level + 0.5) / MAX_LEVEL
+
+
+@dataclass(frozen=True)
+class OutputView:
+    """One output token, with its logit as a share of the largest on either side, in percent."""
+
+    text: str
+    logit: float
+    width: float
+
+
+@dataclass(frozen=True)
+class ProfileView:
+    """A histogram and two lists of tokens."""
+
+    bars: tuple[BarView, ...]
+    levels: tuple[LevelView, ...]
+    n_active: int
+    n_tokens: int
+    share_active: float
+    promoted: tuple[OutputView, ...]
+    suppressed: tuple[OutputView, ...]
+    reason: str
+
+
+def profile_view(result: FeatureResult) -> ProfileView | None:
+    """Return a result's profile, ready to be drawn; None where it has none."""
+    profile = result.profile
+    if profile is None:
+        return None
+    largest = max((abs(token.logit) for token in (*profile.promoted, *profile.suppressed)), default=0.0)
+    return ProfileView(
+        _bars(profile),
+        _levels(profile, result.max_activation),
+        sum(profile.histogram),
+        profile.n_tokens,
+        profile.share_active,
+        _outputs(profile.promoted, largest),
+        _outputs(profile.suppressed, largest),
+        profile.reason,
+    )
+
+
+def _bars(profile: LatentProfile) -> tuple[BarView, ...]:
+    highest, width = max(profile.histogram, default=0), 100 / max(len(profile.histogram), 1)
+    return tuple(
+        BarView(round(width * part, 3), round(0.85 * width, 3), max(100 * n / highest, _LOWEST), n)
+        for part, n in enumerate(profile.histogram)
+        if n
+    )
+
+
+def _levels(profile: LatentProfile, maximum: float) -> tuple[LevelView, ...]:
+    return tuple(
+        LevelView(
+            level,
+            maximum * level / MAX_LEVEL,
+            sum(profile.histogram[level * BINS_PER_LEVEL : (level + 1) * BINS_PER_LEVEL]),
+        )
+        for level in range(MAX_LEVEL)
+    )
+
+
+def _outputs(tokens: Sequence[OutputToken], largest: float) -> tuple[OutputView, ...]:
+    return tuple(
+        OutputView(visible_token(token.text), token.logit, 100 * abs(token.logit) / largest if largest else 0.0)
+        for token in tokens
+    )
