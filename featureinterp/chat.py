@@ -49,6 +49,8 @@ class Usage:
     """US dollars, as far as the endpoint or a price says."""
     unpriced: int = 0
     """Requests whose cost nobody said; `cost` leaves them out."""
+    estimated: int = 0
+    """Requests of which the endpoint did not say all tokens: the rest is the most that their text can have."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -57,6 +59,7 @@ class Usage:
             self.output_tokens + other.output_tokens,
             self.cost + other.cost,
             self.unpriced + other.unpriced,
+            self.estimated + other.estimated,
         )
 
 

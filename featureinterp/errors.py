@@ -2,10 +2,12 @@
 
 Every error a user can meet is a `FeatureInterpError`: it says in one sentence what is wrong and where, and
 carries a hint that says what to do. The command line prints both and exits with 2; a batch stores them with
-the feature and goes on.
+the feature and goes on. Secrets are cut out here, once for all that is printed, logged, stored or served of an error.
 """
 
 from __future__ import annotations
+
+from featureinterp.secrets import without_secrets
 
 
 class FeatureInterpError(Exception):
@@ -15,9 +17,9 @@ class FeatureInterpError(Exception):
     """Whether the same call can succeed later without anything being changed."""
 
     def __init__(self, problem: str, hint: str = "") -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.hint = hint
+        self.problem = without_secrets(problem)
+        self.hint = without_secrets(hint)
+        super().__init__(self.problem)
 
     def __str__(self) -> str:
         return f"{self.problem} ({self.hint})" if self.hint else self.problem

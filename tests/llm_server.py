@@ -139,6 +139,8 @@ class LLMServer:
         self.reader = reader
         self.cost = cost
         """US dollars per answer, told in `usage` as OpenRouter does; None for not told."""
+        self.usage: Callable[[dict[str, Any]], object] | None = None
+        """What is told in place of the usage that was counted; None in the answer where it returns None."""
         self.delay = 0.0
         """Seconds before every answer."""
         self.slow_seconds = 5.0
@@ -297,7 +299,7 @@ class LLMServer:
         if self.cost is not None:
             usage["cost"] = self.cost
         made = {"id": "x", "object": kind, "created": 0, "model": body["model"], "choices": [choice]}
-        return {**made, "usage": usage}
+        return {**made, "usage": usage if self.usage is None else self.usage(usage)}
 
 
 _STATUS = {

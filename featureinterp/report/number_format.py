@@ -59,7 +59,8 @@ def usage_words(usage: Usage) -> str:
     if not usage.requests:
         return ""
     requests = f"{usage.requests:,} request{'' if usage.requests == 1 else 's'}"
-    told = [requests, f"{usage.input_tokens + usage.output_tokens:,} tokens"]
+    most = "at most " if usage.estimated else ""
+    told = [requests, f"{most}{usage.input_tokens + usage.output_tokens:,} tokens"]
     if usage.cost:
         told.append(f"${usage.cost:.4f}" if usage.cost < 1 else f"${usage.cost:,.2f}")
     if usage.unpriced:

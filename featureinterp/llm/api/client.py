@@ -22,12 +22,13 @@ from typing import Any, TypeVar
 from featureinterp.chat import ChatAnswer, ChatRequest, PromptReading, PromptRequest
 from featureinterp.errors import BudgetError, EndpointError, InputError
 from featureinterp.llm.api import wire
+from featureinterp.llm.api.billing import most_of, read_bill
 from featureinterp.llm.api.connection import ChatParams, Connection
 from featureinterp.llm.api.faults import Fault, FaultKind, backoff
 from featureinterp.llm.api.habits import Form, asked_otherwise, told
 from featureinterp.llm.api.ledger import DEFAULT_PATH, Ledger
 from featureinterp.llm.api.providers import BASE_URL_NAME, Endpoint, find_key, parse_model_name, setting
-from featureinterp.llm.api.spending import Budget
+from featureinterp.llm.api.spending import Budget, Most
 
 logger = logging.getLogger(__name__)
 
@@ -144,11 +145,8 @@ class ChatClient:
 
         def ask(_sample: int) -> Coroutine[Any, Any, PromptReading]:
             body = wire.prompt_body(self.endpoint, request)
-            return self._ask(
-                "/completions",
-                lambda: body,
-                lambda text: wire.read_prompt(text, self.endpoint, request, self._params.price),
-            )
+            most = most_of(request, self._params.price)
+            return self._ask("/completions", most, lambda: body, lambda text: wire.read_prompt(text, request))
 
         return self._stored(asked, 0, PromptReading) or await self._once(asked, 0, ask)
 
@@ -198,13 +196,13 @@ class ChatClient:
             form = other
             return True
 
-        return await self._ask(
-            "/chat/completions", body, lambda text: wire.read_chat(text, self.endpoint, self._params.price), otherwise
-        )
+        most = most_of(request, self._params.price)
+        return await self._ask("/chat/completions", most, body, wire.read_chat, otherwise)
 
     async def _ask(
         self,
         path: str,
+        most: Most,
         body: Callable[[], dict[str, Any]],
         read: Callable[[str], Answer | Fault],
         otherwise: Callable[[Fault], bool] | None = None,
@@ -213,6 +211,7 @@ class ChatClient:
 
         Args:
             path: below the endpoint's address.
+            most: what an attempt can take.
             body: gives the JSON of the next attempt.
             read: reads an answer.
             otherwise: says of a fault whether the body takes another form now, so that no attempt counts as failed.
@@ -220,19 +219,34 @@ class ChatClient:
         connection = self._connected()
         faults: list[FaultKind] = []
         while True:
-            async with connection.places:
-                self._check(connection)
-                outcome = await connection.attempt(path, body())
-            outcome = read(outcome) if isinstance(outcome, str) else outcome
+            try:
+                async with connection.places, self.budget.place(self.name, most):
+                    connection.check()
+                    outcome = await connection.attempt(path, body())
+                    outcome = outcome if isinstance(outcome, Fault) else self._paid(connection, outcome, most, read)
+            except BudgetError as error:
+                connection.end(error)
+                raise
             if not isinstance(outcome, Fault):
-                connection.failures = 0
-                self.budget.pay(outcome.usage)
+                connection.answered()
                 self._tell_other_model(outcome.model)
                 return outcome
             if otherwise is not None and otherwise(outcome):
                 continue
             faults.append(outcome.kind)
             await self._wait(connection, outcome, faults)
+
+    def _paid(
+        self, connection: Connection, text: str, most: Most, read: Callable[[str], Answer | Fault]
+    ) -> Answer | Fault:
+        """Read what came back and pay for it; an answer that cannot be used is paid for too, if the server says so."""
+        outcome, bill = read(text), read_bill(text)
+        usage = bill.usage(self.endpoint, most, len(text.encode(errors="replace")))
+        if not (isinstance(outcome, Fault) and bill.is_empty):
+            self.budget.pay(usage, self.name)
+        if isinstance(outcome, ChatAnswer):  # once more, since it may have come in parts
+            outcome = replace(outcome, text=connection.without_key(outcome.text))
+        return outcome if isinstance(outcome, Fault) else replace(outcome, usage=usage)
 
     async def _wait(self, connection: Connection, fault: Fault, faults: Sequence[FaultKind]) -> None:
         """Wait before the next attempt, or raise where there is none; `faults` are all that the request has met."""

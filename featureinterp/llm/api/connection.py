@@ -7,17 +7,28 @@ key is known to this module alone, and is cut out of all that a server says.
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
-from featureinterp.errors import BudgetError, FeatureInterpError, InputError
+from featureinterp.errors import BudgetError, EndpointError, FeatureInterpError, InputError
 from featureinterp.llm.api.faults import REMEDIES, Fault, FaultKind, fault_of_status
 from featureinterp.llm.api.providers import Endpoint
 from featureinterp.llm.api.spending import Price
+from featureinterp.secrets import cut_out
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
 
 POOL_SIZE = 16
 """Requests on their way per pool of connections: for every request, a pool looks at all connections that it has."""
+
+SILENCES = 4
+"""Requests in a row to which nothing was said in time, over two such times, and the endpoint is down."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ class ChatParams:
 
     def __post_init__(self) -> None:
         for what in ("concurrency", "attempts", "failures", "connect_seconds", "total_seconds"):
-            if not getattr(self, what) > 0:
+            if not 0 < getattr(self, what) < math.inf:
                 raise InputError(f"{what} is {getattr(self, what)}", "a number above 0 is wanted")
 
 
@@ -53,25 +64,17 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint, key: str, params: ChatParams) -> None:
         """Nothing is sent yet; an event loop must run, and it serves no other."""
-        from openai import AsyncOpenAI, Timeout
-
         self.places = asyncio.Semaphore(params.concurrency)
         """One for each request that may be on its way."""
-        self.failures = 0
-        """Attempts in a row that failed by the endpoint's fault; whoever gets an answer sets it to 0."""
+        self._failures = 0  # attempts in a row that failed by the endpoint's fault
+        self._silences = 0  # attempts in a row to which nothing was said in time
+        self._silent_since = 0.0
         self._name = endpoint.name
         self._params = params
         self._key = key
         self._ended: asyncio.Future[FeatureInterpError] = asyncio.get_running_loop().create_future()
-        timeout = Timeout(params.total_seconds, connect=params.connect_seconds)
-        self._pools = [
-            AsyncOpenAI(api_key=key or "none", base_url=endpoint.base_url, timeout=timeout, max_retries=0)
-            for _ in range(-(-params.concurrency // POOL_SIZE))
-        ]
+        self._pools = [_open_pool(endpoint, key, params) for _ in range(-(-params.concurrency // POOL_SIZE))]
         self._turns = cycle(self._pools)
-        if endpoint.provider.key_name != "OPENAI_API_KEY":  # the package takes these from the environment
-            for pool in self._pools:
-                pool.organization = pool.project = None
 
     def end(self, error: FeatureInterpError) -> None:
         """Let no further request out, and let everybody who waits know why."""
@@ -83,6 +86,10 @@ class Connection:
         if self._ended.done():
             error = self._ended.result()
             raise type(error)(error.problem, error.hint)
+
+    def answered(self) -> None:
+        """Note that the endpoint answers, so that it is not given up for what failed before."""
+        self._failures = self._silences = 0
 
     def check_fault(self, fault: Fault, attempt: int, alike: int = 0) -> None:
         """Raise where a request is not to be made again.
@@ -99,7 +106,8 @@ class Connection:
             BudgetError: if the endpoint is down or too busy; everybody else is told too.
         """
         remedy, limit = REMEDIES[fault.kind], self._params.longest_wait
-        self.failures += remedy.of_endpoint
+        self._failures += remedy.of_endpoint
+        self._check_silence(fault)
         if fault.retry_after is not None and fault.retry_after > limit and remedy.retry:
             hint = "go on later: what is stored stays"
             self.end(BudgetError(f"{self._name} asks to wait {fault.retry_after:.0f} seconds", hint))
@@ -107,8 +115,8 @@ class Connection:
             self.check()
             return
         error = fault.error(self._name, attempt)
-        if remedy.of_endpoint and self.failures >= self._params.failures:
-            error = BudgetError(f"{error.problem}; it is down: the last {self.failures} attempts failed", remedy.hint)
+        if remedy.of_endpoint and self._failures >= self._params.failures:
+            error = BudgetError(f"{error.problem}; it is down: the last {self._failures} attempts failed", remedy.hint)
         if isinstance(error, BudgetError):
             self.end(error)
             self.check()
@@ -130,14 +138,20 @@ class Connection:
 
         try:
             return await asyncio.wait_for(self._send(path, body), self._params.total_seconds)
-        except (asyncio.TimeoutError, openai.APITimeoutError):
-            return Fault(FaultKind.TIMEOUT)
         except openai.APIStatusError as error:
-            return fault_of_status(error.status_code, self._without_key(error.response.text), error.response.headers)
-        except openai.APIConnectionError as error:
-            unreachable = type(error.__cause__).__name__ == "ConnectError"
-            message = self._without_key(str(error.__cause__ or error))
-            return Fault(FaultKind.UNREACHABLE if unreachable else FaultKind.FAILING, message)
+            headers = {name.lower(): self.without_key(value) for name, value in error.response.headers.items()}
+            return fault_of_status(error.status_code, self.without_key(error.response.text), headers)
+        except (asyncio.TimeoutError, openai.APIConnectionError) as error:
+            cause = type(error.__cause__).__name__
+            if cause in ("ConnectError", "ConnectTimeout"):
+                return Fault(FaultKind.UNREACHABLE, self.without_key(str(error.__cause__)))
+            if isinstance(error, asyncio.TimeoutError | openai.APITimeoutError):
+                return Fault(FaultKind.SILENT, f"nothing whole within {self._params.total_seconds:g} seconds")
+            return Fault(FaultKind.FAILING, self.without_key(str(error.__cause__ or error)))
+
+    def without_key(self, text: str) -> str:
+        """Return a text without the key."""
+        return cut_out(text, self._key)
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -149,7 +163,48 @@ class Connection:
 
         # The body as it came: what it should hold is decided in `wire`, for all servers, not by the package for one.
         response = await next(self._turns).post(path, body=body, cast_to=HttpxBinaryResponseContent)
-        return self._without_key(response.text)
+        return self.without_key(response.text)
 
-    def _without_key(self, text: str) -> str:
-        return text.replace(self._key, "[key]") if self._key else text
+    def _check_silence(self, fault: Fault) -> None:
+        """End it where the endpoint has been silent to many, for long enough to ask twice.
+
+        Raises:
+            BudgetError: if it has.
+        """
+        if fault.kind is not FaultKind.SILENT:
+            self._silences = 0
+            return
+        now, patience = time.monotonic(), self._params.total_seconds
+        if not self._silences:
+            self._silent_since = now - patience
+        self._silences += 1
+        if self._silences >= SILENCES and now - self._silent_since >= 2 * patience:
+            told = f"{self._name} is down: nothing came within {patience:g} seconds, {self._silences} times in a row"
+            self.end(BudgetError(told, REMEDIES[FaultKind.SILENT].hint))
+            self.check()
+
+
+def _open_pool(endpoint: Endpoint, key: str, params: ChatParams) -> AsyncOpenAI:
+    """Return a pool of connections; nothing is sent yet.
+
+    Raises:
+        EndpointError: if the environment names a proxy that cannot be used.
+    """
+    from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
+
+    timeout = Timeout(params.total_seconds, connect=params.connect_seconds)
+    try:
+        for name, address in getproxies().items():
+            if name != "no" and urlsplit(address).port == 0:
+                raise ValueError(f"{name}_proxy has port 0")
+        # Redirects are not followed: another server would get the prompt.
+        client = DefaultAsyncHttpxClient(timeout=timeout, follow_redirects=False)
+        pool = AsyncOpenAI(
+            api_key=key or "none", base_url=endpoint.base_url, timeout=timeout, max_retries=0, http_client=client
+        )
+    except (ValueError, ImportError) as error:
+        told = f"the proxy for {endpoint.base_url} cannot be used: {error}"
+        raise EndpointError(told, "mend HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or unset them") from None
+    if endpoint.provider.key_name != "OPENAI_API_KEY":  # the package takes these from the environment
+        pool.organization = pool.project = None
+    return pool

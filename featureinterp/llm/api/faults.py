@@ -37,7 +37,8 @@ class FaultKind(str, Enum):
     RATE_LIMITED = "has too much to do"
     FAILING = "fails"
     UNREACHABLE = "cannot be reached"
-    TIMEOUT = "does not answer in time"
+    TIMEOUT = "says that it is too slow"
+    SILENT = "does not answer in time"
     MALFORMED = "sends something that is no answer"
     NO_CHOICE = "gives no choice of an answer, as for a prompt that it blocks"
     ENDING = "ends its answer in a way that is not known to be good"
@@ -56,7 +57,8 @@ class Remedy:
     of_endpoint: bool = False
     """Whether many in a row mean that the endpoint is down."""
     attempts: int | None = None
-    """Most of them that meet this fault, where each is paid for; None for as many as a client makes."""
+    """Most of them that meet this fault, where each is paid for or costs a long wait; None for as many as a client
+    makes."""
 
 
 REMEDIES: Mapping[FaultKind, Remedy] = {
@@ -68,13 +70,16 @@ REMEDIES: Mapping[FaultKind, Remedy] = {
     FaultKind.RATE_LIMITED: Remedy(True, BudgetError, "ask fewer at once, or go on later: what is stored stays"),
     FaultKind.FAILING: Remedy(True, RequestFailedError, "try again later", of_endpoint=True),
     FaultKind.UNREACHABLE: Remedy(True, BudgetError, "check the address and whether it runs", of_endpoint=True),
-    FaultKind.TIMEOUT: Remedy(True, RequestFailedError, "allow more seconds, or try again later", of_endpoint=True),
+    FaultKind.TIMEOUT: Remedy(True, RequestFailedError, "ask fewer at once, or try again later", of_endpoint=True),
+    FaultKind.SILENT: Remedy(
+        True, RequestFailedError, "raise --request-timeout, or try again later", of_endpoint=True, attempts=2
+    ),
     FaultKind.MALFORMED: Remedy(
         True, RequestFailedError, "check the address: something else may answer", of_endpoint=True
     ),
     FaultKind.NO_CHOICE: Remedy(True, ChatError, "the prompt may be blocked by a filter of the server", attempts=3),
     FaultKind.ENDING: Remedy(True, RequestFailedError, "try again later, or take another model", True, attempts=3),
-    FaultKind.MOVED: Remedy(False, EndpointError, "check the address"),
+    FaultKind.MOVED: Remedy(False, EndpointError, "check the address: a redirect is not followed"),
 }
 
 _BY_STATUS = {
@@ -137,7 +142,8 @@ def fault_of_status(status: int, text: str, headers: Mapping[str, str]) -> Fault
     if status < 500:
         lowered = text.lower()
         kind = next((meant for words, meant in _BY_WORDS if words in lowered), kind)
-    return Fault(kind, f"status {status}, {shorten(message_in(text))}", wait_asked_for(headers), text[:LONGEST_BODY])
+    told = f"to {headers['location']}" if 300 <= status < 400 and "location" in headers else message_in(text)
+    return Fault(kind, f"status {status}, {shorten(told)}", wait_asked_for(headers), text[:LONGEST_BODY])
 
 
 def message_in(text: str) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from featureinterp.errors import EndpointError, InputError
+from featureinterp.secrets import note
 
 BASE_URL_NAME = "FEATUREINTERP_BASE_URL"
 """The environment's name for the address of `local`."""
@@ -157,7 +158,9 @@ def setting(name: str, folder: Path | None = None) -> str:
     from dotenv import dotenv_values
 
     try:
-        return (dotenv_values(path).get(name) or "").strip()
+        settings = dotenv_values(path)
+        note(settings)
+        return (settings.get(name) or "").strip()
     except (OSError, UnicodeDecodeError) as error:
         problem = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"{path} cannot be read: {problem}", "mend it, or set the environment instead") from None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -25,11 +28,22 @@ class Price:
 
 
 @dataclass(frozen=True)
+class Most:
+    """The most that one request can take."""
+
+    input_tokens: int
+    output_tokens: int
+    price: Price | None = None
+    """None where its cost is known only when it is answered."""
+
+
+@dataclass(frozen=True)
 class RunLimits:
     """What a run may take, all its models together; None for no limit.
 
-    No request goes out once a limit is reached. Requests on their way then are finished and stored, so a limit can
-    be exceeded by as many answers as are asked for at once.
+    No request goes out once a limit is reached, nor beside others on their way where all of them together may pass it.
+    So the last answer alone can pass a limit: it is exceeded by less than one answer (per worker, where several share
+    it out).
     """
 
     max_cost: float | None = None
@@ -43,6 +57,35 @@ class RunLimits:
             value = getattr(self, field.name)
             if value is not None and not value > 0:
                 raise InputError(f"{field.name} is {value}", "a number above 0 is wanted, or none for no limit")
+
+
+@dataclass(frozen=True)
+class _Reserve:
+    """What is set aside for a request on its way."""
+
+    tokens: int
+    cost: float
+
+
+@dataclass
+class _Seen:
+    """What answers of one model took: bounds for those to come."""
+
+    tokens: int = 0
+    """Of the largest answer with its request."""
+    cost: float = 0.0
+    """Of the dearest answer."""
+    per_input: float = math.inf
+    """US dollars per token of input at most: the whole cost of some answer was for at least its input."""
+    per_output: float = math.inf
+
+    def add(self, usage: Usage) -> None:
+        self.tokens = max(self.tokens, usage.input_tokens + usage.output_tokens)
+        if usage.unpriced:
+            return
+        self.cost = max(self.cost, usage.cost)
+        self.per_input = min(self.per_input, usage.cost / max(1, usage.input_tokens))
+        self.per_output = min(self.per_output, usage.cost / max(1, usage.output_tokens))
 
 
 class Budget:
@@ -62,10 +105,65 @@ class Budget:
         self.spent = spent or Usage()
         self._clock = clock
         self._started = clock()
+        self._seen: dict[str, _Seen] = {}
+        self._on_way: list[_Reserve] = []
+        self._waiting: list[asyncio.Future[None]] = []
 
-    def pay(self, usage: Usage) -> None:
-        """Add what an answer took."""
+    def pay(self, usage: Usage, model: str = "") -> None:
+        """Add what an answer of a model took."""
         self.spent += usage
+        self._seen.setdefault(model, _Seen()).add(usage)
+
+    @asynccontextmanager
+    async def place(self, model: str, most: Most) -> AsyncIterator[None]:
+        """Set aside what a request may take while it is on its way; pay for it inside.
+
+        It goes out where it fits beside all others on their way, or alone. Otherwise it waits until one of them ends.
+        The first request to a model of unknown price goes alone.
+
+        Args:
+            model: its name; several may share the budget.
+            most: what the request can take.
+
+        Raises:
+            BudgetError: as `check`, now or after a wait.
+        """
+        self.check()
+        while self._on_way and not self._fits(self._reserve(model, most)):
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            finally:
+                self._waiting.remove(turn)
+            self.check()
+        reserve = self._reserve(model, most)
+        self._on_way.append(reserve)
+        try:
+            yield
+        finally:
+            self._on_way.remove(reserve)
+            for turn in self._waiting:
+                if not turn.done():
+                    turn.set_result(None)
+
+    def _reserve(self, model: str, most: Most) -> _Reserve:
+        """Return the most that a request may take: by its length, by the price told or seen, or as the dearest yet."""
+        seen = self._seen.get(model, _Seen())
+        if most.price is not None:
+            cost = most.price.of(most.input_tokens, most.output_tokens)
+        else:
+            cost = seen.per_input * most.input_tokens + seen.per_output * most.output_tokens
+        return _Reserve(max(most.input_tokens + most.output_tokens, seen.tokens), max(cost, seen.cost))
+
+    def _fits(self, reserve: _Reserve) -> bool:
+        """Say whether a request fits below the limits, beside those on their way."""
+        limits, spent, all_of_them = self.limits, self.spent, [*self._on_way, reserve]
+        cost = spent.cost + sum(each.cost for each in all_of_them)
+        tokens = spent.input_tokens + spent.output_tokens + sum(each.tokens for each in all_of_them)
+        return (limits.max_cost is None or cost <= limits.max_cost) and (
+            limits.max_tokens is None or tokens <= limits.max_tokens
+        )
 
     def check(self, wait: float = 0.0) -> None:
         """Say whether another request may go out in `wait` seconds.
@@ -77,7 +175,10 @@ class Budget:
         limits, spent = self.limits, self.spent
         tokens = spent.input_tokens + spent.output_tokens
         if limits.max_tokens is not None and tokens >= limits.max_tokens:
-            raise BudgetError(f"the limit of {limits.max_tokens} tokens is reached: {tokens} are used", hint)
+            told = (
+                f"{tokens} are used" if not spent.estimated else f"at most {tokens} are used, as the texts' length says"
+            )
+            raise BudgetError(f"the limit of {limits.max_tokens} tokens is reached: {told}", hint)
         if limits.max_seconds is not None and self._clock() - self._started + wait >= limits.max_seconds:
             raise BudgetError(f"the limit of {limits.max_seconds:g} seconds is reached", hint)
         if limits.max_cost is None:

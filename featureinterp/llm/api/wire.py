@@ -14,12 +14,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from featureinterp.chat import ChatAnswer, ChatRequest, Message, PromptReading, PromptRequest, PromptToken, Usage
+from featureinterp.chat import ChatAnswer, ChatRequest, Message, PromptReading, PromptRequest, PromptToken
 from featureinterp.llm.api.endings import Ending, ending_of
 from featureinterp.llm.api.faults import Fault, FaultKind, fault_of_status, shorten
 from featureinterp.llm.api.habits import Form, messages_in
 from featureinterp.llm.api.providers import Endpoint
-from featureinterp.llm.api.spending import Price
 
 KEY_VERSION = 1
 """Raised whenever equal requests would no longer get equal answers, so that stored ones are left alone."""
@@ -62,12 +61,6 @@ class _Choice(msgspec.Struct):
     error: str | dict[str, Any] | None = None
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cost: float | None = None
-
-
 class _Blocked(msgspec.Struct, rename="camel"):
     block_reason: str | None = None
 
@@ -75,7 +68,6 @@ class _Blocked(msgspec.Struct, rename="camel"):
 class _Completion(msgspec.Struct):
     choices: list[_Choice] | None = None
     model: str | None = None
-    usage: _Usage | None = None
     error: str | dict[str, Any] | None = None
     prompt_feedback: _Blocked | None = msgspec.field(default=None, name="promptFeedback")
 
@@ -94,7 +86,6 @@ class _EchoChoice(msgspec.Struct):
 class _EchoCompletion(msgspec.Struct):
     choices: list[_EchoChoice]
     model: str | None = None
-    usage: _Usage | None = None
 
 
 class _ErrorIn200(msgspec.Struct):
@@ -166,17 +157,16 @@ def prompt_body(endpoint: Endpoint, request: PromptRequest) -> dict[str, Any]:
     }
 
 
-def read_chat(text: str, endpoint: Endpoint, price: Price | None = None) -> ChatAnswer | Fault:
-    """Return the answer in a server's JSON, or the fault that it is."""
+def read_chat(text: str) -> ChatAnswer | Fault:
+    """Return the answer in a server's JSON, or the fault that it is; what it took is read by `billing`."""
     found = _decode(text, _Completion)
     if isinstance(found, Fault):
         return found
     if found.error:
         return _fault_of(found.error, text)
-    usage = _usage(found.usage, endpoint, price)
     if not found.choices:
         if found.prompt_feedback is not None and found.prompt_feedback.block_reason:
-            return ChatAnswer("", Ending.BLOCKED.value, usage, model=found.model or "")
+            return ChatAnswer("", Ending.BLOCKED.value, model=found.model or "")
         if found.choices is None:
             return Fault(FaultKind.MALFORMED, f"no choices: {shorten(text)}")
         return Fault(FaultKind.NO_CHOICE)
@@ -194,7 +184,6 @@ def read_chat(text: str, endpoint: Endpoint, price: Price | None = None) -> Chat
     return ChatAnswer(
         text=_text(choice.message),
         finish_reason=ending.value,
-        usage=usage,
         logprobs=tuple(_alternatives(token) for token in logprobs or ()),
         model=found.model or "",
     )
@@ -210,10 +199,8 @@ def _text(message: _Message | None) -> str:
     return content or message.refusal or ""
 
 
-def read_prompt(
-    text: str, endpoint: Endpoint, request: PromptRequest, price: Price | None = None
-) -> PromptReading | Fault:
-    """Return the reading of a prompt in a server's JSON, or the fault that it is."""
+def read_prompt(text: str, request: PromptRequest) -> PromptReading | Fault:
+    """Return the reading of a prompt in a server's JSON, or the fault that it is; `billing` reads what it took."""
     found = _decode(text, _EchoCompletion)
     if isinstance(found, Fault):
         return found
@@ -223,7 +210,7 @@ def read_prompt(
     tokens = _prompt_tokens(echo, sendable(request).prompt)
     if not tokens:
         return Fault(FaultKind.REFUSED, "the prompt that it echoes is not the one that was sent")
-    return PromptReading(tokens, _usage(found.usage, endpoint, price), found.model or "")
+    return PromptReading(tokens, model=found.model or "")
 
 
 def is_other_model(asked: str, answered: str) -> bool:
@@ -255,16 +242,6 @@ def _fault_of(error: str | dict[str, Any], text: str) -> Fault:
     status = int(code) if code.isascii() and code.isdigit() and len(code) == 3 else 0
     told = msgspec.json.encode({"error": error}).decode() if error else text
     return fault_of_status(status if 300 <= status < 600 else 502, told, {})
-
-
-def _usage(usage: _Usage | None, endpoint: Endpoint, price: Price | None) -> Usage:
-    found = usage or _Usage()
-    read, written = max(0, found.prompt_tokens or 0), max(0, found.completion_tokens or 0)
-    if found.cost is not None:
-        return Usage(1, read, written, max(0.0, found.cost))
-    if price is not None:
-        return Usage(1, read, written, price.of(read, written))
-    return Usage(1, read, written, unpriced=int(not endpoint.provider.is_free))
 
 
 def _alternatives(token: _Token) -> Mapping[str, float]:

@@ -60,7 +60,7 @@ def test_every_kind_has_a_remedy_and_only_passing_ones_are_tried_again() -> None
     assert set(REMEDIES) == set(FaultKind)
     again = {kind for kind, remedy in REMEDIES.items() if remedy.retry}
     passing = {FaultKind.RATE_LIMITED, FaultKind.FAILING, FaultKind.UNREACHABLE, FaultKind.TIMEOUT, FaultKind.MALFORMED}
-    assert again == passing | {FaultKind.NO_CHOICE, FaultKind.ENDING}
+    assert again == passing | {FaultKind.NO_CHOICE, FaultKind.ENDING, FaultKind.SILENT}
 
 
 @pytest.mark.parametrize(

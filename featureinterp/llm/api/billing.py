@@ -1,0 +1,134 @@
+"""What an answer took, read from a server's JSON; what the server does not say is never taken for nothing.
+
+A number counts as said only where it is finite, not negative and possible. Tokens that are not said are the most that
+the text can have, one per byte, and the answer is marked as estimated; a cost that is not said is unpriced.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from featureinterp.chat import ChatRequest, PromptRequest, Usage
+from featureinterp.llm.api.providers import Endpoint
+from featureinterp.llm.api.spending import Most, Price
+
+MOST_TOKENS = 10**8
+"""Of one request or answer; a larger number is none."""
+MOST_COST = 10_000.0
+"""US dollars of one answer; a larger number is none."""
+
+_TOKENS_PER_MESSAGE = 16
+_TOKENS_OF_TEMPLATE = 64
+"""What a chat template puts around messages, and in front of them, at most."""
+
+
+class _Body(msgspec.Struct):
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a server says that an answer took; None for what it does not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
+    """US dollars."""
+    tries_to_price: bool = False
+    """Whether there is something in the place of a cost, readable or not."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is said."""
+        return self == Bill()
+
+    def usage(self, endpoint: Endpoint, most: Most, received: int) -> Usage:
+        """Return what the answer took, with an upper bound for tokens that are not said.
+
+        Args:
+            endpoint: who answered; whether it is free decides what an untold cost means.
+            most: what the request can take.
+            received: bytes of the answer.
+        """
+        read = most.input_tokens if self.input_tokens is None else self.input_tokens
+        written = min(most.output_tokens, received) if self.output_tokens is None else self.output_tokens
+        estimated = int(self.input_tokens is None or self.output_tokens is None)
+        if self.cost is not None:
+            return Usage(1, read, written, self.cost, estimated=estimated)
+        if most.price is not None:
+            return Usage(1, read, written, most.price.of(read, written), estimated=estimated)
+        unpriced = int(self.tries_to_price or not endpoint.provider.is_free)
+        return Usage(1, read, written, unpriced=unpriced, estimated=estimated)
+
+
+def most_of(request: ChatRequest | PromptRequest, price: Price | None = None) -> Most:
+    """Return the most that a request can take: a token per byte of its text, and the longest answer allowed.
+
+    >>> most_of(PromptRequest("zwölf"))
+    Most(input_tokens=86, output_tokens=1, price=None)
+    """
+    if isinstance(request, PromptRequest):
+        texts, longest = [request.prompt], 1
+    else:
+        texts, longest = [message.content for message in request.messages], request.max_tokens
+    sent = sum(len(text.encode(errors="replace")) + _TOKENS_PER_MESSAGE for text in texts)
+    return Most(sent + _TOKENS_OF_TEMPLATE, longest, price)
+
+
+def read_bill(text: str) -> Bill:
+    """Return what a server's JSON says that an answer took; an empty bill where it is no JSON."""
+    try:
+        usage = msgspec.json.decode(msgspec.json.decode(text, type=_Body).usage)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return Bill()
+    if not isinstance(usage, dict):
+        return Bill()
+    return Bill(*_tokens(usage), _cost(usage), usage.get("cost") is not None)
+
+
+def _tokens(usage: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Return the tokens of a request and of its answer; a request of none is one that nobody counted."""
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    numbers = (_number(usage.get(name), MOST_TOKENS) for name in names)
+    read, written, total = (None if number is None or number % 1 else int(number) for number in numbers)
+    if total is not None and read and total > read + (written or 0):
+        written = total - read  # some leave thoughts out of an answer's tokens, and charge for them
+    elif total is not None and not read and written and total > written:
+        read = total - written
+    return (read, written) if read else (None, written or None)
+
+
+def _cost(usage: Mapping[str, Any]) -> float | None:
+    """Return the whole cost: what the router charges, and with one's own key what the model's provider charges.
+
+    Without such a key OpenRouter repeats its own charge as the provider's.
+    """
+    charged, details = _number(usage.get("cost"), MOST_COST), usage.get("cost_details")
+    if charged is None:
+        return None
+    own_key = usage.get("is_byok")
+    told = details.get("upstream_inference_cost") if isinstance(details, dict) else details
+    if told is None:
+        return charged if own_key is not True else None
+    upstream = _number(told, MOST_COST)
+    if upstream is None:
+        return None
+    if own_key is False or (own_key is not True and upstream == charged):
+        return max(charged, upstream)
+    return charged + upstream
+
+
+def _number(value: object, most: float) -> float | None:
+    """Return a number from 0 to `most`, also one written as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) and 0 <= number <= most else None
