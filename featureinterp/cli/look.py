@@ -100,7 +100,7 @@ def compare(
     """Compare two runs, or two experiments, feature by feature, and say which of their settings differ."""
     from featureinterp.analysis.run_pair import compare_runs
     from featureinterp.cli.console import open_console
-    from featureinterp.report.run_pair import comparison_view
+    from featureinterp.report.terminal import comparison_view
 
     open_console().print(comparison_view(compare_runs(a, b)))
 
@@ -194,8 +194,8 @@ def write_pages(run: Path, out: Path, beside: Path | None = None) -> Path:
             below the folder are of no experiment, or of several.
         StorageError: if a file cannot be written.
     """
+    from featureinterp.analysis.runs import run_summary
     from featureinterp.experiment.store import FILE_NAME, RunStore
-    from featureinterp.experiment.summary import run_summary
     from featureinterp.report.pages.compared_run import Beside
     from featureinterp.report.pages.experiment_pages import write_experiment
     from featureinterp.report.pages.run_pages import write_report

@@ -17,8 +17,7 @@ from typing import Any
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 from featureinterp.files import atomic_folder, real_path
-from featureinterp.interop.folder import gzip_lines, json_line, plain_name
-from featureinterp.interop.positives import one_sentence, positives_of
+from featureinterp.interop.folder import gzip_lines, json_line, one_sentence, plain_name, positives_of
 from featureinterp.record import ActivationRecord
 
 BATCH = 1024

@@ -1,4 +1,4 @@
-"""Results as rich renderables: a table of features, one feature's evidence, one line for a feature just finished.
+"""Terminal views: a table of features, one feature's evidence, a line per finished feature, two runs compared.
 
 All text is made visible first (`display.visible`) and added as plain text, never as markup, so no token can move the
 cursor, change colours, or write a title.
@@ -7,6 +7,8 @@ cursor, change colours, or write a title.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -20,14 +22,18 @@ from featureinterp.display import visible
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.report.number_format import number, share, usage_words
 from featureinterp.report.pages.overview import FeatureRow
-from featureinterp.report.rules import rule_views
 from featureinterp.report.views import (
     MAIN_SOURCE,
     SOURCE_WORDS,
     SentenceView,
     TokenView,
+    rule_views,
     sentence_view,
 )
+
+if TYPE_CHECKING:
+    from featureinterp.analysis.comparisons import Comparison
+    from featureinterp.analysis.run_pair import RunPair
 
 _TRUE_STYLES = ("", *(f"#1c1e22 on {color}" for color in ("#f6d3b0", "#f2b880", "#ec9c52", "#e58530", "#dc7318")))
 _EXPECTED_STYLES = ("", *(f"#1c1e22 on {color}" for color in ("#cfe2f5", "#a8cdf0", "#80b5e8", "#5c9fdf", "#4a90d9")))
@@ -191,3 +197,62 @@ def _legend() -> Text:
         (_MARKS["alarm"], "bold"),
         " false alarm; ↵ newline, ⇥ tab, ␣ space",
     )
+
+
+_STYLES = {"higher": "bold green", "lower": "bold red", "": "dim"}
+
+
+def comparison_view(pairs: Iterable[RunPair]) -> Group:
+    """Return every pair of runs with its differing settings and a table of its comparisons."""
+    parts: list[RenderableType] = []
+    for pair in pairs:
+        parts += [_head(pair), *(Text(f"  {visible(setting)}", style="dim") for setting in pair.settings), Text()]
+        parts += [_table(pair.comparisons), Text()]
+    return Group(*parts, Text(_NOTE, style="dim"))
+
+
+_NOTE = (
+    "Paired by feature, on n of the features that both hold; the rest has an undefined side or no explanation. "
+    "A − B with its 95% interval, which resamples features; d is mean over standard deviation of the differences; "
+    "p of a sign-flip permutation test, by Holm corrected for all rows."
+)
+
+
+def _head(pair: RunPair) -> Text:
+    variants = " against ".join(dict.fromkeys((pair.a.variant, pair.b.variant)))
+    name = " ".join(filter(None, (pair.a.experiment, pair.a.subject, variants)))
+    sides = f"A {visible(str(pair.a.path))}, B {visible(str(pair.b.path))}"
+    told = "settings that differ, A instead of B:" if pair.settings else "the same settings"
+    return Text.assemble((visible(name), "bold"), f"\n{sides}\n{pair.n_shared} features in common; {told}")
+
+
+def _table(comparisons: Iterable[Comparison]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", min_width=10)
+    for name in ("A", "B", "A − B", "d", "p", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("A is", no_wrap=True, min_width=6)
+    for measure, of_measure in groupby(comparisons, key=lambda comparison: comparison.question.measure):
+        rows = [(comparison.question.a.where["source"], comparison) for comparison in of_measure]
+        if len(rows) > 1:
+            table.add_row(Text(measure, style="bold"))
+        for source, comparison in rows:
+            name = f"  {source.replace('_', ' ')}" if len(rows) > 1 else measure
+            style = "" if len(rows) > 1 else "bold"
+            verdict = Text(comparison.verdict or "–", style=_STYLES[comparison.verdict])
+            table.add_row(Text(name, style=style), *_cells(comparison), verdict)
+    return table
+
+
+def _cells(comparison: Comparison) -> list[Text]:
+    found = comparison.difference
+    n_all = found.n_pairs + found.n_undefined + comparison.n_failed
+    texts = (
+        number(comparison.mean_a, 3),
+        number(comparison.mean_b, 3),
+        f"{number(found.mean, 3)} [{number(found.ci_low, 3)}, {number(found.ci_high, 3)}]" if found.n_pairs else "–",
+        number(found.effect_size),
+        number(comparison.corrected_p, 3),
+        f"{found.n_pairs}/{n_all}",
+    )
+    return [Text(text) for text in texts]

@@ -1,16 +1,17 @@
-"""Test sentences as they are shown: token by token, the true activation beside the expected one, errors in words."""
+"""Views shared by terminal and pages: sentences token by token with their errors in words, and what each rule adds."""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from featureinterp.core import ScoredSequence, WorstRecord
+from featureinterp.core import Rule, Score, ScoredSequence, WorstRecord
 from featureinterp.display import visible_token
+from featureinterp.experiment.result import FeatureResult
 from featureinterp.record import MAX_LEVEL, ActivationRecord, ComplementaryRecordSource
-from featureinterp.report.rules import TokenClaims
 from featureinterp.scoring.simulation import ACTIVE_ABOVE
 
 Mark = Literal["", "miss", "alarm"]
@@ -181,3 +182,60 @@ def _causes(record: ActivationRecord) -> list[float | None]:
 
 def _rounded(level: float) -> int:
     return min(max(math.floor(level + 0.5), 0), MAX_LEVEL) if math.isfinite(level) else 0
+
+
+TokenClaims = Mapping[int, Mapping[int, tuple[int, ...]]]
+"""By the number of a window and the position of a token: the numbers of the rules that claim the token."""
+
+
+@dataclass(frozen=True)
+class RuleView:
+    """One rule with what it adds."""
+
+    number: int
+    """0 is the first."""
+    rule: Rule
+    n_claimed: int
+    """Tokens it claims in the test windows, each window once."""
+    n_active: int
+    """Those of them on which the feature is active."""
+    n_windows: int
+    """Windows with a token that it claims."""
+    without: Mapping[str, Score]
+    """Correlation of the explanation without it, by source."""
+    lost: Mapping[str, Score]
+    """How much correlation goes with it, by source."""
+    alone: tuple[int, ...]
+    """Windows that it alone explains."""
+
+
+def rule_views(result: FeatureResult) -> list[RuleView]:
+    """Return the rules with what each adds; none where that was not measured."""
+    if result.explanation is None or len(result.contributions) != len(result.explanation.rules):
+        return []
+    records = {pair.record.dataset_index: pair.record for pair in result.test_sequences}
+    views = []
+    for number, (rule, added) in enumerate(zip(result.explanation.rules, result.contributions, strict=True)):
+        claimed = [
+            records[window].expressions[at]
+            for window, places in added.claims.items()
+            if window in records
+            for at in places
+        ]
+        views.append(
+            RuleView(
+                number, rule, len(claimed), sum(value > 0 for value in claimed), len(added.claims), added.without,
+                added.lost, tuple(window for window in added.alone if window in records),
+            )
+        )  # fmt: skip
+    return views
+
+
+def token_claims(result: FeatureResult) -> TokenClaims:
+    """Return which rules claim each token of the test windows."""
+    claims: defaultdict[int, defaultdict[int, tuple[int, ...]]] = defaultdict(lambda: defaultdict(tuple))
+    for number, added in enumerate(result.contributions):
+        for window, places in added.claims.items():
+            for place in places:
+                claims[window][place] += (number,)
+    return claims

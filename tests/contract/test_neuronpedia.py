@@ -30,8 +30,8 @@ from sae_dashboard.sae_vis_data import SaeVisData
 
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.store import RunStore
+from featureinterp.interop.folder import positives_of
 from featureinterp.interop.neuronpedia import MOST_CHARACTERS, MOST_TOKENS, write_neuronpedia
-from featureinterp.interop.positives import positives_of
 from tests.report.features import explained
 
 ROUNDED = 5e-4

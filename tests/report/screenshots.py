@@ -15,9 +15,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from featureinterp.analysis.runs import run_summary
 from featureinterp.experiment.result import FeatureResult, RunSummary
 from featureinterp.experiment.store import RunStore
-from featureinterp.experiment.summary import run_summary
 from featureinterp.report.pages.compared_run import Beside
 from featureinterp.report.pages.experiment_pages import write_experiment
 from featureinterp.report.pages.overview import FeatureRow

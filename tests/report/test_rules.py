@@ -13,12 +13,10 @@ from featureinterp.codec import encode
 from featureinterp.core import StructuredExplanation
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.record import ComplementaryRecordSource
-from featureinterp.report.pages.feature_views import profile_view
+from featureinterp.report.pages.feature_views import profile_view, silent_scores
 from featureinterp.report.pages.run_pages import write_report
-from featureinterp.report.pages.silence import silent_scores
 from featureinterp.report.pages.snippets import snippets
-from featureinterp.report.rules import rule_views, token_claims
-from featureinterp.report.views import TokenView, record_view, sentence_view
+from featureinterp.report.views import TokenView, record_view, rule_views, sentence_view, token_claims
 from featureinterp.subject.embedded import sae_folder
 from featureinterp.subject.subject import Subject
 from tests.report.features import SUMMARY, explained, record, without_explanation

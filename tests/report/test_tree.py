@@ -1,7 +1,7 @@
 """Attempts in the order of a walk through their tree."""
 
 from featureinterp.core import Attempt, Proposal
-from featureinterp.report.pages.tree import walk_tree
+from featureinterp.report.pages.feature_views import walk_tree
 
 
 def attempts(*parents: int | None) -> list[Attempt]:

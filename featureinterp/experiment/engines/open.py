@@ -6,7 +6,6 @@ All engines give the same results as one unit after the other, finished in anoth
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from typing import Literal
 
 from featureinterp.chat import Usage
 from featureinterp.errors import InputError
-from featureinterp.experiment.engines.worker import Job, Worker
+from featureinterp.experiment.engines.worker import Job, Worker, n_cores
 from featureinterp.experiment.methods import ModelAccess, Models
 from featureinterp.experiment.sweep import Engine, OnUnit, Unit
 
@@ -62,11 +61,6 @@ async def open_engine(spec: EngineSpec, jobs: Mapping[str, Job], access: ModelAc
     else:
         async with Models(access) as models:
             yield TaskEngine(jobs, models)
-
-
-def n_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def shared_out(access: ModelAccess, n: int) -> ModelAccess:

@@ -18,8 +18,7 @@ from types import TracebackType
 from featureinterp.chat import Usage
 from featureinterp.display import make_log_lines_visible
 from featureinterp.errors import FeatureInterpError, WorkerError
-from featureinterp.experiment.engines.open import n_cores
-from featureinterp.experiment.engines.worker import Job, Worker
+from featureinterp.experiment.engines.worker import Job, Worker, n_cores
 from featureinterp.experiment.methods import ModelAccess, Models
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.sweep import OnUnit, Unit

@@ -1,7 +1,8 @@
-"""Who does units of work: opens the evidence and the method of each run once, and explains feature by feature."""
+"""Worker: executes work units (one feature of one run); opens each run's records and method once per process."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -115,3 +116,8 @@ async def explain_key(key: FeatureKey, run: OpenRun) -> FeatureResult:
             result = replace(result, reason=str(error))
     maximum = max(result.max_activation, known.max_activation)
     return replace(result, density=known.density, max_activation=maximum, profile=known.profile, usage=method.usage)
+
+
+def n_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,7 +14,7 @@ from featureinterp.core import ScoredSequence, Scores
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.store import RunStore
 from featureinterp.files import atomic_folder
-from featureinterp.interop.folder import plain_name
+from featureinterp.interop.folder import one_sentence, plain_name, positives_of
 from featureinterp.interop.openai.formats import (
     SCALE,
     NeuronId,
@@ -27,7 +27,6 @@ from featureinterp.interop.openai.formats import (
     activation_records,
     encode,
 )
-from featureinterp.interop.positives import one_sentence, positives_of
 from featureinterp.record import ComplementaryRecordSource
 from featureinterp.stats import pearson
 

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 
 from featureinterp.analysis.findings import findings
 from featureinterp.analysis.means import score_by_variant
-from featureinterp.analysis.runs import RunInfo, open_runs, run_info
+from featureinterp.analysis.runs import RunInfo, open_runs, run_info, run_summary
 from featureinterp.core import Score
 from featureinterp.experiment.result import FeatureKey
 from featureinterp.experiment.store import RunStore
-from featureinterp.experiment.summary import run_summary
 from featureinterp.files import atomic_write
 from featureinterp.report.figures.files import DrawnExperiment, draw_experiment, file_names, read_frames
 from featureinterp.report.pages.markdown_html import markdown_html

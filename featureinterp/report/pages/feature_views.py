@@ -1,14 +1,17 @@
-"""A latent's profile, ready to be drawn: the bars of its histogram level by level, and its output tokens."""
+"""Parts of a feature's page: activation histogram, output tokens, attempt tree, constant-zero baseline."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from featureinterp.core import Attempt, Scores
 from featureinterp.dataset.activations.latent_stats import BINS_PER_LEVEL, LatentProfile, OutputToken
-from featureinterp.display import visible_token
+from featureinterp.display import ancestry, tree_order, visible_token
+from featureinterp.errors import ActivationError, InputError
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.record import MAX_LEVEL
+from featureinterp.scoring import score_by_source
 
 _LOWEST = 1.5
 """Percent of the height that a bar of any activation at all takes."""
@@ -105,3 +108,39 @@ def _outputs(tokens: Sequence[OutputToken], largest: float) -> tuple[OutputView,
         OutputView(visible_token(token.text), token.logit, 100 * abs(token.logit) / largest if largest else 0.0)
         for token in tokens
     )
+
+
+@dataclass(frozen=True)
+class TreeNode:
+    """One attempt and its place."""
+
+    attempt: Attempt
+    on_path: bool
+    """Whether it is the chosen attempt or led to it."""
+    chosen: bool
+
+
+def walk_tree(attempts: Sequence[Attempt], chosen: int | None) -> list[TreeNode]:
+    """Return every attempt, each followed by all that descends from it, siblings by number.
+
+    An attempt whose parent is not among the attempts is shown as a root.
+    """
+    by_number = {attempt.number: attempt for attempt in attempts}
+    parents = {attempt.number: attempt.parent for attempt in attempts}
+    path = ancestry(parents, chosen)
+    return [TreeNode(by_number[number], number in path, number == chosen) for number, _ in tree_order(parents)]
+
+
+def silent_scores(result: FeatureResult) -> Mapping[str, Scores]:
+    """Return the scores of the constant-zero baseline by source, without intervals.
+
+    Its correlation is undefined. Nothing is returned where the true activations cannot be scored.
+    """
+    silent = [
+        replace(pair, simulation=replace(pair.simulation, expected_activations=(0.0,) * len(pair.record.tokens)))
+        for pair in result.test_sequences
+    ]
+    try:
+        return score_by_source(silent, n_bootstrap=0)
+    except (ActivationError, InputError):
+        return {}

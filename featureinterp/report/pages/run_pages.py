@@ -22,13 +22,10 @@ from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummar
 from featureinterp.files import atomic_write
 from featureinterp.report.number_format import number, place, place_down, share, usage_words, when
 from featureinterp.report.pages.compared_run import Beside, FeatureBeside, RowPair, feature_beside, run_beside
-from featureinterp.report.pages.feature_views import profile_view
+from featureinterp.report.pages.feature_views import profile_view, silent_scores, walk_tree
 from featureinterp.report.pages.index import INDEX_SCRIPT, index_script, render_index
 from featureinterp.report.pages.overview import FeatureRow
-from featureinterp.report.pages.silence import silent_scores
 from featureinterp.report.pages.snippets import snippets
-from featureinterp.report.pages.tree import walk_tree
-from featureinterp.report.rules import rule_views, token_claims
 from featureinterp.report.views import (
     FLOOR_WORDS,
     MAIN_SOURCE,
@@ -36,7 +33,9 @@ from featureinterp.report.views import (
     SentenceView,
     feedback_view,
     record_view,
+    rule_views,
     sentence_view,
+    token_claims,
 )
 
 ASSETS = ("report.css", "index.js", "feature.js")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import uvicorn
 
+from featureinterp.analysis.runs import WAITING
 from featureinterp.errors import InputError
 from featureinterp.experiment.explain import DATA_FOLDER
 from featureinterp.experiment.store import FILE_NAME
-from featureinterp.experiment.summary import WAITING
 from featureinterp.llm.api.spending import RunLimits
 from featureinterp.report.server.app import make_app
 from featureinterp.report.server.bench import Bench

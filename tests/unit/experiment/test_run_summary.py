@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from featureinterp.analysis.runs import run_summary
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.store import RunStore
-from featureinterp.experiment.summary import run_summary
 
 
 def test_a_summary_counts_what_became_of_the_features_and_tells_the_settings(tmp_path, world):
