@@ -35,6 +35,10 @@ class ComplementaryRecordSource(str, Enum):
     """Sentences of one's own choosing: no latent's records hold them, `DataFolder.activation_records` makes them."""
 
 
+MAIN_SOURCE = ComplementaryRecordSource.SIMILAR_NEGATIVE.value
+"""The source that a feature is judged by first."""
+
+
 class Split(int, Enum):
     """Train proposes, valid chooses, test judges; the value is the first index of its `i::3` slice."""
 

@@ -14,8 +14,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from featureinterp.analysis.means import MAIN_SOURCE, UNIT
+from featureinterp.analysis.means import UNIT
 from featureinterp.analysis.rounds import selections
+from featureinterp.core import Score
+from featureinterp.record import MAIN_SOURCE
 from featureinterp.stats import PairedDifference, generator, holm, paired_difference, sign_flip_p_value
 
 SIGNIFICANCE = 0.05
@@ -91,6 +93,24 @@ class Comparison:
         if not self.corrected_p < SIGNIFICANCE:
             return ""
         return "higher" if self.difference.mean > 0 else "lower"
+
+
+def feature_differences(a: Sequence[float], b: Sequence[float]) -> PairedDifference:
+    """Return the mean of a − b over features, with an interval that resamples them; NaN is an undefined score.
+
+    The order of the features changes nothing.
+    """
+    values = np.array([a, b], dtype=np.float64)
+    first, second = values[:, np.lexsort((values[0], values[0] - values[1]))]
+    return paired_difference(first.tolist(), second.tolist(), generator(0, "difference"))
+
+
+def difference_score(a: Sequence[float], b: Sequence[float]) -> Score:
+    """Return `feature_differences` as a score; undefined where no feature has both."""
+    found = feature_differences(a, b)
+    if found.n_pairs == 0:
+        return Score.undefined("no feature has it")
+    return Score(found.mean) if np.isnan(found.ci_low) else Score(found.mean, found.ci_low, found.ci_high)
 
 
 def compare(frame: pd.DataFrame, questions: Iterable[Question]) -> list[Comparison]:
@@ -223,10 +243,9 @@ def _answer(subject: str, question: Question, a: pd.DataFrame, b: pd.DataFrame) 
     states = pairs[["status_a", "status_b"]]
     n_tried = int(np.isin(states, ("explained", "failed")).any(axis=1).sum())
     both = pairs.loc[(np.asarray(states) == "explained").all(axis=1)]
-    # The order of the features must not decide which are drawn.
     both = both.assign(difference=both["value_a"] - both["value_b"]).sort_values(["difference", "value_a"])
     defined = both.loc[both["difference"].notna()]
-    difference = paired_difference(both["value_a"].tolist(), both["value_b"].tolist(), generator(0, "difference"))
+    difference = feature_differences(both["value_a"].tolist(), both["value_b"].tolist())
     return Comparison(
         subject=subject,
         question=question,

@@ -17,11 +17,12 @@ from featureinterp.analysis import means as analysis
 from featureinterp.analysis.comparisons import Comparison, experiment_comparisons
 from featureinterp.analysis.frames import read_attempts, read_scores
 from featureinterp.analysis.markdown import counted, number, p_value, place_free, plain, table, with_interval
-from featureinterp.analysis.means import MAIN_SOURCE, mean_by
+from featureinterp.analysis.means import mean_by
 from featureinterp.analysis.rounds import MEASURES, agreement, rounds
 from featureinterp.analysis.runs import OUTCOMES, RunInfo, list_runs
 from featureinterp.experiment.run import MEASURED_SOURCES
 from featureinterp.files import atomic_write
+from featureinterp.record import MAIN_SOURCE
 
 SUMMARY_NAME = "summary.md"
 

@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from featureinterp.record import ComplementaryRecordSource
+from featureinterp.core import Score
+from featureinterp.record import MAIN_SOURCE
 from featureinterp.stats import generator, percentile_interval, resampling_counts
-
-MAIN_SOURCE = ComplementaryRecordSource.SIMILAR_NEGATIVE.value
-"""The hardest test: sentences like those of the feature, on which it is silent."""
 
 UNIT = ["subject", "hook_name", "latent"]
 """Columns that tell one feature of one model from every other: what is resampled and paired."""
@@ -141,6 +139,15 @@ def least_caps(frame: pd.DataFrame, source: str = MAIN_SOURCE) -> pd.DataFrame:
 def least_cap_by_depth(frame: pd.DataFrame, level: float = 0.80) -> pd.DataFrame:
     """Return the mean polysemanticity of features by layer, as `mean_by`."""
     return mean_by(least_caps(frame), ["experiment", "subject", "layer", "relative_depth"], "least_cap", level)
+
+
+def mean_score(values: Iterable[float]) -> Score:
+    """Return the mean of the defined values, one per feature, with the 95% interval of `resampled_mean`."""
+    defined = [value for value in values if not np.isnan(value)]
+    mean, low, high = resampled_mean(defined, [1.0] * len(defined))
+    if not defined:
+        return Score.undefined("no feature has it")
+    return Score(mean) if np.isnan(low) else Score(mean, low, high)
 
 
 def resampled_mean(sums: Iterable[float], counts: Iterable[float], level: float = 0.95) -> tuple[float, float, float]:

@@ -20,10 +20,10 @@ from featureinterp.chat import Usage
 from featureinterp.core import Score, worst_first
 from featureinterp.display import visible
 from featureinterp.experiment.result import FeatureResult
+from featureinterp.record import MAIN_SOURCE
+from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.number_format import number, share, usage_words
-from featureinterp.report.pages.overview import FeatureRow
 from featureinterp.report.views import (
-    MAIN_SOURCE,
     SOURCE_WORDS,
     SentenceView,
     TokenView,

@@ -28,9 +28,6 @@ SOURCE_WORDS: dict[str, str] = {
 }
 """Complementary sources as a reader meets them, the hardest first."""
 
-MAIN_SOURCE = ComplementaryRecordSource.SIMILAR_NEGATIVE.value
-"""The source a feature is judged by first."""
-
 _LONG = 24
 """Characters from which on a token may break over lines."""
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Literal
 from featureinterp.analysis.runs import run_summary
 from featureinterp.experiment.result import FeatureResult, RunSummary
 from featureinterp.experiment.store import RunStore
+from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.pages.compared_run import Beside
 from featureinterp.report.pages.experiment_pages import write_experiment
-from featureinterp.report.pages.overview import FeatureRow
 from featureinterp.report.pages.run_pages import file_name, write_report
 from tests.report import experiments
 from tests.report.chromium import find_chromium

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from featureinterp.display import visible_token
+from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.pages.index import index_script
-from featureinterp.report.pages.overview import FeatureRow
 from featureinterp.report.pages.run_pages import write_report
 from tests.report.features import HOSTILE_TOKENS, LONG_TOKEN, SUMMARY, explained
 

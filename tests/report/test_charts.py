@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from featureinterp.core import Score
+from featureinterp.report.feature_row import FeatureRow, strongest_tokens
 from featureinterp.report.pages.charts import N_BINS, scatter, spreads
 from featureinterp.report.pages.index import render_index
-from featureinterp.report.pages.overview import FeatureRow, run_found, strongest_tokens
+from featureinterp.report.pages.overview import run_found
 from featureinterp.report.pages.run_pages import make_environment
 from tests.report.features import SUMMARY, all_kinds, explained, hostile, record, without_explanation
 

@@ -1,13 +1,21 @@
 """Means over features against numbers worked out by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from featureinterp.analysis.frames import read_scores
+from featureinterp.analysis.means import mean_by, mean_score
+from featureinterp.analysis.run_pair import compare_runs
 from featureinterp.core import Score
 from featureinterp.experiment.result import FeatureKey
-from featureinterp.report.pages.overview import FeatureRow, mean_score, means_by_layer, means_by_source
+from featureinterp.experiment.store import RunStore
+from featureinterp.record import MAIN_SOURCE
+from featureinterp.report.feature_row import FeatureRow
+from featureinterp.report.pages.compared_run import Beside, RowPair, feature_beside, run_beside
+from featureinterp.report.pages.overview import means_by_layer, means_by_source
 from tests.report.features import all_kinds, explained, hostile, without_explanation
 
 
@@ -65,14 +73,38 @@ def test_two_hooks_of_a_layer_keep_apart() -> None:
 
 def test_the_interval_of_a_mean_is_that_of_the_bootstrap() -> None:
     values = np.random.default_rng(0).normal(0.5, 0.2, size=400)
-    score = mean_score(values.tolist(), "explanation")
+    score = mean_score(values.tolist())
     half = 1.96 * values.std(ddof=1) / 20
     assert score.ci_low == pytest.approx(values.mean() - half, abs=0.003)
     assert score.ci_high == pytest.approx(values.mean() + half, abs=0.003)
 
 
 def test_one_value_has_no_interval_and_none_has_no_mean() -> None:
-    assert mean_score([0.5, float("nan")], "x") == Score(0.5)
-    assert mean_score([float("nan")], "x").value is None
+    assert mean_score([0.5, float("nan")]) == Score(0.5)
+    assert mean_score([float("nan")]).value is None
     assert means_by_source([FeatureRow.of(without_explanation(0, 0, "dead", "silent"))]) == []
     assert means_by_source([FeatureRow.of(hostile())])[0].explanation.value is None
+
+
+def test_page_frame_and_comparison_show_the_same_digits(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    sides = [[explained(layer, 1, float(rng.uniform(0.1, 0.9))) for layer in range(9)] for _ in range(2)]
+    for name, results in zip("ab", sides, strict=True):
+        with RunStore.create(tmp_path / name, {"seed": 0}) as store:
+            for result in results:
+                store.put(result)
+    page = means_by_source([FeatureRow.of(result) for result in sides[0]])[0].explanation
+    scores = read_scores(tmp_path / "a")
+    (frame,) = mean_by(scores.loc[scores["source"] == MAIN_SOURCE], [], "correlation").to_dict("records")
+    assert (page.value, page.ci_low, page.ci_high) == (frame["mean"], frame["ci_low"], frame["ci_high"])
+    theirs = {result.key: result for result in sides[1]}
+    pairs = []
+    for result in sides[0]:
+        found = feature_beside(result, Beside("b", theirs.get))
+        assert found is not None
+        pairs.append(RowPair.of(result, found))
+    beside = run_beside(pairs, "b").means[0].difference
+    (compared,) = compare_runs(tmp_path / "a", tmp_path / "b")
+    answers = {(c.question.measure, c.question.a.where.get("source")): c.difference for c in compared.comparisons}
+    told = answers["score", MAIN_SOURCE]
+    assert (beside.value, beside.ci_low, beside.ci_high) == (told.mean, told.ci_low, told.ci_high)

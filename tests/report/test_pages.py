@@ -13,8 +13,8 @@ from featureinterp.core import StructuredExplanation
 from featureinterp.display import visible, visible_token
 from featureinterp.errors import StorageError
 from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
+from featureinterp.report.feature_row import LONGEST_TOKEN
 from featureinterp.report.pages.index import LONGEST_WORDS, script_json
-from featureinterp.report.pages.overview import LONGEST_TOKEN
 from featureinterp.report.pages.run_pages import N_WORST, feature_json, write_report
 from featureinterp.report.pages.snippets import result_code
 from tests.report.features import HOSTILE_TOKENS, SIMILAR_NEGATIVE, all_kinds, explained, hostile, record, scored

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from featureinterp.analysis.means import mean_by
+from featureinterp.record import MAIN_SOURCE
 from featureinterp.report.figures.drawing import Drawing, Frames, of_subject
 from featureinterp.report.figures.lines import counts, describe, draw_beside, draw_line, whole_numbers
 from featureinterp.report.figures.style import (
@@ -22,7 +23,7 @@ from featureinterp.report.figures.style import (
     panels,
     words,
 )
-from featureinterp.report.views import MAIN_SOURCE, SOURCE_WORDS
+from featureinterp.report.views import SOURCE_WORDS
 
 VARIANTS = ("one-shot", "tree")
 SOURCE_LOOKS = {

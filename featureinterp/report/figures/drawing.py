@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from featureinterp.report.views import MAIN_SOURCE
+from featureinterp.record import MAIN_SOURCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

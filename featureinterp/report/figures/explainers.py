@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featureinterp.analysis.means import mean_by, score_by_variant
+from featureinterp.record import MAIN_SOURCE
 from featureinterp.report.figures.drawing import Drawing, Frames, in_order
 from featureinterp.report.figures.style import BLACK, FLOOR, GREY, LOOKS, Width, finish, panels, short, words
 from featureinterp.report.figures.tables import booktabs, latex_escape
 from featureinterp.report.number_format import number
-from featureinterp.report.views import MAIN_SOURCE, SOURCE_WORDS
+from featureinterp.report.views import SOURCE_WORDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

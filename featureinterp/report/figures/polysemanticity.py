@@ -16,11 +16,12 @@ from featureinterp.analysis.means import (
     one_per_feature,
     polysemanticity_surface,
 )
+from featureinterp.record import MAIN_SOURCE
 from featureinterp.report.figures.drawing import Drawing, Frames, of_subject
 from featureinterp.report.figures.lines import counts, describe, draw_line
 from featureinterp.report.figures.style import GREY, LOOKS, PALE, Width, finish, panels, short, words
 from featureinterp.report.number_format import number
-from featureinterp.report.views import MAIN_SOURCE, SOURCE_WORDS
+from featureinterp.report.views import SOURCE_WORDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.number_format import PLOT_FROM, PLOT_TO, place, share
-from featureinterp.report.pages.overview import FeatureRow
 
 N_BINS = 25
 """Bars of a spread, each 0.05 wide; what lies outside the plot is counted at its edge."""

@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from featureinterp.analysis.comparisons import difference_score
+from featureinterp.analysis.means import mean_score
 from featureinterp.core import Score
 from featureinterp.errors import InputError
 from featureinterp.experiment.result import FeatureKey, FeatureResult
-from featureinterp.report.pages.overview import FeatureRow, difference_score, mean_score
+from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.views import SOURCE_WORDS
 from featureinterp.scoring import differences_by_source
 from featureinterp.stats import derived_seed
@@ -130,9 +132,9 @@ def _means(name: str, both: Sequence[RowPair], source: str) -> PairedMeans:
     ours, theirs = [pair[0] for pair in shared], [pair[1] for pair in shared]
     return PairedMeans(
         name=name,
-        ours=mean_score(ours, "ours"),
-        theirs=mean_score(theirs, "theirs"),
-        difference=difference_score(ours, theirs, "beside"),
+        ours=mean_score(ours),
+        theirs=mean_score(theirs),
+        difference=difference_score(ours, theirs),
         n=len(shared),
         left_out=len(both) - len(shared),
     )

@@ -20,10 +20,10 @@ from featureinterp.core import Score
 from featureinterp.experiment.result import FeatureKey
 from featureinterp.experiment.store import RunStore
 from featureinterp.files import atomic_write
+from featureinterp.record import MAIN_SOURCE
 from featureinterp.report.figures.files import DrawnExperiment, draw_experiment, file_names, read_frames
 from featureinterp.report.pages.markdown_html import markdown_html
 from featureinterp.report.pages.run_pages import asset_bytes, file_name, make_environment, write_report
-from featureinterp.report.views import MAIN_SOURCE
 
 if TYPE_CHECKING:
     from pandas import DataFrame

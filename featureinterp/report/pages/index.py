@@ -19,10 +19,11 @@ from featureinterp.chat import Usage
 from featureinterp.core import Score
 from featureinterp.display import visible
 from featureinterp.experiment.result import RunSummary
+from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.number_format import PLOT_FROM, PLOT_TO, share
 from featureinterp.report.pages.charts import N_BINS, scatter, spreads
 from featureinterp.report.pages.compared_run import RunBeside
-from featureinterp.report.pages.overview import FeatureRow, means_by_layer, means_by_source, run_found
+from featureinterp.report.pages.overview import means_by_layer, means_by_source, run_found
 
 INDEX_SCRIPT = "features.js"
 """Name of the file that `index_script` is written to, beside the page."""

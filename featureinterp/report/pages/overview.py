@@ -1,87 +1,16 @@
-"""A run's features in numbers: one row for each, and means over rows with intervals, undefined ones counted."""
+"""Means over a run's features with intervals; undefined scores are counted beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from featureinterp.chat import Usage
+from featureinterp.analysis.comparisons import difference_score
+from featureinterp.analysis.means import mean_score
 from featureinterp.core import Score
-from featureinterp.display import visible_token
-from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
-from featureinterp.report.views import MAIN_SOURCE, SOURCE_WORDS
-from featureinterp.stats import generator, paired_difference
-
-
-@dataclass(frozen=True)
-class FeatureRow:
-    """What a list of features shows of one: its numbers without its sentences."""
-
-    key: FeatureKey
-    status: FeatureStatus
-    words: tuple[str, ...]
-    """Its rules, or the reason why there are none."""
-    scores: Mapping[str, Score]
-    """Test correlation by complementary source."""
-    floors: Mapping[str, Mapping[str, Score]]
-    """By floor, then by complementary source."""
-    false_positives: Score
-    """Per sentence, on the source that a feature is judged by first."""
-    density: float
-    n_rules: int
-    usage: Usage = Usage()
-    """What answers of language models took."""
-    tokens: tuple[str, ...] = ()
-    """Those it fires on most strongly, made visible, the strongest first."""
-
-    @classmethod
-    def of(cls, result: FeatureResult) -> FeatureRow:
-        """Take the row out of a feature's whole result."""
-        rules = result.explanation.rules if result.explanation else ()
-        judged = result.scores.get(MAIN_SOURCE)
-        return cls(
-            key=result.key,
-            status=result.status,
-            words=tuple(rule.activates_on for rule in rules) or (result.reason,),
-            scores={source: scores.correlation for source, scores in result.scores.items()},
-            floors=result.floors,
-            false_positives=judged.false_positives_per_sentence if judged else Score.undefined(_NOT_TESTED),
-            density=result.density,
-            n_rules=len(rules),
-            usage=result.whole_usage,
-            tokens=strongest_tokens(result),
-        )
-
-    def score(self, source: str = MAIN_SOURCE) -> Score:
-        """Return the test correlation against a complementary source."""
-        return self.scores.get(source, Score.undefined(_NOT_TESTED))
-
-    def floor(self, name: str, source: str = MAIN_SOURCE) -> Score:
-        """Return a floor's correlation against a complementary source."""
-        return self.floors.get(name, {}).get(source, Score.undefined(_NOT_TESTED))
-
-
-_NOT_TESTED = "not tested"
-N_TOKENS = 10
-"""Tokens in a row."""
-LONGEST_TOKEN = 40
-"""Characters of a token in a row; longer ones are cut."""
-
-
-def strongest_tokens(result: FeatureResult, most: int = N_TOKENS) -> tuple[str, ...]:
-    """Return the distinct tokens on which the feature's records show it most active, made visible, strongest first."""
-    records = [*result.train_positives, *(sequence.record for sequence in result.test_sequences)]
-    highest: dict[str, float] = {}
-    for record in records:
-        for token, activation in zip(record.tokens, record.expressions, strict=True):
-            if activation > highest.get(token, 0.0):
-                highest[token] = activation
-    strongest = sorted(highest, key=lambda token: -highest[token])[:most]
-    return tuple(_cut(visible_token(token)) for token in strongest)
-
-
-def _cut(token: str) -> str:
-    return token if len(token) <= LONGEST_TOKEN else token[: LONGEST_TOKEN - 1] + "…"
+from featureinterp.record import MAIN_SOURCE
+from featureinterp.report.feature_row import FeatureRow
+from featureinterp.report.views import SOURCE_WORDS
 
 
 @dataclass(frozen=True)
@@ -151,22 +80,6 @@ def means_by_layer(rows: Sequence[FeatureRow]) -> list[GroupMeans]:
     ]
 
 
-def mean_score(values: Iterable[float], name: str) -> Score:
-    """Return the mean of the defined values with a bootstrap 95% interval that resamples features."""
-    numbers = list(values)
-    return difference_score(numbers, [0.0] * len(numbers), name)
-
-
-def difference_score(a: Sequence[float], b: Sequence[float], name: str) -> Score:
-    """Return the mean of a − b over features that have both, with a bootstrap 95% interval that resamples features."""
-    found = paired_difference(a, b, generator(0, "report", name), n_bootstrap=1000)
-    if found.n_pairs == 0:
-        return Score.undefined("no feature has it")
-    if found.n_pairs == 1:
-        return Score(found.mean)
-    return Score(found.mean, found.ci_low, found.ci_high)
-
-
 def _means(name: str, rows: Sequence[FeatureRow], source: str) -> GroupMeans:
     explained = [row for row in rows if row.status == "explained" and source in row.scores]
     values = [float(row.score(source)) for row in explained]
@@ -175,10 +88,10 @@ def _means(name: str, rows: Sequence[FeatureRow], source: str) -> GroupMeans:
     undefined = sum(row.score(source).value is None for row in explained)
     return GroupMeans(
         name=name,
-        explanation=mean_score(values, "explanation"),
-        token_lookup=mean_score(lookup, "token_lookup"),
-        shuffled=mean_score(shuffled, "shuffled"),
-        gain=difference_score(values, lookup, "gain"),
+        explanation=mean_score(values),
+        token_lookup=mean_score(lookup),
+        shuffled=mean_score(shuffled),
+        gain=difference_score(values, lookup),
         n=len(explained) - undefined,
         undefined=undefined,
     )

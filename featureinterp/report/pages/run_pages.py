@@ -20,15 +20,15 @@ from featureinterp.core import Score, Scores, worst_first
 from featureinterp.display import visible
 from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
 from featureinterp.files import atomic_write
+from featureinterp.record import MAIN_SOURCE
+from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.number_format import number, place, place_down, share, usage_words, when
 from featureinterp.report.pages.compared_run import Beside, FeatureBeside, RowPair, feature_beside, run_beside
 from featureinterp.report.pages.feature_views import profile_view, silent_scores, walk_tree
 from featureinterp.report.pages.index import INDEX_SCRIPT, index_script, render_index
-from featureinterp.report.pages.overview import FeatureRow
 from featureinterp.report.pages.snippets import snippets
 from featureinterp.report.views import (
     FLOOR_WORDS,
-    MAIN_SOURCE,
     SOURCE_WORDS,
     SentenceView,
     feedback_view,

@@ -20,8 +20,8 @@ from markupsafe import Markup
 from featureinterp.analysis.runs import run_summary
 from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
 from featureinterp.experiment.store import RunStore
+from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.pages.index import INDEX_SCRIPT, index_script, render_index, script_json
-from featureinterp.report.pages.overview import FeatureRow
 from featureinterp.report.pages.run_pages import (
     ASSETS,
     FeaturePage,
