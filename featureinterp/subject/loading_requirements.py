@@ -48,8 +48,13 @@ def loading_requirements(kwargs: Mapping[str, Any], point: HookPoint, sae_name: 
         sae_name: For the error.
 
     Raises:
-        SubjectError: if something is asked for that changes the numbers and cannot be followed.
+        SubjectError: if they are no mapping, or something is asked for that changes the numbers and cannot be followed.
     """
+    if not isinstance(kwargs, Mapping) or not isinstance(kwargs.get("revision"), str | None):
+        raise SubjectError(
+            f"SAE {sae_name!r} has model_from_pretrained_kwargs {str(kwargs)[:80]!r}, which are no names and values",
+            "take the cfg.json that was saved with the SAE",
+        )
     asked = {key: value for key, value in kwargs.items() if value not in (None, False)}
     dtype = asked.pop("torch_dtype", None) or asked.pop("dtype", None)
     asked.pop("dtype", None)

@@ -89,7 +89,7 @@ def hook_point(name: str) -> HookPoint:
         return HookPoint(layer, None)
     if found.group(2) not in KINDS:
         raise InputError(
-            f"hook {name!r} cannot be read: {found.group(2)!r} is not a known point of a block",
+            f"hook {name!r} cannot be read: {found.group(2)!r} is not one of the points of a block that are read here",
             f"the points are {', '.join(KINDS)}",
         )
     return HookPoint(layer, found.group(2))

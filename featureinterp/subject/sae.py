@@ -57,6 +57,13 @@ _LATENT_AXIS = {"W_enc": 1, "W_dec": 0, "b_enc": 0, "threshold": 0, "b_gate": 0,
 
 _SAE_HINT = "give 'embedded', a folder with cfg.json and sae_weights.safetensors, or a SAELens release and its SAE id"
 
+_SAELENS_ERRORS = (
+    ValueError, LookupError, TypeError, RuntimeError, AttributeError, ArithmeticError, AssertionError
+)  # fmt: skip
+"""What SAELens and torch raise for a setting that is none."""
+
+_CONFIG_HINT = "its cfg.json does not fit its weights: take the one that was saved with them"
+
 
 class SparseAutoencoder:
     """One SAE or transcoder and the point of the model that it reads."""
@@ -73,14 +80,17 @@ class SparseAutoencoder:
         self.requirements: LoadingRequirements = loading_requirements(
             self._metadata.get("model_from_pretrained_kwargs") or {}, hook_point(self.hook_name), name
         )
+        if self._metadata.get("prepend_bos") not in (None, True, False):
+            raise SubjectError(f"SAE {name!r} has prepend_bos {self._metadata['prepend_bos']!r}", "give true or false")
         self.head: int | None = _checked_head(self._metadata.get("hook_head_index"), self.hook_name, name)
         """Number of the attention head that the SAE reads alone; None where it reads all of the point."""
+        self._try_out()
 
     @property
     def hook_name(self) -> str:
         """TransformerLens's name of the point that the SAE reads."""
         hook = self._metadata.get("hook_name")
-        if not hook:
+        if not isinstance(hook, str) or not hook:
             raise SubjectError(f"SAE {self.name!r} does not say which hook it reads", "its metadata needs hook_name")
         if hook.endswith("hook_mlp_in") and str(self._metadata.get("hf_hook_name")).endswith("layernorm.output"):
             # Gemma Scope 2 says by its second name that its transcoders read the norm's output, not its input.
@@ -95,7 +105,8 @@ class SparseAutoencoder:
     @property
     def model_name(self) -> str | None:
         """Name of the model that it was trained on; None where it does not say."""
-        return self._metadata.get("model_name")
+        name = self._metadata.get("model_name")
+        return name if isinstance(name, str) else None
 
     @property
     def n_latents(self) -> int:
@@ -171,6 +182,19 @@ class SparseAutoencoder:
                     f"latent {latent} does not exist: the SAE on {self.hook_name} has latents 0 to {self.n_latents - 1}"
                 )
 
+    def _try_out(self) -> None:
+        """Encode a zero, so that a setting that does not fit the weights is found before a corpus is read."""
+        try:
+            with torch.inference_mode():
+                found = self._sae.encode(torch.zeros(1, self.width, device=self._sae.W_dec.device))
+                fits = found.shape == (1, self.n_latents) == (1, len(self._sae.W_dec))
+        except _SAELENS_ERRORS as error:
+            raise SubjectError(f"SAE {self.name!r} cannot encode: {first_words(error)}", _CONFIG_HINT) from error
+        if not fits:
+            raise SubjectError(
+                f"SAE {self.name!r} says that it has {self.n_latents} latents and has others", _CONFIG_HINT
+            )
+
     def fingerprint(self) -> str:
         """Return a hash of the configuration and of evenly spaced weights of every tensor."""
         config = {k: v for k, v in self._sae.cfg.to_dict().items() if k != "device"}
@@ -222,8 +246,8 @@ def _from_folder(folder: Path, device: str) -> SparseAutoencoder:
     try:
         with quiet_saelens():
             sae = SAE.load_from_disk(folder, device=device)
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError, SafetensorError) as error:
-        if isinstance(error, KeyError) and error.args[0] in SAE_TRAINING_CLASS_REGISTRY:
+    except (*_SAELENS_ERRORS, OSError, SafetensorError) as error:
+        if isinstance(error, KeyError) and str(error.args[0]) in SAE_TRAINING_CLASS_REGISTRY:
             raise SubjectError(
                 f"the SAE in {str(folder)!r} is saved for training ({error.args[0]})",
                 "load it in SAELens and save it by save_inference_model, which makes an SAE that can be used",

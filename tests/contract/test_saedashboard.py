@@ -50,7 +50,7 @@ def theirs(family: str, folder: Path):
 def ours(family: str, folder: Path):
     """Our activations and logits of the same latents, and the norms of their decoder rows."""
     sae = load_sae(str(folder), "", 1, "cpu")
-    model = SubjectModel(family, make_model(family), Tokenizer(), centre_residual=sae.advice.centred)
+    model = SubjectModel(family, make_model(family), Tokenizer(), centre_residual=sae.requirements.centred)
     activations = sae.encode(model.streams(TOKENS, [HOOK])[HOOK], LATENTS)
     logits = torch.stack([Unembedding(model).logits(sae.direction(latent)) for latent in LATENTS])
     return activations, logits, SAE.load_from_disk(folder).W_dec[LATENTS].norm(dim=-1)

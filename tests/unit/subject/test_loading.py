@@ -279,7 +279,7 @@ def test_an_sae_says_in_which_numbers_its_model_computed(sae_with, golden_data):
 @pytest.mark.parametrize(
     ("hook", "told"),
     [
-        ("blocks.1.attn.hook_q", "'attn.hook_q' is not a known point of a block"),
+        ("blocks.1.attn.hook_q", "'attn.hook_q' is not one of the points of a block"),
         ("hook_embed", "holds no layer number"),
         ("model.layers.1", "no module of that name"),
     ],
