@@ -73,6 +73,7 @@ def result_row(result: FeatureResult) -> dict[str, object]:
         "explainer": result.explainer,
         "explanation": None if result.explanation is None else result.explanation.to_json(),
         "complexity": result.complexity,
+        "complexity_undefined": result.complexity_reason or None,
         "max_activation": result.max_activation,
         "density": result.density,
         "scores": {source: _scores_row(scores) for source, scores in sorted(result.scores.items())},

@@ -28,6 +28,15 @@ class RuleContribution:
     """Tokens that this rule's words apply to, whatever its strength: their positions by the number of their window."""
 
 
+def undefined_contributions(
+    explanation: StructuredExplanation, sequences: Sequence[ScoredSequence], reason: str
+) -> tuple[RuleContribution, ...]:
+    """Return what rules add where that cannot be told, with the reason why."""
+    sources = [pair.record.source.value for pair in sequences if pair.record.source is not None]
+    undefined = dict.fromkeys(sources, Score.undefined(reason))
+    return (RuleContribution(undefined, undefined, (), {}),) * len(explanation.rules)
+
+
 async def rule_contributions(
     explanation: StructuredExplanation,
     simulator_factory: SimulatorFactory,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from featureinterp.chat import Usage
@@ -229,7 +229,8 @@ def explain_one(data: DataSpec, root: Path, spec: RunSpec | None = None) -> Feat
 
 async def _explain_key(key: FeatureKey, folder: DataFolder, spec: RunSpec) -> FeatureResult:
     async with Models(spec.access) as models:
-        return await explain_key(key, FolderJob(folder.path, spec).open(models))
+        result = await explain_key(key, FolderJob(folder.path, spec).open(models))
+        return replace(result, status="failed") if result.status == "refused" else result
 
 
 def _settings(folder: DataFolder) -> Mapping[str, object]:

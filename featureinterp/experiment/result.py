@@ -13,9 +13,10 @@ from featureinterp.display import ERRORS, folded_html, section_html, table_html
 from featureinterp.experiment.contributions import RuleContribution
 from featureinterp.record import ActivationRecord
 
-FeatureStatus = Literal["explained", "dead", "rare", "failed", "unfinished"]
+FeatureStatus = Literal["explained", "dead", "rare", "failed", "unfinished", "refused"]
 """dead: never fires on the corpus; rare: fires on too few documents; failed: no attempt could be scored; unfinished: an
-endpoint left a request unanswered. An unfinished one is never stored, and tried again."""
+endpoint left a request unanswered; refused: an endpoint refused all that was asked for it, which a sweep takes for
+failed once another feature was answered. The last two are never stored, and tried again."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class FeatureResult:
     explanation: StructuredExplanation | None = None
     complexity: float | None = None
     """Of the explanation: mean over its rules, 0 (names a token) to 5 (an abstract idea); None without one."""
+    complexity_reason: str = ""
+    """Why an explanation has no complexity; empty where it has one."""
     scores: Mapping[str, Scores] = field(default_factory=dict)
     """Test scores by complementary source (its enum value): positives plus that source's records."""
     floors: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)

@@ -22,7 +22,8 @@ from typing import Protocol
 from featureinterp.chat import Usage
 from featureinterp.complexity import ComplexityAnalyzer
 from featureinterp.core import Attempt, Score, ScoredSequence, Scores, StructuredExplanation
-from featureinterp.experiment.contributions import rule_contributions
+from featureinterp.errors import OF_ONE_FEATURE
+from featureinterp.experiment.contributions import RuleContribution, rule_contributions, undefined_contributions
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.explainer.search import OF_ONE_ATTEMPT
 from featureinterp.protocols import Explainer, Simulator, SimulatorFactory
@@ -77,6 +78,11 @@ class Meter(Protocol):
     usage: Usage
     """All of it."""
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether a language model refused all that it was asked."""
+        ...
+
 
 @dataclass(frozen=True)
 class Method:
@@ -96,6 +102,18 @@ class Method:
         """What has been used so far."""
         return Usage() if self.meter is None else self.meter.usage
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether a language model refused all that it was asked."""
+        return self.meter is not None and self.meter.is_refused
+
+    async def complexity_of(self, explanation: StructuredExplanation) -> tuple[float | None, str]:
+        """Return an explanation's complexity, or None and the reason why it has none."""
+        try:
+            return await self.complexity.complexity(explanation), ""
+        except OF_ONE_FEATURE as error:
+            return None, str(error)
+
 
 async def explain_feature(
     record: SAEIndexRecord, key: FeatureKey, method: Method, params: FeatureRunParams, seed: int = 0
@@ -111,8 +129,7 @@ async def explain_feature(
 
     Returns:
         The result: `explained`; or `rare` or `failed` with the reason. Its `token_lookup` floor is made from the
-        same train records. The `shuffled` floor needs the explanation of another feature and comes later, from
-        `shuffled_floor`.
+        same train records; the `shuffled` floor needs another feature's explanation, see `shuffled_floor`.
 
     Raises:
         InputError: if two splits share a window.
@@ -135,18 +152,29 @@ async def explain_feature(
         return replace(result, status="failed", reason=why_none(found.trace), seconds=time.perf_counter() - started)
     explanation, seed_of = found.explanations[0], partial(derived_seed, seed, *_names(key))
     sequences = await simulate_records(method.simulator_factory(explanation), splits.test)
-    floor = await floor_scores(TokenLookupSimulator(train), sequences, seed_of("token_lookup"))
+    complexity, complexity_reason = await method.complexity_of(explanation)
     return replace(
         result,
         explanation=explanation,
-        complexity=await method.complexity.complexity(explanation),
-        contributions=await rule_contributions(explanation, method.simulator_factory, sequences, seed_of("rules")),
+        complexity=complexity,
+        complexity_reason=complexity_reason,
+        contributions=await _contributions(explanation, method, sequences, seed_of("rules")),
         chosen=found.chosen[0] if found.chosen else None,
         test_sequences=sequences,
         scores=test_scores(sequences, key, seed),
-        floors={"token_lookup": floor},
+        floors={"token_lookup": await floor_scores(TokenLookupSimulator(train), sequences, seed_of("token_lookup"))},
         seconds=time.perf_counter() - started,
     )
+
+
+async def _contributions(
+    explanation: StructuredExplanation, method: Method, sequences: Sequence[ScoredSequence], seed: int
+) -> tuple[RuleContribution, ...]:
+    """Return what each rule adds; undefined with the reason where a rule alone cannot be simulated."""
+    try:
+        return await rule_contributions(explanation, method.simulator_factory, sequences, seed)
+    except OF_ONE_ATTEMPT as error:
+        return undefined_contributions(explanation, sequences, str(error))
 
 
 def test_scores(sequences: Sequence[ScoredSequence], key: FeatureKey, seed: int) -> dict[str, Scores]:
@@ -175,14 +203,14 @@ async def judged(
 
     distinct = list(dict.fromkeys(each.explanation for each in attempts if each.explanation is not None))
     scores = dict(zip(distinct, await asyncio.gather(*map(score, distinct)), strict=True))
-    complexities = dict(zip(distinct, await asyncio.gather(*map(method.complexity.complexity, distinct)), strict=True))
+    complexities = dict(zip(distinct, await asyncio.gather(*map(method.complexity_of, distinct)), strict=True))
 
     def of_one(attempt: Attempt) -> Attempt:
         if attempt.explanation is None:
             return attempt
         value = scores[attempt.explanation]
         test_score = None if math.isnan(value) else value
-        return replace(attempt, test_score=test_score, complexity=complexities[attempt.explanation])
+        return replace(attempt, test_score=test_score, complexity=complexities[attempt.explanation][0])
 
     return tuple(map(of_one, attempts))
 
@@ -191,6 +219,8 @@ async def shuffled_floor(
     result: FeatureResult, other: StructuredExplanation | None, method: Method, seed: int = 0
 ) -> FeatureResult:
     """Return the result with its `shuffled` floor: how well another feature's explanation does on its test windows.
+
+    It is undefined with its reason where that explanation cannot be simulated.
 
     Args:
         result: an explained feature.
@@ -203,8 +233,11 @@ async def shuffled_floor(
         floor: Mapping[str, Score] = dict.fromkeys(result.scores, absent)
     else:
         names = (*_names(result.key), "shuffled")
-        simulator = method.simulator_factory(other)
-        floor = await floor_scores(simulator, result.test_sequences, derived_seed(seed, *names))
+        try:
+            simulator = method.simulator_factory(other)
+            floor = await floor_scores(simulator, result.test_sequences, derived_seed(seed, *names))
+        except OF_ONE_ATTEMPT as error:
+            floor = dict.fromkeys(result.scores, Score.undefined(str(error)))
     return replace(result, floors={**result.floors, "shuffled": floor}, floor_usage=method.usage)
 
 

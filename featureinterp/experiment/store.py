@@ -145,7 +145,7 @@ class RunStore:
         Raises:
             StorageError: if it cannot be written; what was there before stays.
         """
-        assert result.status != "unfinished", "an unfinished feature is tried again"
+        assert result.status not in ("unfinished", "refused"), "such a feature is tried again"
         key, body = result.key, zlib.compress(codec.encode(result), level=6)
         with self._errors(), self._connection:
             self._connection.execute(

@@ -7,6 +7,7 @@ or on interruptions. The store keeps which other one it was; where later feature
 made again, and a run that grew from 24 to 48 features equals one that was asked for 48 at once.
 
 A request that an endpoint leaves unanswered decides no result: its feature is left unfinished, and done another time.
+Nor does a refusal of the endpoint's own, see `featureinterp.experiment.refusals`.
 
 Who does the work, here or on other machines, is an engine's business; what is done is stored here, by one writer.
 """
@@ -21,7 +22,8 @@ from typing import Protocol, TypeVar
 
 from featureinterp.chat import Usage
 from featureinterp.core import StructuredExplanation
-from featureinterp.errors import RequestFailedError
+from featureinterp.errors import EndpointError, RequestFailedError
+from featureinterp.experiment.refusals import Refusals
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 from featureinterp.scoring import pick_other
@@ -99,13 +101,15 @@ async def sweep(runs: Mapping[str, SweptRun], engine: Engine, on_result: OnUnit 
 
     Raises:
         FeatureInterpError: an error that concerns more than one feature; what is stored stays.
+        EndpointError: if the first features are all refused in the same words; none of them is stored.
         RequestFailedError: in the end, if an endpoint left requests unanswered; all but their features are finished.
     """
     for run in runs.values():
         run.store.ask(run.keys)
     unanswered = []
+    refusals = {name: Refusals(answered=bool(run.store.explained())) for name, run in runs.items()}
 
-    def store(unit: Unit, result: FeatureResult) -> None:
+    def keep(unit: Unit, result: FeatureResult) -> None:
         if result.status == "unfinished":
             unanswered.append(result.reason)
         else:
@@ -113,14 +117,35 @@ async def sweep(runs: Mapping[str, SweptRun], engine: Engine, on_result: OnUnit 
         if unit.floor is None and on_result is not None:
             on_result(unit, result)
 
-    await engine.run(interleave([_waiting(name, run) for name, run in runs.items()]), store)
-    await engine.run((unit for name, run in runs.items() for unit in _floors_due(name, run)), store)
+    def decide(unit: Unit, result: FeatureResult) -> None:
+        for decided in refusals[unit.run].take(unit, result):
+            keep(*decided)
+
+    await engine.run(interleave([_waiting(name, run) for name, run in runs.items()]), decide)
+    refused = _decide_rest(refusals, keep)
+    refusals = {name: Refusals(answered=True) for name in runs}
+    await engine.run((unit for name, run in runs.items() for unit in _floors_due(name, run)), decide)
+    _decide_rest(refusals, keep)
+    if refused is not None:
+        raise refused
     if unanswered:
         of = sum(len(run.keys) for run in runs.values())
         raise RequestFailedError(
             f"{len(unanswered)} of {of} features are unfinished for want of answers: {unanswered[0]}",
             "give the same command again: what is stored is not asked for again",
         )
+
+
+def _decide_rest(refusals: Mapping[str, Refusals], keep: OnUnit) -> EndpointError | None:
+    """Store what is decided when a pass is over, and return the error of a run whose endpoint refused everything."""
+    found = None
+    for each in refusals.values():
+        try:
+            for decided in each.rest():
+                keep(*decided)
+        except EndpointError as error:
+            found = error
+    return found
 
 
 def _waiting(name: str, run: SweptRun) -> list[Unit]:

@@ -82,6 +82,8 @@ def feature_view(result: FeatureResult, n_worst: int = 5) -> Group:
     facts = f"active on {share(result.density)} of windows, largest activation {number(result.max_activation)}"
     if result.complexity is not None:
         facts += f", complexity {number(result.complexity, 1)} of 5"
+    if result.complexity_reason:
+        facts += f", complexity undefined: {visible(result.complexity_reason)}"
     if result.whole_usage.requests:
         facts += f"; {usage_words(result.whole_usage)}"
     parts: list[RenderableType] = [title, Text(facts, style="dim"), Text()]
@@ -104,6 +106,8 @@ def feature_line(result: FeatureResult, done: int, total: int) -> Group:
     if result.explanation is None:
         return Group(line.append(f"{row.status}: {visible(result.reason)}", style="italic"))
     line.append_text(_score(row.score())).append(f"  lookup {number(row.floor('token_lookup').value)}  ", style="dim")
+    if result.complexity_reason:
+        line.append("complexity undefined  ", style="italic")
     return Group(line.append("; ".join(visible(words) for words in row.words)))
 
 

@@ -77,7 +77,9 @@ class Worker:
         self._open: dict[str, OpenRun] = {}
 
     async def do(self, unit: Unit) -> FeatureResult:
-        """Explain a feature, or make the shuffled floor of one; `unfinished` where an endpoint left it unanswered.
+        """Explain a feature, or make the shuffled floor of one.
+
+        The status is `unfinished` where an endpoint left it unanswered, `refused` where one refused all that was asked.
 
         Raises:
             FeatureInterpError: an error that concerns more than this feature.
@@ -87,9 +89,11 @@ class Worker:
             return await explain_key(unit.key, run)
         floor = unit.floor
         try:
-            return await shuffled_floor(floor.result, floor.explanation, run.make_method(), run.seed)
+            method = run.make_method()
+            made = await shuffled_floor(floor.result, floor.explanation, method, run.seed)
         except RequestFailedError as error:
             return replace(floor.result, status="unfinished", reason=error.problem)
+        return replace(made, status="refused") if method.is_refused else made
 
     @property
     def at_once(self) -> int:
@@ -114,6 +118,8 @@ async def explain_key(key: FeatureKey, run: OpenRun) -> FeatureResult:
             result = replace(result, status="unfinished", reason=error.problem)
         except OF_ONE_FEATURE as error:
             result = replace(result, reason=str(error))
+    if result.status == "failed" and method.is_refused:
+        result = replace(result, status="refused")
     maximum = max(result.max_activation, known.max_activation)
     return replace(result, density=known.density, max_activation=maximum, profile=known.profile, usage=method.usage)
 

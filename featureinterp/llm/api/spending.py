@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields
 from typing import Protocol
 
 from featureinterp.chat import ChatAnswer, ChatRequest, PromptReading, PromptRequest, Usage
-from featureinterp.errors import BudgetError, InputError
+from featureinterp.errors import BudgetError, ChatError, InputError
+from featureinterp.llm.api.thoughts import has_begun
 from featureinterp.protocols import ChatModel, PromptModel
 
 
@@ -202,6 +203,17 @@ class Meter:
     def __init__(self) -> None:
         self.usage = Usage()
         """What all answers so far took, stored ones as when they were asked for."""
+        self._refused: set[str] = set()
+        self._answered: set[str] = set()
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a model refused requests, or used up its tokens before any answer began, and answered none."""
+        return bool(self._refused - self._answered)
+
+    def note(self, name: str, *, answered: bool) -> None:
+        """Note that a model answered a request, or refused it."""
+        (self._answered if answered else self._refused).add(name)
 
 
 class MeteredModel:
@@ -218,13 +230,25 @@ class MeteredModel:
 
     async def answer(self, request: ChatRequest, n: int = 1, first: int = 0) -> list[ChatAnswer]:
         """Return `n` samples of an answer, numbered from `first`; as `ChatModel.answer`."""
-        answers = await self._model.answer(request, n, first)
+        with self._noted():
+            answers = await self._model.answer(request, n, first)
         for answer in answers:
             self.meter.usage += answer.usage
+            self.meter.note(self.name, answered=has_begun(answer))
         return answers
 
     async def read_prompt(self, request: PromptRequest) -> PromptReading:
         """Return the prompt's tokens with what the model expected; as `PromptModel.read_prompt`."""
-        reading = await self._model.read_prompt(request)
+        with self._noted():
+            reading = await self._model.read_prompt(request)
         self.meter.usage += reading.usage
+        self.meter.note(self.name, answered=True)
         return reading
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except ChatError:
+            self.meter.note(self.name, answered=False)
+            raise

@@ -1,0 +1,86 @@
+"""Whose refusal it is: that of one request, whose feature fails, or that of the endpoint, which decides no result.
+
+A server that takes no system role, a key without a right, or a proxy that lets no large request through refuse every
+feature in the same words. What was refused is therefore held back, and stored as failed only once another feature was
+answered. Where none was, the run ends, nothing of it is stored, and the same command asks again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from featureinterp.errors import EndpointError
+from featureinterp.experiment.result import FeatureResult
+
+if TYPE_CHECKING:
+    from featureinterp.experiment.sweep import Unit
+
+FIRST, LATER = 5, 10
+"""Features refused in the same words, before any was answered and after some were, that make it the endpoint's refusal.
+Where one request in four is refused for what it holds, five at the start are chance once in 1,000 runs; ten in a row
+later once in a million features."""
+
+_NUMBERED = re.compile(r"\S*\d\S*")
+
+
+class Refusals:
+    """What was refused of a run, and is not decided yet."""
+
+    def __init__(self, *, answered: bool) -> None:
+        """Begin with none.
+
+        Args:
+            answered: whether the run's endpoints have answered before.
+        """
+        self._answered = answered
+        self._held: list[tuple[Unit, FeatureResult]] = []
+
+    def take(self, unit: Unit, result: FeatureResult) -> Iterator[tuple[Unit, FeatureResult]]:
+        """Take a result and yield those that are decided now.
+
+        Raises:
+            EndpointError: if so many features were refused in the same words that it is the endpoint's refusal.
+        """
+        if result.status != "refused":
+            if result.status == "explained" or result.usage.requests:
+                self._answered = True
+                yield from self._decided()
+            yield unit, result
+            return
+        self._held.append((unit, result))
+        alike = sum(_words(each) == _words(result) for _, each in self._held)
+        if alike >= (LATER if self._answered else FIRST):
+            raise _of_endpoint(alike, result)
+
+    def rest(self) -> Iterator[tuple[Unit, FeatureResult]]:
+        """Yield what is decided when all is done.
+
+        Raises:
+            EndpointError: if nothing was ever answered, and all that was asked was refused in the same words.
+        """
+        words = [_words(result) for _, result in self._held]
+        alike = max(map(words.count, words), default=0)
+        if not self._answered and alike and (alike > 1 or len(words) == 1):
+            raise _of_endpoint(alike, self._held[words.index(max(words, key=words.count))][1])
+        yield from self._decided()
+
+    def _decided(self) -> Iterator[tuple[Unit, FeatureResult]]:
+        held, self._held = self._held, []
+        for unit, result in held:
+            yield unit, replace(result, status="failed" if unit.floor is None else "explained")
+
+
+def _words(result: FeatureResult) -> str:
+    """Return a reason without numbers and names of requests, which differ where the refusal is the same."""
+    return _NUMBERED.sub("", result.reason)
+
+
+def _of_endpoint(alike: int, result: FeatureResult) -> EndpointError:
+    told = f"{alike} features were refused in the same words" if alike > 1 else "the only feature was refused"
+    return EndpointError(
+        f"{told}, and none was answered: {result.reason}",
+        "mend that, then give the same command again: nothing of it is stored",
+    )
