@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import re
+import sqlite3
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -167,6 +168,36 @@ def test_a_limit_ends_the_run_and_more_money_ends_it_as_if_there_was_none(small_
     assert results(Path("stopped")) == results(Path("whole"))
 
 
+def test_the_limit_of_an_answer_and_no_temperature_reach_the_request_and_decide_the_run(small_data):
+    small = ("--layers", 0, "--features", 1)
+    with LLMServer(brain) as server:
+        made = explain(small_data, server, "run", *small, "--answer-tokens", 20_000, "--temperature", "none")
+        assert made.code == 0, made.err
+        assert {body["max_tokens"] for body in server.seen.requests} == {20_000}
+        assert not any("temperature" in body for body in server.seen.requests)
+        other = explain(small_data, server, "run", *small, "--temperatures", "none")
+        assert_told(other, "method.answer_tokens=20000 instead of 8192")
+        words = ("experiment", "complementary", "--data", small_data, "--out", "paper", "--workers", 1, "--layers", 0)
+        more = ("--latents-per-layer", 1, "--answer-tokens", 300, "--temperatures", "none", "--variants", "one-shot")
+        asked = len(server.seen.requests)
+        run_command(*words, *more, "--proposer", f"local:m@{server.url}")
+        assert all(body["max_tokens"] == 300 for body in server.seen.requests[asked:])
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_the_limit_that_it_had(small_data):
+    small = ("--layers", 0, "--features", 1, "--answer-tokens", 1024)
+    with LLMServer(brain) as server:
+        assert explain(small_data, server, "run", *small).code == 0
+        with sqlite3.connect("run/run.sqlite") as connection:
+            [text] = connection.execute("SELECT value FROM about WHERE name = 'configuration'").fetchone()
+            old = json.loads(text)
+            del old["method"]["answer_tokens"]
+            connection.execute("UPDATE about SET value = ? WHERE name = 'configuration'", [json.dumps(old)])
+        connection.close()
+        assert explain(small_data, server, "run", *small).code == 0
+        assert_told(explain(small_data, server, "run", *small[:-2]), "method.answer_tokens=1024 instead of 8192")
+
+
 def test_answers_that_nobody_can_read_are_failed_features_with_the_reason(small_data):
     with LLMServer(lambda body: "I'm sorry, I can't help with that.") as server:
         assert explain(small_data, server, "run", "--layers", 0).code == 0
@@ -296,6 +327,7 @@ def test_features_are_simulated_at_the_same_time_where_only_the_simulator_is_wai
         (["--complexity", "oracle"], ["'oracle' is no name of a language model"]),
         (["--simulator", "oracle"], ["no simulator 'oracle'", "lexical"]),
         (["--temperatures", "0.5"], ["the lexical proposer draws nothing at random"]),
+        (["--answer-tokens", "500"], ["--answer-tokens limits nothing"]),
         (["--proposer", "a/b", "--temperatures", "hot"], ["temperatures 'hot' cannot be read"]),
         (["--proposer", "a/b", "--temperatures", "0.5,3"], ["from 0 to 2"]),
         (["--holistic"], ["activation-causing tokens", "--write-holistic-acts"]),

@@ -13,7 +13,7 @@ from featureinterp.errors import BudgetError, ChatError, InputError, SimulationE
 from featureinterp.formatting import escape, format_record
 from featureinterp.simulator import make_simulator_factory
 from featureinterp.simulator.alignment import simulation_prompt
-from featureinterp.simulator.server import ATTEMPTS, read_levels
+from featureinterp.simulator.server import ATTEMPTS, THOUGHT_TOKENS, read_levels
 
 WINDOWS = [("?", " cat", "\t", "\n", "0", "\t?\n", " ", "\\"), (" dog", "é", "?\t?")]
 
@@ -86,7 +86,7 @@ class Writer:
         answer = self.answers[min(first, len(self.answers) - 1)]
         if isinstance(answer, Exception):
             raise answer
-        return [ChatAnswer(answer)] * n
+        return [answer if isinstance(answer, ChatAnswer) else ChatAnswer(answer)] * n
 
 
 def test_chat_reads_levels_that_the_model_writes():
@@ -119,6 +119,14 @@ def test_chat_asks_again_and_fails_in_the_end():
     assert len({request.temperature for request, _ in model.asked[1:]}) == 1
     with pytest.raises(SimulationError, match=f"no levels in {ATTEMPTS} answers: the answer has 2 lines for 1 tokens"):
         simulate("chat:local:m", Writer("a\nb"), [(" cat",)])
+
+
+def test_a_model_that_thinks_first_gets_room_for_it_and_its_thoughts_are_cut():
+    levels = format_record((" cat",), [3])
+    model = Writer(ChatAnswer("<think>The cat", "length"), f"<think>The cat it is.</think>\n{levels}")
+    assert simulate("chat:local:m", model, [(" cat",)]) == [[3]]
+    limits = [request.max_tokens for request, _ in model.asked]
+    assert limits[1] == limits[0] + THOUGHT_TOKENS
 
 
 def test_a_refused_request_spoils_one_and_a_limit_ends_all():
