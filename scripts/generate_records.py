@@ -40,6 +40,8 @@ def parse() -> dict:
         default = getattr(DataSpec(), name)
         kind, told = str if default is None else type(default), f"{told} (default: {default!r})"
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=told)
+    either = argparse.BooleanOptionalAction
+    parser.add_argument("--ascii-only", action=either, help="leave out documents beyond ASCII (default), or keep them")
     for stage in STAGES:
         parser.add_argument(f"--write-{stage.replace('_', '-')}", dest="stages", action="append_const", const=stage)
     parser.add_argument("--download-wandb", action="store_true", help="first fetch the data folder from W&B")

@@ -27,6 +27,8 @@ def parse() -> argparse.Namespace:
     for name in ("model_name", "sae_name", "sae_id_layer_format_string", "dataset_name", "max_seq_length", "seed"):
         default = getattr(DataSpec(), name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+    either = argparse.BooleanOptionalAction
+    parser.add_argument("--ascii-only", action=either, default=True, help="leave out documents beyond ASCII")
     parser.add_argument("--max-dataset-size", type=int, default=2000, help="sentences of the corpus at most")
     return parser.parse_args()
 

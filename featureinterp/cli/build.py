@@ -39,6 +39,7 @@ def demo(
     sae_name: options.SaeName = "embedded",
     sae_id_layer_format_string: options.SaeId = "",
     dataset_name: options.DatasetName = "python-docs",
+    ascii_only: options.AsciiOnly = True,
     max_dataset_size: options.MaxDatasetSize = 2000,
     max_seq_length: options.MaxSeqLength = 32,
     embedder: options.EmbedderName = "all-MiniLM-L6-v2",
@@ -66,14 +67,12 @@ def demo(
 
     Where a language model proposes, the lexical explanations of the same features stand beside its own.
     """
-    from featureinterp.cli.progress import quiet_libraries
     from featureinterp.dataset.spec import DataSpec
     from featureinterp.experiment.explain import FeatureChoice
 
     spec = _run_spec(locals())
-    quiet_libraries()
-    names = (model_name, sae_name, sae_id_layer_format_string, dataset_name)
-    base = DataSpec(*names, max_dataset_size, max_seq_length, layers=layers, embedder=embedder, seed=seed)
+    names = (model_name, sae_name, sae_id_layer_format_string, dataset_name, max_dataset_size, max_seq_length)
+    base = DataSpec(*names, ascii_only, layers, embedder=embedder, seed=seed)
     base = options.with_preset(ctx, base, preset, dtype, quantization)
     folder = _demo_folder(base, data or out / "data", features, device, holistic)
     _demo_runs(folder, out, FeatureChoice(layers, features=features), spec)
@@ -95,6 +94,7 @@ def records(
     dataset_split: options.DatasetSplit = "train",
     dataset_config: options.DatasetConfig = "",
     text_column: options.TextColumn = "text",
+    ascii_only: options.AsciiOnly = True,
     max_dataset_size: options.MaxDatasetSize = 100_000,
     max_seq_length: options.MaxSeqLength = 32,
     top_sample_n: Annotated[int, typer.Option(help="Sentences that a latent fires on, over all splits.")] = 90,
@@ -217,10 +217,11 @@ def _run_spec(given: Mapping[str, Any]) -> RunSpec:
 def _demo_folder(base: DataSpec, root: Path, features: int, device: str, holistic: bool) -> DataFolder:
     """Make a data folder with so many latents that can be explained, under bars that show how far it is."""
     from featureinterp.cli.console import open_console
-    from featureinterp.cli.progress import Stages
+    from featureinterp.cli.progress import Stages, quiet_libraries
     from featureinterp.dataset.folder import subject_of
     from featureinterp.experiment.paper.presets import demo_folder
 
+    quiet_libraries()
     subject = subject_of(base, device)
     with Stages(open_console()) as stages:
         return demo_folder(base, root, features, subject, stages, holistic)

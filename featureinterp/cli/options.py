@@ -100,6 +100,14 @@ DatasetConfig = Annotated[
     str, typer.Option(help="Configuration of a dataset on the hub that has several.", rich_help_panel=DATA)
 ]
 TextColumn = Annotated[str, typer.Option(help="Column of the texts, or of token ids.", rich_help_panel=DATA)]
+AsciiOnly = Annotated[
+    bool,
+    typer.Option(
+        "--ascii-only/--no-ascii-only",
+        help="Leave out documents with characters beyond ASCII, such as curly quotes, or keep them.",
+        rich_help_panel=DATA,
+    ),
+]
 MaxDatasetSize = Annotated[int, typer.Option(help="Windows of the corpus at most.", rich_help_panel=DATA)]
 MaxSeqLength = Annotated[int, typer.Option(help="Tokens per window.", rich_help_panel=DATA)]
 Layers = Annotated[str, typer.Option(help="all, even, odd, spaced:8, or numbers such as 1,2.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tarfile
@@ -14,6 +15,14 @@ from featureinterp.errors import SharingError
 from featureinterp.files import atomic_folder, atomic_path, check_regular
 
 SUFFIX = ".tar.zst"
+
+UNPACKED_TIMES, UNPACKED_FLOOR = 100, 2**28
+"""An archive may unpack to so many times its size, and so many bytes more; data folders do to 2 to 20 times."""
+
+BYTES_PER_FILE, FILES_FLOOR = 64, 4096
+"""It may hold a file per so many of its bytes, and so many more."""
+
+_LARGEST_NAME = 2**16
 _LEVEL = 6
 
 
@@ -56,7 +65,8 @@ def unpack(archive: Path, folder: Path, check: Callable[[Path], object]) -> None
         check: called with the folder before it takes its place; raises where it is not what is wanted.
 
     Raises:
-        SharingError: if the archive is damaged, or holds anything but files and folders inside of it.
+        SharingError: if the archive is damaged, holds anything but files and folders inside of it, or unpacks to
+            more than a data folder of its size does.
         InputError: if the folder is there already.
         StorageError: if it cannot be written.
     """
@@ -96,7 +106,7 @@ def _members(archive: Path) -> Iterator[Iterator[tuple[tarfile.TarInfo, IO[bytes
         with (
             archive.open("rb") as file,
             ZstdDecompressor().stream_reader(file) as plain,
-            tarfile.open(fileobj=plain, mode="r|") as tar,
+            tarfile.open(fileobj=_Bounded(plain, archive), mode="r|", tarinfo=_Member) as tar,
         ):
             yield _files(tar, archive)
     except (tarfile.TarError, ZstdError, EOFError) as error:
@@ -104,9 +114,13 @@ def _members(archive: Path) -> Iterator[Iterator[tuple[tarfile.TarInfo, IO[bytes
 
 
 def _files(tar: tarfile.TarFile, archive: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-    for member in tar:
+    most = FILES_FLOOR + archive.stat().st_size // BYTES_PER_FILE
+    for number, member in enumerate(tar, start=1):
         inside(member.name, str(archive))
-        content = tar.extractfile(member) if member.isfile() else None
+        if number > most:
+            raise SharingError(f"{archive} holds more than {most:,} files, too many for its size", _FILLS_THE_DISK)
+        # A sparse file's holes are not in the archive: it would be as large as it claims.
+        content = tar.extractfile(member) if member.isfile() and not member.issparse() else None
         if content is not None:
             yield member, content
         elif not member.isdir():
@@ -114,3 +128,43 @@ def _files(tar: tarfile.TarFile, archive: Path) -> Iterator[tuple[tarfile.TarInf
                 f"{archive} has an entry {member.name!r} that is neither a file nor a folder",
                 "do not use it: a link can lead out of its folder",
             )
+
+
+_FILLS_THE_DISK = "do not use it: it was made to fill the disk"
+
+
+class _Member(tarfile.TarInfo):
+    """An entry; one that only names the next is not read into memory where it is longer than names are."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> tarfile.TarInfo:
+        """Read a header."""
+        made = super().frombuf(buf, encoding, errors)
+        if made.type in (*_ABOUT_THE_NEXT, tarfile.SOLARIS_XHDTYPE) and made.size > _LARGEST_NAME:
+            raise tarfile.ReadError(f"a name of {made.size:,} bytes, at most {_LARGEST_NAME:,} are read")
+        return made
+
+
+_ABOUT_THE_NEXT = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+
+
+class _Bounded(io.RawIOBase):
+    """What an archive unpacks to, until it is more than its size lets expect."""
+
+    def __init__(self, plain: IO[bytes], archive: Path) -> None:
+        self._plain = plain
+        self._archive = archive
+        self._most = UNPACKED_FLOOR + UNPACKED_TIMES * archive.stat().st_size
+        self._n = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read some bytes."""
+        block = self._plain.read(size)
+        self._n += len(block)
+        if self._n > self._most:
+            raise SharingError(
+                f"{self._archive} unpacks to more than {self._most:,} bytes, {UNPACKED_TIMES} times its size and "
+                f"{UNPACKED_FLOOR:,}",
+                _FILLS_THE_DISK,
+            )
+        return block

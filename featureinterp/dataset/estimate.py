@@ -7,6 +7,7 @@ many windows a corpus has that takes longer to read than the probe.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from featureinterp.dataset.records.hook_records import texts_of
 from featureinterp.dataset.records.selection import PLACING_ORDER, PROJECTED
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.subject.subject import Subject
+
+_logger = logging.getLogger(__name__)
 
 READING_SECONDS = 10.0
 """How long the corpus is read to count its windows; of a longer one as many as were asked for are assumed."""
@@ -114,7 +117,9 @@ def estimate(spec: DataSpec, stages: Collection[str], subject: Subject) -> Estim
     begun = time.perf_counter()
     latents = spec.latents_of({hook: (sae.layer, sae.n_latents) for hook, sae in subject.saes.items()})
     reading = _Deadline(read_documents(open_corpus(spec.corpus), spec.dataset_name), READING_SECONDS)
-    windows, _ = cut_windows(reading, subject.model, spec.window_params(subject.prepend_bos))
+    windows, counts = cut_windows(reading, subject.model, spec.window_params(subject.prepend_bos))
+    if counts.dropped:
+        _logger.warning("%s: %s", spec.dataset_name, counts.dropped)
     n = spec.max_dataset_size if reading.was_cut else len(windows)
     probe = _Probe(spec, subject, windows, n, latents)
     costs = [_windows_cost(probe), _capture_cost(probe)]

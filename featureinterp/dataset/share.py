@@ -6,6 +6,7 @@ Project and account are W&B's own settings (`WANDB_PROJECT`, `WANDB_ENTITY`, `WA
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from featureinterp.dataset.archive import SUFFIX, inside, pack, unpack
 from featureinterp.dataset.folder import prepare
 from featureinterp.dataset.manifest import Manifest
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.errors import SharingError
+from featureinterp.errors import SharingError, StorageError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -133,6 +134,9 @@ def fetch(artifact: Artifact, folder: Path) -> None:
         told = ", ".join(sorted(entries)) or "nothing"
         raise SharingError("the artifact is no data folder", f"{_ARCHIVE} is wanted, it holds {told[:200]}")
     with tempfile.TemporaryDirectory() as place:
+        size, free = getattr(entries[_ARCHIVE], "size", None) or 0, shutil.disk_usage(place).free
+        if size > free:
+            raise StorageError(f"the artifact has {size:,} bytes, {place} has room for {free:,}", "set TMPDIR")
         artifact.download(place)
         try:
             artifact.verify(place)

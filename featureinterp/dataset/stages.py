@@ -6,6 +6,7 @@ tokens ──▶ sae_acts ─────────────┐
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -16,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.codec import encode, encode_index_record
+from featureinterp.dataset.activations.arrays import CHECKSUM, ArrayFile
 from featureinterp.dataset.activations.attribution import capture_holistic
-from featureinterp.dataset.activations.capture import CaptureParams, capture_activations, check_length
+from featureinterp.dataset.activations.capture import CaptureParams, capture_activations, check_length, source_of
 from featureinterp.dataset.activations.latent_stats import ProfileTable, profile_latents, read_profiles
 from featureinterp.dataset.activations.store import HolisticActivations, SparseActivations
 from featureinterp.dataset.corpus.documents import Corpus
@@ -33,6 +35,8 @@ from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError
 from featureinterp.files import atomic_write
 from featureinterp.subject.subject import Subject
+
+_logger = logging.getLogger(__name__)
 
 _RECALL_SAMPLE = 32
 """Latents on which an approximate index is compared with the exact ranking, at most."""
@@ -75,22 +79,68 @@ class Preparation:
         self.manifest = self._begin(manifest)
 
     def windows(self) -> Windows:
-        """Cut the corpus, or read the windows that are there."""
+        """Cut the corpus, or read the windows that are there; damaged ones are cut again.
+
+        Raises:
+            CorpusError: if the corpus cannot be read.
+            DataFolderError: if what is cut are not the windows that the rest of the folder was made from.
+        """
         path = self._layout.tokens
-        if path.exists():
-            return Windows.load(path)
+        there = self._windows_there()
+        if there is not None:
+            return there
+        made_before = path.exists()
         documents = read_documents(self._corpus, self._spec.dataset_name)
         params = self._spec.window_params(self._subject.prepend_bos)
         windows, counts = cut_windows(
             documents, self._subject.model, params, lambda done: self._progress("tokens", done, params.max_windows)
         )
         check_length(self._subject, windows.tokens)
+        if made_before and not self._is_source_of_activations(windows):
+            raise DataFolderError(
+                f"{path} is damaged, and the corpus gives other windows now than {self._layout.folder} was made from",
+                "choose another folder, or delete this one to make it again",
+            )
         entry = replace(self.manifest.stages["tokens"], counts=asdict(counts))
         self.manifest = self.manifest.with_stage("tokens", entry)
         self.manifest.save(self._layout.folder)
         windows.save(path)
         self._progress("tokens", len(windows), len(windows))
+        if counts.dropped:
+            _logger.warning("%s: %s", self._spec.dataset_name, counts.dropped)
         return windows
+
+    def _windows_there(self) -> Windows | None:
+        """Return the windows in the folder, with a checksum now where they had none; None where they must be cut."""
+        path = self._layout.tokens
+        if not path.exists():
+            return None
+        try:
+            windows = Windows.load(path, self._subject.model.vocabulary_size)
+            has_checksum = CHECKSUM in ArrayFile.open(path).metadata
+        except DataFolderError as error:
+            _logger.warning("%s; the corpus is cut again", error.problem)
+            return None
+        if has_checksum:
+            return windows
+        if not self._is_source_of_activations(windows):
+            _logger.warning("%s is not what the activations were made from; the corpus is cut again", path)
+            return None
+        _logger.warning("%s was written without a checksum, and gets one now", path)
+        windows.save(path)
+        return windows
+
+    def _is_source_of_activations(self, windows: Windows) -> bool:
+        """Say whether the activations that are there were made from these windows, as far as their hash says."""
+        for hook, sae in self._subject.saes.items():
+            path = self._layout.activations_of(hook)
+            try:
+                made_from = SparseActivations.open(path).source
+            except DataFolderError:  # missing or damaged: made again anyway
+                continue
+            if made_from != source_of(self._subject, sae, windows.tokens, windows.has_bos):
+                return False
+        return True
 
     def capture(self, windows: Windows) -> None:
         """Write the activations that are missing or damaged, of the latents asked for now or earlier."""

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
+from featureinterp.errors import InputError
+
 _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 _CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
 """Characters that WordPiece cuts apart and that have no spaces between them."""
@@ -102,11 +104,15 @@ _TEXT_BY_MARK: dict[str, Callable[[str], str]] = {
 
 
 def token_texts(tokenizer: Any, ids: Iterable[int]) -> list[str]:  # noqa: ANN401 - of Hugging Face, imported elsewhere
-    """Return the exact text that each token of a Hugging Face tokenizer stands for; special ones as spelt."""
+    """Return the exact text that each token of a Hugging Face tokenizer stands for; special ones as spelt.
+
+    Raises:
+        InputError: if an id is not in the vocabulary.
+    """
     numbers = [int(number) for number in ids]
     spelling = _spelling(tokenizer)
     special = frozenset(tokenizer.all_special_ids)
-    pieces = tokenizer.convert_ids_to_tokens(numbers)
+    pieces = _pieces(tokenizer, numbers)
     return [piece if number in special else spelling(piece) for number, piece in zip(numbers, pieces, strict=True)]
 
 
@@ -129,3 +135,19 @@ def _spelling(tokenizer: Any) -> Callable[[str], str]:
         return next((text for name, text in _TEXT_BY_DECODER.items() if f"{name}(" in decoder), sentencepiece_text)
     probe = "".join(f" {piece}" for piece in tokenizer.tokenize(_PROBE))
     return next((text for mark, text in _TEXT_BY_MARK.items() if mark in probe), sentencepiece_text)
+
+
+def _pieces(tokenizer: Any, numbers: list[int]) -> list[str]:  # noqa: ANN401 - of Hugging Face
+    """Return how the vocabulary spells each id; what tokenizers do with one that is not there differs."""
+    wrong = next((number for number in numbers if number < 0), None)
+    try:
+        pieces = tokenizer.convert_ids_to_tokens(numbers) if wrong is None else []
+    except (IndexError, KeyError, OverflowError, ValueError):
+        pieces, wrong = [], max(numbers)
+    if wrong is None:
+        wrong = next((number for number, piece in zip(numbers, pieces, strict=True) if piece is None), None)
+    if wrong is not None:
+        raise InputError(
+            f"token id {wrong} is not in the tokenizer's vocabulary", "the tokens are another model's, or damaged"
+        )
+    return pieces

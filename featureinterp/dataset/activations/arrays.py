@@ -2,6 +2,10 @@
 
 The files are plain safetensors and open with any reader of them. Slices are read and written with ordinary file
 access, not through a mapping, because pages of a mapping count as the process's memory.
+
+Every array that is written has a checksum: one over the whole file (`write_arrays`), or one per group of rows that is
+read at a time and one over the index that finds them (`activations`). A header is compared with the file's size before
+anything is allocated by it.
 """
 
 from __future__ import annotations
@@ -9,12 +13,13 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 
+import msgspec
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
@@ -25,6 +30,19 @@ _DTYPE_NAMES = {"int16": "I16", "int32": "I32", "int64": "I64", "float32": "F32"
 _DTYPES = {code: np.dtype(name) for name, code in _DTYPE_NAMES.items()}
 _REMAKE = "make the data folder again"
 _BLOCK_BYTES = 2**24
+_LARGEST_HEADER = 2**20
+"""Bytes; the header of a file with an array per hook has a few thousand."""
+
+CHECKSUM = "checksum"
+"""Entry of the metadata with the CRC-32 over all arrays, in the order of the file."""
+
+
+class _Entry(msgspec.Struct):
+    """What a header says of an array."""
+
+    dtype: str
+    shape: list[Annotated[int, msgspec.Meta(ge=0)]]
+    data_offsets: tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[int, msgspec.Meta(ge=0)]]
 
 
 @dataclass(frozen=True)
@@ -60,24 +78,54 @@ class ArrayFile:
         """Read the header.
 
         Raises:
-            DataFolderError: if the file is missing, damaged or cut short.
+            DataFolderError: if the file is missing, damaged or cut short, or its header claims what does not fit in it.
         """
         try:
             check_regular(path)
+            size = path.stat().st_size
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
-                if length > path.stat().st_size:
+                if length > size:
                     raise ValueError("it is no safetensors file")
-                header = json.loads(file.read(length))
-            metadata = header.pop("__metadata__", {})
-            specs = {name: ArraySpec(tuple(e["shape"]), _DTYPES[e["dtype"]]) for name, e in header.items()}
-            offsets = {name: 8 + length + entry["data_offsets"][0] for name, entry in header.items()}
-            end = max((8 + length + entry["data_offsets"][1] for entry in header.values()), default=0)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataFolderError(f"{path} cannot be read as arrays: {error}", _REMAKE) from error
-        if path.stat().st_size < end:
-            raise DataFolderError(f"{path} is cut short: {path.stat().st_size} of {end} bytes", _REMAKE)
-        return cls(path, metadata, specs, offsets)
+                if length > _LARGEST_HEADER:
+                    raise ValueError(f"its header claims {length} bytes, at most {_LARGEST_HEADER} are read")
+                header = msgspec.json.decode(file.read(length), type=dict[str, msgspec.Raw])
+            metadata = msgspec.json.decode(header.pop("__metadata__", b"{}"), type=dict[str, str])
+            entries = {name: msgspec.json.decode(entry, type=_Entry) for name, entry in header.items()}
+            specs = {name: _spec(name, entry) for name, entry in entries.items()}
+            end = _end(entries)
+        except (OSError, ValueError, RecursionError) as error:
+            told = (error.strerror or error) if isinstance(error, OSError) else error
+            raise DataFolderError(f"{path} cannot be read as arrays: {told}", _REMAKE) from error
+        if size < 8 + length + end:
+            raise DataFolderError(f"{path} is cut short: {size} of {8 + length + end} bytes", _REMAKE)
+        return cls(path, metadata, specs, {name: 8 + length + e.data_offsets[0] for name, e in entries.items()})
+
+    def check(self, name: str, dtype: DTypeLike, dimensions: int, length: int | None = None) -> ArraySpec:
+        """Return what is known of an array that is wanted.
+
+        Args:
+            name: the array.
+            dtype: number type that it must have.
+            dimensions: how many it must have.
+            length: rows that it must have, where that is known.
+
+        Raises:
+            DataFolderError: if it is not there, or of another type or shape.
+        """
+        spec = self.specs.get(name)
+        if spec is None:
+            raise DataFolderError(f"{self.path} holds no array {name!r}", _REMAKE)
+        if np.dtype(spec.dtype) != dtype or len(spec.shape) != dimensions or length not in (None, spec.shape[0]):
+            wanted = ", ".join([str(length) if length is not None else "rows", *["columns"] * (dimensions - 1)])
+            told = f"{self.path} holds {name!r} as {np.dtype(spec.dtype)} {list(spec.shape)}"
+            raise DataFolderError(f"{told}, {np.dtype(dtype)} [{wanted}] is wanted", _REMAKE)
+        return spec
+
+    def check_intact(self) -> None:
+        """Raise DataFolderError if the arrays are not those that `write_arrays` wrote; reads the file once."""
+        if not self.is_intact():
+            raise DataFolderError(f"{self.path} is damaged: its checksum is wrong", _REMAKE)
 
     def is_intact(self) -> bool:
         """Say whether the arrays are those that `write_arrays` wrote, by its checksum."""
@@ -86,7 +134,7 @@ class ArrayFile:
             rows = max(1, _BLOCK_BYTES // max(1, spec.row_bytes))
             for start in range(0, spec.shape[0], rows):
                 found = checksum(self.rows(name, start, min(start + rows, spec.shape[0])), found)
-        return self.metadata.get("checksum") == str(found)
+        return self.metadata.get(CHECKSUM) == str(found)
 
     def mapped(self, name: str) -> NDArray:
         """Return a read-only, memory-mapped view of one array."""
@@ -100,7 +148,31 @@ class ArrayFile:
         spec = self.specs[name]
         count = (stop - start) * math.prod(spec.row_shape)
         where = self.offsets[name] + start * spec.row_bytes
-        return np.fromfile(self.path, spec.dtype, count, offset=where).reshape(-1, *spec.row_shape)
+        return np.fromfile(self.path, spec.dtype, count, offset=where).reshape(stop - start, *spec.row_shape)
+
+
+def _spec(name: str, entry: _Entry) -> ArraySpec:
+    """Return what an entry says; ValueError unless type, shape and place agree."""
+    if entry.dtype not in _DTYPES:
+        raise ValueError(f"{name!r} has numbers of the type {entry.dtype!r}, {', '.join(_DTYPES)} are read")
+    spec = ArraySpec(tuple(entry.shape), _DTYPES[entry.dtype])
+    if not spec.shape:
+        raise ValueError(f"{name!r} is a single number")
+    begin, end = entry.data_offsets
+    wanted = math.prod(spec.shape) * _DTYPES[entry.dtype].itemsize
+    if end - begin != wanted:
+        raise ValueError(
+            f"{name!r} claims {list(spec.shape)} numbers, which take {wanted} bytes, and has {end - begin}"
+        )
+    return spec
+
+
+def _end(entries: Mapping[str, _Entry]) -> int:
+    """Return where the last array ends; ValueError if two overlap."""
+    places = sorted(entry.data_offsets for entry in entries.values() if entry.data_offsets[0] != entry.data_offsets[1])
+    if any(after[0] < before[1] for before, after in zip(places, places[1:], strict=False)):
+        raise ValueError("two of its arrays overlap")
+    return max((entry.data_offsets[1] for entry in entries.values()), default=0)
 
 
 @dataclass(frozen=True)
@@ -150,6 +222,14 @@ def checksum(array: NDArray, before: int = 0) -> int:
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, before)
 
 
+def checksum_of(arrays: Sequence[NDArray]) -> int:
+    """Return the CRC-32 of the bytes of several arrays, one after the other."""
+    found = 0
+    for array in arrays:
+        found = checksum(array, found)
+    return found
+
+
 def write_arrays(path: Path, arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> None:
     """Write whole arrays as one safetensors file with a checksum, all or nothing.
 
@@ -157,9 +237,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray], metadata: Mapping[st
         StorageError: if it cannot be written; what was at `path` stays.
     """
     specs = {name: ArraySpec(array.shape, array.dtype) for name, array in arrays.items()}
-    found = 0
-    for name in _file_order(specs):
-        found = checksum(arrays[name], found)
-    with array_writer(path, specs, {**metadata, "checksum": str(found)}) as writer:
+    found = checksum_of([arrays[name] for name in _file_order(specs)])
+    with array_writer(path, specs, {**metadata, CHECKSUM: str(found)}) as writer:
         for name, array in arrays.items():
             writer.write(name, 0, array)

@@ -10,6 +10,7 @@ and activations before the deleted token are reused, and a pass deletes a token 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,11 @@ from numpy.typing import NDArray
 
 from featureinterp.dataset.activations.arrays import ArrayFile, ArraySpec, array_writer, checksum, write_arrays
 from featureinterp.dataset.activations.capture import Progress, check_finite, check_length, remove_shards, tokens_digest
-from featureinterp.dataset.activations.store import HolisticActivations
+from featureinterp.dataset.activations.store import HolisticActivations, index_checksum
 from featureinterp.errors import DataFolderError
 from featureinterp.subject.subject import Subject
+
+_logger = logging.getLogger(__name__)
 
 SHARD_SEQUENCES = 64
 """Sequences measured at a time; after a kill at most so many are measured again."""
@@ -138,12 +141,20 @@ def _digest(source: str, pairs: Mapping[int, NDArray[np.integer]]) -> str:
 
 
 def _is_written(path: Path, digest: str) -> bool:
-    """Say whether a file is there whole and was made from what the digest stands for."""
+    """Say whether a file is there whole and was made from what the digest stands for; tell where it is damaged."""
+    if not path.exists():
+        return False
     try:
         found = HolisticActivations.open(path)
-    except DataFolderError:
+    except DataFolderError as error:
+        _logger.warning("%s; it is made again", error.problem)
         return False
-    return found.digest == digest and found.is_intact()
+    if found.digest != digest:
+        return False
+    if not found.is_intact():
+        _logger.warning("%s is damaged; it is made again", path)
+        return False
+    return True
 
 
 def _is_intact(path: Path) -> bool:
@@ -203,7 +214,7 @@ class _HookFile:
     hook_name: str
     path: Path
     latents: tuple[int, ...]
-    metadata: Mapping[str, str]
+    metadata: dict[str, str]
 
 
 def _hook_file(
@@ -232,7 +243,7 @@ def _merge_hook(parts: Sequence[ArrayFile], target: _HookFile, length: int) -> N
         "sequence": ArraySpec((n_pairs,), np.int32),
         "value": ArraySpec((n_pairs, length), np.float32),
     }
-    with array_writer(target.path, specs, target.metadata) as writer:
+    with array_writer(target.path, specs, target.metadata | index_checksum(chosen, indptr)) as writer:
         writer.write("indptr", 0, indptr)
         writer.write("latents", 0, chosen)
         for column in np.flatnonzero(np.diff(indptr)).tolist():

@@ -9,6 +9,7 @@ merging, however long the corpus is.
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from featureinterp.dataset.activations.store import SparseActivations
 from featureinterp.errors import ActivationError, DataFolderError, InputError
 from featureinterp.subject.sae import SparseAutoencoder
 from featureinterp.subject.subject import Subject
+
+_logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Told how many sequences are done, and of how many."""
@@ -120,7 +123,7 @@ def capture_activations(
     """
     params = params or CaptureParams()
     check_length(subject, tokens)
-    corpus = f"{subject.model.fingerprint()} {tokens_digest(tokens)} {has_bos}"
+    corpus = _corpus_of(subject, tokens, has_bos)
     asked = (_target(sae, corpus, folder, params) for sae in subject.saes.values())
     targets = [target for target in asked if target is not None]
     if not targets:
@@ -151,6 +154,19 @@ def check_length(subject: Subject, tokens: NDArray[np.int32]) -> None:
         )
 
 
+def source_of(subject: Subject, sae: SparseAutoencoder, tokens: NDArray[np.int32], has_bos: bool) -> str:
+    """Return the hash that activations on these sequences are stored under: of model, SAE and sequences."""
+    return _source(_corpus_of(subject, tokens, has_bos), sae)
+
+
+def _corpus_of(subject: Subject, tokens: NDArray[np.int32], has_bos: bool) -> str:
+    return f"{subject.model.fingerprint()} {tokens_digest(tokens)} {has_bos}"
+
+
+def _source(corpus: str, sae: SparseAutoencoder) -> str:
+    return hashlib.sha256(f"{corpus} {sae.fingerprint()}".encode()).hexdigest()
+
+
 def tokens_digest(tokens: NDArray[np.int32]) -> str:
     """Return a hash of the sequences."""
     digest = hashlib.sha256(str(tokens.shape).encode())
@@ -179,15 +195,18 @@ def check_finite(values: torch.Tensor, hook_name: str, sequences: Sequence[int])
 def _target(sae: SparseAutoencoder, corpus: str, folder: Path, params: CaptureParams) -> _Target | None:
     """Return what is to be captured of a hook; None if its file holds it all."""
     path = activations_path(folder, sae.hook_name)
-    source = hashlib.sha256(f"{corpus} {sae.fingerprint()}".encode()).hexdigest()
+    source = _source(corpus, sae)
     latents = params.wanted(sae)
     try:
-        there = SparseActivations.open(path)
-    except DataFolderError:
+        there = SparseActivations.open(path) if path.exists() else None
+    except DataFolderError as error:
+        _logger.warning("%s; it is made again", error.problem)
         there = None
     if there is not None and there.source == source:
-        if np.isin(latents, there.latents).all() and there.is_intact(latents):
-            return None
+        if np.isin(latents, there.latents).all():
+            if there.is_intact(latents):
+                return None
+            _logger.warning("%s is damaged; it is made again", path)
         latents = np.union1d(latents, there.latents)
     settings = f"{source} {latents.tolist()} {params.batch_size} {params.shard_sequences}"
     shards = folder / "sae_acts" / f".shards-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.dataset.activations.arrays import ArrayFile, ArraySpec, ArrayWriter, array_writer, checksum
+from featureinterp.dataset.activations.store import index_checksum
 
 COLUMNS: Mapping[str, type[np.number]] = {"sequence": np.int32, "position": np.int16, "value": np.float32}
 """What is kept of an activation, in the order in which a latent's checksum runs over it."""
@@ -57,7 +58,8 @@ def merge_shards(parts: Sequence[Path], target: MergeTarget, max_memory: int) ->
         "checksum": ArraySpec((n_columns,), np.int64),
         "latents": ArraySpec((n_columns,), np.int32),
     }
-    with array_writer(target.path, specs, target.metadata) as writer:
+    metadata = {**target.metadata, **index_checksum(target.latents, indptr)}
+    with array_writer(target.path, specs, metadata) as writer:
         writer.write("indptr", 0, indptr)
         writer.write("latents", 0, target.latents)
         for first, last in _ranges(indptr, len(files), max_memory):

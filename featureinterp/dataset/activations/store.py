@@ -3,20 +3,54 @@
 A file of activations covers the whole corpus: the captured `latents` [F], their `indptr` [F+1] and `checksum` [F] and,
 of everything above 0, `sequence`, `position` and `value`, sorted by (latent, sequence, position). Positions count from
 0 without BOS. A file of holistic activations covers the measured pairs of latent and sequence: `indptr` [F+1],
-`sequence` [pairs] and `value` [pairs, T]. Opening a file reads nothing but its header.
+`sequence` [pairs] and `value` [pairs, T].
+
+Opening a file reads its header and its index, `latents` and `indptr`, which has a checksum of its own in the metadata
+(`index`, lacking in files of older versions); a latent's checksum and ranges are looked at when the latent is read. So
+what is read is checked in the time it takes to read it, and nothing else is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.dataset.activations.arrays import ArrayFile, checksum
+from featureinterp.dataset.activations.arrays import ArrayFile, checksum, checksum_of
 from featureinterp.errors import DataFolderError, InputError
+
+_INDEX = "index"
+_REMAKE = "make the data folder again"
+_MADE_ANEW = "give the command that made it again: damaged activations are made anew"
+
+
+def index_checksum(latents: NDArray[np.int32], indptr: NDArray[np.int64]) -> dict[str, str]:
+    """Return the entry of a file's metadata that its index is compared with."""
+    return {_INDEX: str(checksum_of([latents, indptr]))}
+
+
+def _check_index(file: ArrayFile, n_entries: int, n_latents: int | None) -> None:
+    """Raise DataFolderError unless latents ascend and their places cover the entries in order."""
+    n = file.check("latents", np.int32, 1).shape[0]
+    file.check("indptr", np.int64, 1, n + 1)
+    file.check("checksum", np.int64, 1, n)
+    latents, indptr = file.rows("latents", 0, n), file.rows("indptr", 0, n + 1)
+    wanted = file.metadata.get(_INDEX)
+    within = n == 0 or (latents[0] >= 0 and (n_latents is None or latents[-1] < n_latents))
+    ascend = (np.diff(latents) > 0).all() and (np.diff(indptr) >= 0).all()
+    covers = indptr[0] == 0 and indptr[-1] == n_entries
+    if not (within and ascend and covers) or wanted not in (None, str(checksum_of([latents, indptr]))):
+        raise DataFolderError(f"{file.path} is damaged: its index is wrong", _MADE_ANEW)
+
+
+def _sizes(metadata: Mapping[str, str], path: Path, *names: str) -> list[int]:
+    texts = [metadata.get(name, "") for name in names]
+    if not all(text.isascii() and text.isdigit() and len(text) < 12 for text in texts):
+        raise DataFolderError(f"{path} holds no activations: its header lacks {', '.join(names)}", _REMAKE)
+    return [int(text) for text in texts]
 
 
 @dataclass(frozen=True)
@@ -33,6 +67,13 @@ class LatentActivations:
         for array in (self.sequence, self.position, self.value):
             found = checksum(array, found)
         return found
+
+    def fits(self, n_sequences: int, length: int) -> bool:
+        """Say whether these can be activations on so many sequences of so many tokens, by sequence and position."""
+        order = self.sequence.astype(np.int64) * length + self.position
+        inside = (self.sequence < n_sequences).all() and (self.position >= 0).all() and (self.position < length).all()
+        ascend = (np.diff(order, prepend=-1) > 0).all()
+        return bool(inside and ascend and np.isfinite(self.value).all() and (self.value > 0).all())
 
     def sequence_maxima(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return the sequences that the latent is active on, ascending, and its maximum on each."""
@@ -71,13 +112,14 @@ class SparseActivations:
             DataFolderError: if it is missing or damaged.
         """
         file = ArrayFile.open(path)
-        try:
-            n_sequences, length, n_latents = (int(file.metadata[n]) for n in ("n_sequences", "length", "n_latents"))
-            names = ("latents", "indptr", "checksum", "sequence", "position", "value")
-            arrays = (file.mapped(name) for name in names)
-            return cls(path, file.metadata["source"], n_sequences, length, n_latents, *arrays)
-        except (KeyError, ValueError) as error:
-            raise DataFolderError(f"{path} holds no activations: {error}", "make the data folder again") from error
+        n_sequences, length, n_latents = _sizes(file.metadata, path, "n_sequences", "length", "n_latents")
+        n = file.check("sequence", np.int32, 1).shape[0]
+        file.check("position", np.int16, 1, n)
+        file.check("value", np.float32, 1, n)
+        _check_index(file, n, n_latents)
+        names = ("latents", "indptr", "checksum", "sequence", "position", "value")
+        source = file.metadata.get("source", "")
+        return cls(path, source, n_sequences, length, n_latents, *(file.mapped(name) for name in names))
 
     def latent(self, index: int) -> LatentActivations:
         """Return everything about one latent; empty arrays if it never fires.
@@ -96,10 +138,9 @@ class SparseActivations:
             np.asarray(self.sequence[part]), np.asarray(self.position[part]), np.asarray(self.value[part])
         )
         if found.checksum() != self.checksum[column]:
-            raise DataFolderError(
-                f"{self.path} is damaged: the checksum of latent {index} is wrong",
-                "give the command that made it again: damaged activations are made anew",
-            )
+            raise DataFolderError(f"{self.path} is damaged: the checksum of latent {index} is wrong", _MADE_ANEW)
+        if not found.fits(self.n_sequences, self.length):
+            raise DataFolderError(f"{self.path} holds what no activations of latent {index} can be", _MADE_ANEW)
         return found
 
     def is_intact(self, latents: NDArray[np.integer]) -> bool:
@@ -156,12 +197,14 @@ class HolisticActivations:
             DataFolderError: if it is missing or damaged.
         """
         file = ArrayFile.open(path)
-        try:
-            names = ("latents", "indptr", "checksum", "sequence", "value")
-            digest, whole = file.metadata["digest"], file.metadata["whole_corpus"] == "true"
-            return cls(path, digest, whole, *(file.mapped(name) for name in names))
-        except KeyError as error:
-            raise DataFolderError(f"{path} holds no holistic activations", "make the data folder again") from error
+        n = file.check("sequence", np.int32, 1).shape[0]
+        file.check("value", np.float32, 2, n)
+        _check_index(file, n, None)
+        if "digest" not in file.metadata:
+            raise DataFolderError(f"{path} holds no holistic activations: its header lacks digest", _REMAKE)
+        whole = file.metadata.get("whole_corpus") == "true"
+        names = ("latents", "indptr", "checksum", "sequence", "value")
+        return cls(path, file.metadata["digest"], whole, *(file.mapped(name) for name in names))
 
     def latent(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return the sequences kept for a latent, ascending, and the values on them [sequences, T].
@@ -175,10 +218,9 @@ class HolisticActivations:
         part = slice(int(self.indptr[column]), int(self.indptr[column + 1]))
         sequence, value = np.asarray(self.sequence[part]), np.asarray(self.value[part])
         if checksum(value, checksum(sequence)) != self.checksum[column]:
-            raise DataFolderError(
-                f"{self.path} is damaged: the checksum of latent {index} is wrong",
-                "give the command that made it again: damaged activations are made anew",
-            )
+            raise DataFolderError(f"{self.path} is damaged: the checksum of latent {index} is wrong", _MADE_ANEW)
+        if not ((np.diff(sequence, prepend=-1) > 0).all() and np.isfinite(value).all()):
+            raise DataFolderError(f"{self.path} holds what no activations of latent {index} can be", _MADE_ANEW)
         return sequence, value
 
     def is_intact(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.errors import CorpusError
+from featureinterp.errors import CorpusError, InputError
 
 Document = str | NDArray[np.integer]
 """A text, or the ids of one already tokenized, int [tokens]."""
@@ -19,10 +19,14 @@ TOKEN_COLUMNS = ("input_ids", "tokens")
 """Where a table without a text column has token ids."""
 
 PYTHON_DOCS = "python-docs"
-SUFFIXES = (".txt", ".jsonl", ".jsonl.zst", ".parquet")
+DEFAULT_SPLIT = "train"
+_PACKED = ("", ".gz", ".zst")
+_TEXT_SUFFIXES = tuple(f".txt{packed}" for packed in _PACKED)
+SUFFIXES = (*_TEXT_SUFFIXES, *(f".jsonl{packed}" for packed in _PACKED), ".parquet")
+FILE_KINDS = ".txt, .jsonl (both also .gz or .zst) or .parquet"
 UNDERSTOOD = (
-    f"give '{PYTHON_DOCS}', a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file or a folder of them, a saved dataset, "
-    "a tokens.safetensors, or owner/name of a dataset on the Hugging Face hub"
+    f"give '{PYTHON_DOCS}', a {FILE_KINDS} file or a folder of them, a saved dataset, a tokens.safetensors, or "
+    "owner/name of a dataset on the Hugging Face hub"
 )
 
 
@@ -32,12 +36,35 @@ class CorpusSpec:
 
     name: str = PYTHON_DOCS
     """`python-docs`, a path, or owner/name of a dataset on the Hugging Face hub."""
-    split: str = "train"
-    """Of a dataset on the hub, or of a saved one that has several."""
+    split: str = DEFAULT_SPLIT
+    """Of a dataset on the hub, of a saved one, or of a folder of files."""
     config: str = ""
-    """Of a dataset on the hub that has several; empty for its default."""
+    """Of a dataset that has several, on the hub or in a folder with a card; empty for its default."""
     text_column: str = TEXT_COLUMN
     """Column of the texts, or of token ids; without a column `text`, `input_ids` and `tokens` are tried."""
+
+    def refuse(self, what: str, *names: str) -> None:
+        """Refuse options that a kind of corpus has no use for, where they were given.
+
+        Args:
+            what: the corpus, in words.
+            names: of the fields that mean nothing for it.
+
+        Raises:
+            InputError: if one of them has another value than its default.
+        """
+        for name in names:
+            value = getattr(self, name)
+            if value != getattr(CorpusSpec(), name):
+                raise InputError(f"{_OPTIONS[name]} {value!r} means nothing for {what}", "leave it out")
+
+
+_OPTIONS = {"split": "--dataset-split", "config": "--dataset-config", "text_column": "--text-column"}
+
+
+def is_text(name: str) -> bool:
+    """Say whether a file is plain text, which has no columns."""
+    return name.endswith(_TEXT_SUFFIXES)
 
 
 class Corpus(Protocol):
@@ -84,4 +111,5 @@ def as_document(value: object, where: str) -> Document:
         ids = np.asarray(value) if len(value) else np.empty(0, np.int32)
         if ids.ndim == 1 and ids.dtype.kind in "iu":
             return ids
-    raise CorpusError(f"{where} is {str(value)[:40]!r}", "a text or a list of token ids is wanted")
+    shown = value[:9] if isinstance(value, list | tuple) else value
+    raise CorpusError(f"{where} is {str(shown)[:40]!r}", "a text or a list of token ids is wanted")

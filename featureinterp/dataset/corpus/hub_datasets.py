@@ -8,16 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featureinterp.dataset.corpus.documents import CorpusSpec, Document, as_document, choose_column
+from featureinterp.dataset.corpus.documents import (
+    DEFAULT_SPLIT,
+    FILE_KINDS,
+    CorpusSpec,
+    Document,
+    as_document,
+    choose_column,
+)
 from featureinterp.dataset.corpus.local_files import hash_files
 from featureinterp.errors import CorpusError
 from featureinterp.hub import broken_connection, transport_error, why_silent
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetBuilder, IterableDataset
+    from datasets import Dataset, DatasetBuilder, DatasetDict, IterableDataset
 
 _ROWS = 1024
-_LOCAL = "or give the path of a local file or folder: .jsonl, .jsonl.zst, .parquet, .txt, or a saved dataset"
+_LOCAL = f"or give the path of a local file or folder: {FILE_KINDS}, or a saved dataset"
 
 
 class HubDataset:
@@ -95,13 +102,28 @@ class SavedDataset:
         where = f"saved dataset {self._spec.name}"
         with _told(where):
             loaded = datasets.load_from_disk(self._spec.name)
+            self._check_config(loaded)
             if isinstance(loaded, datasets.DatasetDict):
                 if self._spec.split not in loaded:
                     raise CorpusError(
                         f"{where} has no split {self._spec.split!r}", f"it has {', '.join(map(str, loaded))}"
                     )
                 loaded = loaded[self._spec.split]
+            elif self._spec.split not in (DEFAULT_SPLIT, str(loaded.split)):
+                own = f"it is the split {loaded.split}" if loaded.split else "it is a single one"
+                raise CorpusError(f"{where} has no split {self._spec.split!r}", f"{own}; leave --dataset-split out")
             yield from _documents(loaded.with_format(None), self._spec.text_column, where)
+
+    def _check_config(self, loaded: Dataset | DatasetDict) -> None:
+        """Refuse a configuration that is asked for, unless the dataset says that it is of it."""
+        tables = loaded.values() if isinstance(loaded, dict) else [loaded]
+        names = {str(table.info.config_name) for table in tables if table.info.config_name}
+        if self._spec.config and names != {self._spec.config}:
+            told = ", ".join(sorted(names)) or "unknown"
+            raise CorpusError(
+                f"saved dataset {self._spec.name} is not of the configuration {self._spec.config!r}",
+                f"its own is {told}; leave --dataset-config out",
+            )
 
 
 def _documents(dataset: Dataset | IterableDataset, wanted: str, where: str) -> Iterator[Document]:

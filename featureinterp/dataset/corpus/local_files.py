@@ -1,4 +1,4 @@
-"""Corpora in local files: `.txt`, `.jsonl`, `.jsonl.zst`, `.parquet`, and `.safetensors` of token ids.
+"""Corpora in local files: `.txt` and `.jsonl`, compressed or not, `.parquet`, and `.safetensors` of token ids.
 
 Every file is read piece by piece, so memory does not grow with it. Files are read in the order of their names.
 
@@ -9,38 +9,45 @@ one file would give a handful of sentences: its blank-line-separated blocks are 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import logging
+import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from featureinterp.dataset.activations.arrays import ArrayFile
+from featureinterp.dataset.activations.arrays import CHECKSUM, ArrayFile
 from featureinterp.dataset.corpus.documents import (
+    FILE_KINDS,
     SUFFIXES,
     TEXT_COLUMN,
     TOKEN_COLUMNS,
     UNDERSTOOD,
+    CorpusSpec,
     Document,
     as_document,
     choose_column,
+    is_text,
 )
+from featureinterp.dataset.corpus.lines import LONGEST, read_lines, too_long
+from featureinterp.dataset.corpus.parquet import parquet_rows
+from featureinterp.dataset.corpus.splits import files_of_split
 from featureinterp.errors import CorpusError, DataFolderError
 from featureinterp.files import check_regular
-
-if TYPE_CHECKING:
-    from collections.abc import Buffer  # pyright: ignore[reportAttributeAccessIssue] - Python 3.12
 
 TOKEN_FILE = "tokens.safetensors"
 """Read from a folder that has it, whatever else is there."""
 
-_ROWS = 1024
+_ARRAYS = ".safetensors"
+_READ_BYTES = 2**24
 _BLOCK = 2**20
 _BLOCKS = 256
 """A file of more than so many blocks is known by its size and so many evenly spaced blocks of it."""
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,28 +60,31 @@ class LocalFiles:
     text_column: str = TEXT_COLUMN
 
     @classmethod
-    def find(cls, name: str, text_column: str) -> LocalFiles:
-        """Find the files of a corpus given by its path.
+    def find(cls, spec: CorpusSpec) -> LocalFiles:
+        """Find the files of a corpus given by its path; what a folder holds beside them is counted in a warning.
 
         Raises:
-            CorpusError: if there is no such path, or nothing in it that can be read.
+            CorpusError: if there is no such path or split, or nothing in it that can be read.
+            InputError: for an option that means nothing for what is there.
         """
-        path = Path(name)
+        path = Path(spec.name)
         if not path.exists():
-            raise CorpusError(f"there is no corpus {name!r}", UNDERSTOOD)
+            raise CorpusError(f"there is no corpus {spec.name!r}", UNDERSTOOD)
         if (path / TOKEN_FILE).is_file():
-            return cls(name, (path / TOKEN_FILE,), text_column)
+            path = path / TOKEN_FILE
         if path.is_dir():
-            paths = tuple(sorted(p for p in path.rglob("*") if p.name.endswith(SUFFIXES) and p.is_file()))
-            if not paths:
-                raise CorpusError(f"corpus folder {path} holds no {', '.join(SUFFIXES)} file", UNDERSTOOD)
-            return cls(name, paths, text_column)
-        if not path.is_file():
-            told = "a corpus is read more than once: write what a pipe gives to a file, and name that"
-            raise CorpusError(f"corpus {name!r} is a pipe or a device, a file or a folder is wanted", told)
-        if not path.name.endswith((*SUFFIXES, ".safetensors")):
-            raise CorpusError(f"corpus file {path} is none of {', '.join(SUFFIXES)} or .safetensors", UNDERSTOOD)
-        return cls(name, (path,), text_column)
+            paths = _files_of_folder(path, spec)
+        else:
+            if not path.is_file():
+                told = "a corpus is read more than once: write what a pipe gives to a file, and name that"
+                raise CorpusError(f"corpus {spec.name!r} is a pipe or a device, a file or a folder is wanted", told)
+            if not path.name.endswith((*SUFFIXES, _ARRAYS)):
+                raise CorpusError(f"corpus file {path} is no {FILE_KINDS}, and no {_ARRAYS}", UNDERSTOOD)
+            spec.refuse(f"the single file {path}", "split", "config")
+            paths = (path,)
+        if all(is_text(path.name) for path in paths):
+            spec.refuse(f"{spec.name}: text has no columns", "text_column")
+        return cls(spec.name, paths, spec.text_column)
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over the files, and the column where it is not the usual one."""
@@ -90,13 +100,32 @@ class LocalFiles:
                 raise CorpusError(f"{path} cannot be read: {error.strerror or error}") from error
 
     def _read(self, path: Path) -> Iterator[Document]:
-        if path.suffix == ".txt":
-            return _blocks(_lines(path))
+        if is_text(path.name):
+            return _blocks(path)
         if path.suffix == ".parquet":
-            return _parquet_rows(path, self.text_column)
-        if path.suffix == ".safetensors":
-            return _token_rows(path)
+            return parquet_rows(path, self.text_column)
+        if path.suffix == _ARRAYS:
+            return _token_rows(path, self.text_column)
         return _json_rows(path, self.text_column)
+
+
+def _files_of_folder(folder: Path, spec: CorpusSpec) -> tuple[Path, ...]:
+    """Return the files of a folder that are read, and tell of those that are not."""
+    closed: list[OSError] = []
+    walk = os.walk(folder, onerror=closed.append)
+    found = sorted(Path(place) / name for place, _, names in walk for name in names)
+    readable = [path for path in found if path.name.endswith(SUFFIXES) and path.is_file()]
+    if not readable:
+        raise CorpusError(f"corpus folder {folder} holds no {FILE_KINDS} file", UNDERSTOOD)
+    chosen = files_of_split(folder, readable, spec)
+    others = [path for path in found if path not in set(readable) and not path.name.startswith(".")]
+    kinds = Counter(path.suffix or path.name for path in others)
+    told = [f"{len(others)} of another kind ({', '.join(sorted(kinds))})"] if others else []
+    told += [f"{len(readable) - len(chosen)} of another split"] if len(readable) > len(chosen) else []
+    told += [f"{len(closed)} folders that cannot be opened"] if closed else []
+    if told:
+        _logger.warning("corpus folder %s: %d files are read; passed over: %s", folder, len(chosen), ", ".join(told))
+    return chosen
 
 
 def hash_files(paths: tuple[Path, ...]) -> str:
@@ -124,87 +153,31 @@ def hash_files(paths: tuple[Path, ...]) -> str:
     return digest.hexdigest()
 
 
-class _Decompressed(io.RawIOBase):
-    """The content of a Zstandard file; one that ends within a frame is an error, which the library does not make it."""
-
-    def __init__(self, path: Path, file: BinaryIO) -> None:
-        from zstandard import ZstdDecompressor
-
-        self._path = path
-        self._file = file
-        self._decompressor = ZstdDecompressor(max_window_size=2**31)
-        self._frame = self._decompressor.decompressobj()
-        self._is_within = False
-        self._pending = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Buffer) -> int:
-        while not self._pending:
-            chunk = self._file.read(2**16)
-            if not chunk:
-                if self._is_within:
-                    raise CorpusError(f"corpus file {self._path} is cut short", "fetch or make it again")
-                return 0
-            self._pending = self._decompress(chunk)
-        view = memoryview(buffer)
-        n = min(len(view), len(self._pending))
-        view[:n], self._pending = self._pending[:n], self._pending[n:]
-        return n
-
-    def _decompress(self, chunk: bytes) -> bytes:
-        from zstandard import ZstdError
-
-        made = []
-        try:
-            while chunk:
-                if self._frame.eof:
-                    self._frame = self._decompressor.decompressobj()
-                made.append(self._frame.decompress(chunk))
-                self._is_within, chunk = not self._frame.eof, self._frame.unused_data
-        except ZstdError as error:
-            raise CorpusError(f"corpus file {self._path} is damaged: {error}", "fetch or make it again") from error
-        return b"".join(made)
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """Yield a file's lines without their ends."""
-    with path.open("rb") as opened:
-        raw = io.BufferedReader(_Decompressed(path, opened), 2**20) if path.suffix == ".zst" else opened
-        try:
-            with io.TextIOWrapper(raw, encoding="utf-8-sig") as text:
-                for line in text:
-                    if "\0" in line:
-                        raise CorpusError(f"corpus file {path} is not text: it holds a zero byte", UNDERSTOOD)
-                    yield line.rstrip("\n")
-        except UnicodeDecodeError as error:
-            raise CorpusError(
-                f"corpus file {path} is not UTF-8 text: byte 0x{error.object[error.start]:02x} cannot be read",
-                "convert it to UTF-8",
-            ) from error
-
-
-def _blocks(lines: Iterator[str]) -> Iterator[str]:
+def _blocks(path: Path) -> Iterator[str]:
+    """Yield what stands between blank lines."""
     block: list[str] = []
-    for line in lines:
+    length = 0
+    for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
             block.append(line)
+            length += len(line) + 1
+            if length > LONGEST:
+                raise too_long(f"the block of text up to line {number} of corpus file {path}")
         elif block:
             yield "\n".join(block)
-            block = []
+            block, length = [], 0
     if block:
         yield "\n".join(block)
 
 
 def _json_rows(path: Path, wanted: str) -> Iterator[Document]:
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         where = f"line {number} of corpus file {path}"
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CorpusError(f"{where} is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise CorpusError(f"{where} is no JSON object", f"an object with a column {wanted!r} is wanted")
@@ -212,46 +185,38 @@ def _json_rows(path: Path, wanted: str) -> Iterator[Document]:
         yield as_document(row[column], f"{column!r} on {where}")
 
 
-def _parquet_rows(path: Path, wanted: str) -> Iterator[Document]:
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        with ParquetFile(path) as file:
-            column, before = choose_column(file.schema_arrow.names, wanted, f"corpus file {path}"), 0
-            for batch in file.iter_batches(_ROWS, columns=[column]):
-                for row, value in enumerate(batch.column(0).to_pylist(), start=before + 1):
-                    yield as_document(value, f"{column!r} in row {row} of corpus file {path}")
-                before += len(batch)
-    except ArrowException as error:
-        told = str(error).partition("\n")[0]
-        raise CorpusError(f"{path} cannot be read as parquet: {told}", "fetch or make it again") from error
-
-
-def _token_rows(path: Path) -> Iterator[Document]:
+def _token_rows(path: Path, wanted: str) -> Iterator[Document]:
     """Yield the rows of an array of token ids; those of one document together, where the file says which they are."""
     try:
         file = ArrayFile.open(path)
+        if CHECKSUM in file.metadata:
+            file.check_intact()
     except DataFolderError as error:
         raise CorpusError(f"corpus {error.problem}", "fetch or make it again") from error
-    name = choose_column(
-        sorted(file.specs), TOKEN_COLUMNS[0] if TOKEN_COLUMNS[0] in file.specs else "tokens", str(path)
-    )
-    n, *width = file.specs[name].shape
-    if len(width) != 1 or np.dtype(file.specs[name].dtype).kind != "i":
+    usual = TOKEN_COLUMNS[0] if TOKEN_COLUMNS[0] in file.specs else TOKEN_COLUMNS[1]
+    name = choose_column(sorted(file.specs), usual if wanted == TEXT_COLUMN else wanted, str(path))
+    spec = file.specs[name]
+    if len(spec.shape) != 2 or np.dtype(spec.dtype).kind != "i" or spec.shape[1] < 1:
         raise CorpusError(f"{name!r} of {path} is no table of token ids", "int [windows, tokens] is wanted")
-    first = int(file.metadata.get("has_bos") == "true")
-    pending, of_pending = [], -1
-    for start in range(0, n, _ROWS):
-        rows = file.rows(name, start, min(start + _ROWS, n))[:, first:]
+    n, first = spec.shape[0], int(file.metadata.get("has_bos") == "true")
+    has_documents = "documents" in file.specs and file.specs["documents"].shape == (n,)
+    pending, of_pending, length = [], -1, 0
+    at_a_time = max(1, _READ_BYTES // spec.row_bytes)
+    for start in range(0, n, at_a_time):
+        rows = file.rows(name, start, min(start + at_a_time, n))[:, first:]
         numbers = range(start, start + len(rows))
-        if "documents" in file.specs:
+        if has_documents:
             numbers = file.rows("documents", start, start + len(rows)).tolist()
         for number, row in zip(numbers, rows, strict=True):
             if number != of_pending and pending:
                 yield np.concatenate(pending)
-                pending = []
+                pending, length = [], 0
             of_pending = number
             pending.append(row)
+            length += len(row)
+            if length > LONGEST:
+                raise CorpusError(
+                    f"a document of {path} has more than {LONGEST:,} tokens", "number its documents apart"
+                )
     if pending:
         yield np.concatenate(pending)

@@ -39,20 +39,22 @@ def open_corpus(spec: CorpusSpec, made: str = "") -> Corpus:
             asked for a newer one.
 
     Raises:
-        CorpusError: if there is no such corpus, or the hub cannot be reached.
+        CorpusError: if there is no such corpus, or split or configuration of it, or the hub cannot be reached.
+        InputError: for an option that means nothing for it.
     """
     if spec.name == PYTHON_DOCS:
+        spec.refuse(f"{PYTHON_DOCS!r}", "split", "config", "text_column")
         return PythonDocs()
     path = Path(spec.name)
     if path.exists():
         from featureinterp.dataset.corpus.hub_datasets import SavedDataset
 
-        return SavedDataset(spec) if SavedDataset.is_at(path) else LocalFiles.find(spec.name, spec.text_column)
+        return SavedDataset(spec) if SavedDataset.is_at(path) else LocalFiles.find(spec)
     if _HUB_NAME.fullmatch(spec.name) and not spec.name.endswith((*SUFFIXES, ".safetensors")):
         from featureinterp.dataset.corpus.hub_datasets import HubDataset
 
         return HubDataset(spec, made)
-    return LocalFiles.find(spec.name, spec.text_column)
+    return LocalFiles.find(spec)
 
 
 def read_documents(corpus: Corpus, name: str) -> Iterator[Document]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from itertools import islice
@@ -19,16 +19,16 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
+from featureinterp.codec import whole_characters
+from featureinterp.dataset.activations.arrays import CHECKSUM, ArrayFile, write_arrays
 from featureinterp.dataset.corpus.documents import Document
 from featureinterp.errors import CorpusError, DataFolderError, InputError
-from featureinterp.files import atomic_write, check_regular
 
 CHARACTERS_PER_TOKEN = 8
 """A document is cut to this many characters per token of a window."""
 
+_REMAKE = "make the data folder again"
 _DOCUMENTS_PER_BATCH = 1024
 _DIGEST_BYTES = 16
 _TOLD_EVERY = 512
@@ -91,6 +91,28 @@ class WindowCounts:
     duplicates: int
     """Windows dropped because an earlier one has the same tokens."""
 
+    @property
+    def dropped(self) -> str:
+        """What was dropped and why, in a sentence; empty where nothing was.
+
+        >>> WindowCounts(documents=400, not_ascii=320, too_short=2, special=0, duplicates=0).dropped
+        'of 400 documents 322 were left out: 320 not ASCII (keep them with --no-ascii-only), 2 too short'
+        >>> WindowCounts(documents=9, not_ascii=0, too_short=0, special=1, duplicates=4).dropped
+        '5 windows were left out: 1 with a special token, 4 seen before'
+        """
+        parts = []
+        if left_out := self.not_ascii + self.too_short:
+            reasons = {"not ASCII (keep them with --no-ascii-only)": self.not_ascii, "too short": self.too_short}
+            parts.append(f"of {self.documents:,} documents {left_out:,} were left out: {_told(reasons)}")
+        if left_out := self.special + self.duplicates:
+            reasons = {"with a special token": self.special, "seen before": self.duplicates}
+            parts.append(f"{left_out:,} windows were left out: {_told(reasons)}")
+        return "; ".join(parts)
+
+
+def _told(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {why}" for why, n in reasons.items() if n)
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -111,28 +133,46 @@ class Windows:
         return self.tokens[:, 1:] if self.has_bos else self.tokens
 
     def save(self, path: Path) -> None:
-        """Write `tokens.safetensors`.
+        """Write `tokens.safetensors`, with a checksum.
 
         Raises:
             StorageError: if it cannot be written.
         """
-        arrays = {"tokens": np.ascontiguousarray(self.tokens), "documents": np.ascontiguousarray(self.documents)}
-        atomic_write(path, save(arrays, metadata={"has_bos": str(self.has_bos).lower()}))
+        write_arrays(path, {"tokens": self.tokens, "documents": self.documents}, {"has_bos": str(self.has_bos).lower()})
 
     @classmethod
-    def load(cls, path: Path) -> Windows:
-        """Read what `save` wrote.
+    def load(cls, path: Path, vocabulary_size: int | None = None) -> Windows:
+        """Read what `save` wrote: the whole file, compared with its checksum.
+
+        Args:
+            path: the file; one that was written before there were checksums is looked at for what cannot be.
+            vocabulary_size: of the model, where it is at hand; ids end below it.
 
         Raises:
-            DataFolderError: if the file is missing or damaged.
+            DataFolderError: if the file is missing or damaged, or holds what no windows hold.
         """
-        try:
-            check_regular(path)
-            with safe_open(path, framework="numpy") as file:
-                has_bos = (file.metadata() or {})["has_bos"] == "true"
-                return cls(file.get_tensor("tokens"), file.get_tensor("documents"), has_bos)
-        except (OSError, SafetensorError, KeyError) as error:
-            raise DataFolderError(f"{path} cannot be read as windows: {error}", "make the data folder again") from error
+        file = ArrayFile.open(path)
+        n, width = file.check("tokens", np.int32, 2).shape
+        file.check("documents", np.int32, 1, n)
+        if n < 1 or width < 2:
+            raise DataFolderError(f"{path} holds windows [{n}, {width}], at least [1, 2] are wanted", _REMAKE)
+        if CHECKSUM in file.metadata:
+            file.check_intact()
+        if file.metadata.get("has_bos") not in ("true", "false"):
+            raise DataFolderError(f"{path} does not say whether its windows begin with BOS", _REMAKE)
+        windows = cls(file.rows("tokens", 0, n), file.rows("documents", 0, n), file.metadata["has_bos"] == "true")
+        windows._check(path, vocabulary_size)
+        return windows
+
+    def _check(self, path: Path, vocabulary_size: int | None) -> None:
+        """Raise DataFolderError if the numbers cannot be those of windows."""
+        least, largest = int(self.tokens.min()), int(self.tokens.max())
+        if least < 0 or (vocabulary_size is not None and largest >= vocabulary_size):
+            wrong = least if least < 0 else largest
+            told = "" if vocabulary_size is None else f", the model's vocabulary ends at {vocabulary_size - 1}"
+            raise DataFolderError(f"{path} is damaged: it has the token id {wrong}{told}", _REMAKE)
+        if self.documents[0] < 0 or (np.diff(self.documents) < 0).any():
+            raise DataFolderError(f"{path} is damaged: its document numbers do not ascend", _REMAKE)
 
 
 def cut_windows(
@@ -177,7 +217,9 @@ def cut_windows(
         raise CorpusError(
             f"the corpus gives no window of {params.length} tokens",
             f"of {told.documents} documents {told.not_ascii} are not ASCII and {told.too_short} are too short; "
-            f"{told.special} windows hold a special token",
+            f"{told.special} windows hold a special token"
+            + "; --no-ascii-only keeps what is not ASCII"
+            * (told.not_ascii > 0),
         )
     tokens = np.frombuffer(rows, dtype=np.int32).reshape(-1, params.length)
     if begin is not None:
@@ -192,7 +234,7 @@ def _raw_windows(
     numbered = enumerate(_pieces(documents, tokenizer))
     while batch := list(islice(numbered, _DOCUMENTS_PER_BATCH)):
         texts = {
-            number: document[: CHARACTERS_PER_TOKEN * params.length]
+            number: whole_characters(document[: CHARACTERS_PER_TOKEN * params.length])
             for number, document in batch
             if isinstance(document, str) and (document.isascii() or not params.ascii_only)
         }

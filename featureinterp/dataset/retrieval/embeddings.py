@@ -8,6 +8,7 @@ embedded anew.
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from featureinterp.dataset.activations.arrays import ArrayFile, ArraySpec, array_writer, checksum, write_arrays
 from featureinterp.dataset.activations.capture import Progress, remove_shards
 from featureinterp.dataset.corpus.local_files import hash_files
-from featureinterp.errors import DataFolderError, StorageError
+from featureinterp.errors import DataFolderError, StorageError, SubjectError
 from featureinterp.files import atomic_path
 
 SHARD_TEXTS = 2048
@@ -30,6 +31,11 @@ CACHE = Path("cache") / "embeddings"
 """Every matrix by its content, under a second name that takes no space; safe to delete."""
 
 _ARRAY = "embeddings"
+_LENGTH_TOLERANCE = 0.02
+"""A model in half precision is off by less."""
+_OTHER_EMBEDDER = "its weights are damaged, or it computes in numbers that overflow; name another with --embedder"
+
+_logger = logging.getLogger(__name__)
 
 Texts = Callable[[range], Sequence[str]]
 """Gives the texts of some rows of the corpus."""
@@ -77,6 +83,7 @@ def embed_corpus(
 
     Raises:
         StorageError: if a file cannot be written.
+        SubjectError: if the embedder cannot be loaded, or gives no unit vectors.
     """
     shards = [range(start, min(start + SHARD_TEXTS, n_texts)) for start in range(0, n_texts, SHARD_TEXTS)]
     digest = hashlib.sha256(embedder.identity.encode())
@@ -94,7 +101,7 @@ def embed_corpus(
     for rows, part in zip(shards, paths, strict=True):
         if not _is_made_of(part, content):
             embed = embed or embedder.open()
-            write_arrays(part, {_ARRAY: embed(texts(rows))}, {"content": content})
+            write_arrays(part, {_ARRAY: _checked(embed(texts(rows)), len(rows))}, {"content": content})
         progress(rows.stop, n_texts)
     _join(path, [ArrayFile.open(part) for part in paths], content)
     remove_shards(path.parent)
@@ -110,18 +117,42 @@ def load_embeddings(path: Path) -> NDArray[np.float32]:
         DataFolderError: if the file is missing or cut short.
     """
     file = ArrayFile.open(path)
-    if _ARRAY not in file.specs:
-        raise DataFolderError(f"{path} holds no embeddings", "make the data folder again")
+    file.check(_ARRAY, np.float32, 2)
     return np.asarray(file.mapped(_ARRAY))
 
 
 def _is_made_of(path: Path, content: str) -> bool:
-    """Say whether a file is there whole and holds the embeddings of this content."""
+    """Say whether a file is there whole and holds the embeddings of this content; tell where it is damaged."""
+    if not path.exists():
+        return False
     try:
         file = ArrayFile.open(path)
-    except DataFolderError:
+        file.check(_ARRAY, np.float32, 2)
+        if file.metadata.get("content") != content:
+            return False
+        file.check_intact()
+    except DataFolderError as error:
+        _logger.warning("%s; it is made again", error.problem)
         return False
-    return file.metadata.get("content") == content and file.is_intact()
+    return True
+
+
+def _checked(embeddings: NDArray[np.float32], n_texts: int) -> NDArray[np.float32]:
+    """Return what an embedder gave; SubjectError unless it is a vector of length 1 for each text.
+
+    A ranking by vectors that are not would look like any other.
+    """
+    if embeddings.ndim != 2 or len(embeddings) != n_texts:
+        raise SubjectError(
+            f"the sentence embedder gave {list(embeddings.shape)} numbers for {n_texts} texts", _OTHER_EMBEDDER
+        )
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) < _LENGTH_TOLERANCE))
+    if len(wrong):
+        raise SubjectError(
+            f"the sentence embedder gave a vector of length {lengths[wrong[0]]:.3g}, 1 is wanted", _OTHER_EMBEDDER
+        )
+    return embeddings
 
 
 def _link(source: Path, target: Path) -> None:

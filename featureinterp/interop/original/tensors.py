@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.dataset.activations.arrays import write_arrays
+from featureinterp.dataset.activations.arrays import checksum_of, write_arrays
+from featureinterp.dataset.activations.store import index_checksum
 from featureinterp.dataset.corpus.windows import Windows
 from featureinterp.errors import DataFolderError
 from featureinterp.files import check_regular
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 ACTIVATIONS, HOLISTIC = "sae_acts", "holistic_acts"
 _BLOCK = 2**24
 """Values read at a time, about."""
+_MOST_IDS = 2**31
+_LARGEST_STRUCTURE = 2**20
+"""Bytes of the part of a file that says what its tensors are; a tensor takes a few hundred."""
 
 
 def read_tokens(path: Path) -> Windows:
@@ -33,8 +37,12 @@ def read_tokens(path: Path) -> Windows:
         DataFolderError: if it cannot be read, or is no table of token ids.
     """
     tensor = _load(path)
-    if tensor.ndim != 2 or tensor.is_floating_point() or min(tensor.shape) < 2:
+    is_integer = not (tensor.is_floating_point() or tensor.is_complex() or str(tensor.dtype) == "torch.bool")
+    if tensor.ndim != 2 or not is_integer or min(tensor.shape) < 2:
         _refuse(path, tensor, "integers [windows, tokens]")
+    for wrong in (int(tensor.min()), int(tensor.max())):
+        if not 0 <= wrong < _MOST_IDS:
+            raise DataFolderError(f"{path} has the token id {wrong}", f"ids are 0 to {_MOST_IDS - 1}")
     tokens = tensor.numpy().astype(np.int32)
     bos = tokens[0, 0]
     has_bos = bool((tokens[:, 0] == bos).all() and not (tokens[:, 1:] == bos).any())
@@ -67,7 +75,8 @@ def write_entries(target: Path, entries: Iterable[tuple[NDArray, ...]], windows:
     n, length = windows.text_tokens.shape
     arrays = _by_latent(entries, ("sequence", "position", "value"), n_latents)
     sizes = {"n_sequences": n, "length": length, "n_latents": n_latents}
-    write_arrays(target, arrays, {**{name: str(size) for name, size in sizes.items()}, "source": "imported"})
+    metadata = {name: str(size) for name, size in sizes.items()} | index_checksum(arrays["latents"], arrays["indptr"])
+    write_arrays(target, arrays, metadata | {"source": "imported"})
 
 
 def write_holistic(path: Path, beside: Path, target: Path, windows: Windows) -> None:
@@ -90,7 +99,8 @@ def write_holistic(path: Path, beside: Path, target: Path, windows: Windows) -> 
         _refuse(path, tensor, f"{activations.shape[2]} latents, as in {beside.parent.name},")
     pairs = _holistic_pairs(path, tensor, beside, activations, windows.text_tokens.shape[1])
     arrays = _by_latent(pairs, ("sequence", "value"), tensor.shape[2])
-    write_arrays(target, arrays, {"digest": "imported", "whole_corpus": "true"})
+    index = index_checksum(arrays["latents"], arrays["indptr"])
+    write_arrays(target, arrays, index | {"digest": "imported", "whole_corpus": "true"})
 
 
 def own_holistic(values: NDArray[np.floating], activations: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -145,16 +155,9 @@ def _by_latent(entries: Iterable[tuple[NDArray, ...]], names: Sequence[str], n_l
     columns = [column[order] for column in columns]
     indptr = np.concatenate([[0], np.cumsum(np.bincount(latent, minlength=n_latents))])
     parts = [slice(begin, end) for begin, end in zip(indptr, indptr[1:], strict=False)]
-    checksums = np.array([_checksum(*(column[part] for column in columns)) for part in parts])
+    checksums = np.array([checksum_of([column[part] for column in columns]) for part in parts])
     groups = {"latents": np.arange(n_latents, dtype=np.int32), "indptr": indptr, "checksum": checksums}
     return groups | dict(zip(names, columns, strict=True))
-
-
-def _checksum(*arrays: NDArray) -> int:
-    found = 0
-    for array in arrays:
-        found = zlib.crc32(array.tobytes(), found)
-    return found
 
 
 def _load_dense(path: Path, windows: Windows) -> Tensor:
@@ -173,8 +176,9 @@ def _load(path: Path) -> Tensor:
 
     try:
         check_regular(path)
+        _check_container(path)
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError, zipfile.BadZipFile) as error:
         told = str(error).strip().partition("\n")[0]
         raise DataFolderError(f"{path} cannot be read as a tensor: {told}", "it is damaged, or holds more") from error
     if isinstance(found, dict):
@@ -183,7 +187,26 @@ def _load(path: Path) -> Tensor:
     if not isinstance(found, torch.Tensor):
         keys = f" with the keys {', '.join(map(str, found))}"[:80] if isinstance(found, dict) else ""
         raise DataFolderError(f"{path} holds a {type(found).__name__}{keys}", "one tensor is wanted")
+    if found.layout != torch.strided or found.device.type != "cpu":
+        _refuse(path, found, "a tensor that holds all its numbers")
+    if found.numel() * found.element_size() > path.stat().st_size:
+        _refuse(path, found, "no more than fits in the file")
     return found
+
+
+def _check_container(path: Path) -> None:
+    """Raise ValueError where a file unpacks to more than its size, which none does that torch wrote."""
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            return  # of the oldest versions, or no tensor at all: torch says so
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    packed = next((entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED), None)
+    if packed is not None:
+        raise ValueError(f"its part {packed.filename!r} is compressed")
+    structure = max((entry.file_size for entry in entries if entry.filename.endswith(".pkl")), default=0)
+    if structure > _LARGEST_STRUCTURE or sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise ValueError("its parts claim more bytes than are read")
 
 
 def _refuse(path: Path, tensor: Tensor, wanted: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import pydoc_data.topics
 from pathlib import Path
@@ -75,7 +76,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path):
         ("picture.txt", b"\x89PNG\r\n\x1a\n\x00", "not UTF-8 text: byte 0x89"),
         ("latin.txt", "café".encode("latin-1"), "not UTF-8 text: byte 0xe9"),
         ("zeros.txt", b"text\x00more", "holds a zero byte"),
-        ("data.csv", "a,b", r"none of \.txt, \.jsonl, \.jsonl\.zst, \.parquet or \.safetensors"),
+        ("data.csv", "a,b", r"is no \.txt, \.jsonl \(both also \.gz or \.zst\) or \.parquet, and no \.safetensors"),
         ("bad.jsonl", '{"text": "x"}\n{"text"', r"line 2 of corpus file .*bad\.jsonl is not JSON"),
         (
             "other.jsonl",
@@ -105,7 +106,7 @@ def test_a_missing_corpus_is_refused_before_reading(tmp_path: Path):
         open_corpus(CorpusSpec("wiki.txt"))
     with pytest.raises(CorpusError, match=r"there is no corpus 'data/wiki\.parquet'"):
         open_corpus(CorpusSpec("data/wiki.parquet"))
-    with pytest.raises(CorpusError, match=r"holds no \.txt, \.jsonl, \.jsonl\.zst, \.parquet file"):
+    with pytest.raises(CorpusError, match=r"holds no \.txt, \.jsonl \(both also \.gz or \.zst\) or \.parquet file"):
         open_corpus(CorpusSpec(str(tmp_path)))
 
 
@@ -121,6 +122,27 @@ def test_a_compressed_file_may_be_made_of_several_frames(tmp_path: Path):
     lines = [json.dumps({"text": f"document {n} " + "word " * n}) + "\n" for n in range(2000)]
     frames = zst("".join(lines[:700])) + zst("") + zst("".join(lines[700:]))
     assert documents_of(write(tmp_path / "a.jsonl.zst", frames)) == [json.loads(line)["text"] for line in lines]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress, lambda content: content])
+@pytest.mark.parametrize("kind", ["txt", "jsonl"])
+def test_a_compressed_file_holds_what_it_would_without(tmp_path: Path, pack, kind: str):
+    texts = [f"document {n} " + "word " * n + "end" for n in range(1200)]
+    lines = "\n\n".join(texts) if kind == "txt" else "\n".join(json.dumps({"text": text}) for text in texts)
+    content = pack(lines.encode())
+    suffix = {b"\x1f\x8b": ".gz", b"(\xb5": ".zst"}.get(content[:2], "")
+    assert documents_of(write(tmp_path / f"a.{kind}{suffix}", content)) == texts
+    if suffix:
+        twice = write(tmp_path / "folder" / f"a.{kind}{suffix}", content + pack(b"\n\n" + lines.encode()))
+        assert documents_of(str(Path(twice).parent)) == texts + texts
+        for damage, told in ((content[:-9], "is cut short"), (content[:40] + b"x" * 40 + content[80:], "is damaged")):
+            with pytest.raises(CorpusError, match=f"corpus file .*a.{kind}{suffix} {told}"):
+                documents_of(write(tmp_path / f"a.{kind}{suffix}", damage))
+
+
+def test_deep_json_is_refused_with_its_line(tmp_path: Path):
+    with pytest.raises(CorpusError, match=r"line 2 of corpus file .*deep\.jsonl is not JSON"):
+        documents_of(write(tmp_path / "deep.jsonl", '{"text": "x"}\n{"text": ' + "[" * 100_000))
 
 
 def test_parquet_is_read_by_row_groups_and_one_column_only(tmp_path: Path):
@@ -191,7 +213,8 @@ def test_a_fingerprint_names_the_column_and_tells_two_files_from_one(tmp_path: P
     write(tmp_path / "two" / "a.txt", "hello")
     write(tmp_path / "two" / "b.txt", "you")
     assert corpus_fingerprint(one) != corpus_fingerprint(str(tmp_path / "two"))
-    assert corpus_fingerprint(one, text_column="body") == corpus_fingerprint(one) + " column body"
+    lines = write(tmp_path / "a.jsonl", '{"body": "hello"}')
+    assert corpus_fingerprint(lines, text_column="body") == corpus_fingerprint(lines) + " column body"
 
 
 def test_a_very_large_file_is_known_by_a_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

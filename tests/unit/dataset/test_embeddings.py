@@ -11,7 +11,7 @@ from featureinterp.errors import DataFolderError
 
 
 class Corpus:
-    """Texts whose embedding is their number, and what was embedded of them."""
+    """Texts whose embedding says their number, and what was embedded of them."""
 
     def __init__(self, n: int, name: str = "text") -> None:
         self.all = [f"{name} {number}" for number in range(n)]
@@ -27,7 +27,11 @@ class Corpus:
 
     def embed(self, texts) -> np.ndarray:
         self.embedded += texts
-        return np.array([[float(text.split()[-1]), 1.0, 2.0] for text in texts], np.float32)
+        return np.array([self.vector(int(text.split()[-1])) for text in texts], np.float32)
+
+    @staticmethod
+    def vector(number: int) -> list[float]:
+        return [number / 100, (1 - (number / 100) ** 2) ** 0.5, 0.0]
 
     def make(self, path: Path, embedder: str = "mine", progress=lambda done, total: None) -> np.ndarray:
         source = EmbedderSource(embedder, self.open)
@@ -42,7 +46,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch):
 def test_a_corpus_is_embedded_once(tmp_path: Path):
     path, corpus, seen = tmp_path / "e.safetensors", Corpus(10), []
     made = corpus.make(path, progress=lambda *told: seen.append(told))
-    np.testing.assert_array_equal(made[:, 0], np.arange(10))
+    np.testing.assert_array_equal(made[:, 0], np.arange(10, dtype=np.float32) / 100)
     assert made.shape == (10, 3) and seen == [(4, 10), (8, 10), (10, 10)]
     again = Corpus(10)
     np.testing.assert_array_equal(again.make(path), made)

@@ -132,8 +132,8 @@ def test_windows_survive_the_disk(tmp_path: Path, prepend_bos: bool):
 
 def test_a_missing_or_damaged_file_is_named(tmp_path: Path):
     path = tmp_path / "tokens.safetensors"
-    with pytest.raises(DataFolderError, match=r"tokens\.safetensors cannot be read as windows"):
+    with pytest.raises(DataFolderError, match=r"tokens\.safetensors cannot be read as arrays"):
         Windows.load(path)
     path.write_bytes(b"half")
-    with pytest.raises(DataFolderError, match=r"tokens\.safetensors cannot be read as windows"):
+    with pytest.raises(DataFolderError, match=r"tokens\.safetensors cannot be read as arrays"):
         Windows.load(path)
