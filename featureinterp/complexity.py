@@ -15,6 +15,7 @@ meanings last. An explanation's complexity is the mean over its rules, a sentenc
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ from featureinterp.formatting import one_line
 from featureinterp.llm.api.endings import Ending, ending_of
 from featureinterp.llm.api.providers import BASE_URL_NAME, parse_model_name, setting
 from featureinterp.llm.api.thoughts import has_begun, used_up, without_thoughts
-from featureinterp.llm.local.encoding import Turn
+from featureinterp.llm.local.encoding import Turn, open_encoder
 from featureinterp.phrases import Phrase, Target, TargetKind, parse_sentence, read_words
 from featureinterp.protocols import ChatModel
 from featureinterp.record import MAX_LEVEL
@@ -59,6 +60,7 @@ _CONTEXT, _CONTEXT_KIND, _LIST = 1.5, 0.2, 0.5
 FIRST_TOKENS = 4
 """Tokens of the answer of a model that does not think first."""
 
+_LOCAL_HINT = "write hf:MODEL, a folder or a name on the hub"
 _PROMPT = Path(llm.__file__).parent / "prompts" / "complexity.json"
 
 
@@ -159,8 +161,7 @@ class LocalJudge:
 
     def prompt(self, words: str) -> list[int]:
         """Return the ids of the whole prompt, behind which the digit is expected."""
-        turns = [Turn(message.role, (message.content,)) for message in _messages(words)]
-        parts = self._model.encoder.conversation([*turns, Turn("assistant", ())])
+        parts = self._model.encoder.conversation(_turns(words))
         return [number for part in parts for number in part]
 
     def _compute(self, words: str) -> float:
@@ -255,6 +256,23 @@ def prompt_version() -> int:
     return _prompt()["version"]
 
 
+def prompt_hash(name: str) -> str | None:
+    """Return a hash of what the analyzer of that name puts before a rule's words; None where it asks no model.
+
+    Of a local model it is of the token ids, so it changes with its chat template and its tokenizer.
+
+    Raises:
+        InputError: if no model is named.
+        SubjectError: if the tokenizer of a local model cannot be loaded, or does not fit the task.
+    """
+    if name == "lexical":
+        return None
+    if name.partition(":")[0] == "hf":
+        return open_encoder(_local_model(name), _LOCAL_HINT).digest(_turns("x"))
+    said = "\n".join(f"{message.role}\n{message.content}" for message in _messages("x"))
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
 def is_local(name: str) -> bool:
     """Say whether the analyzer of that name asks nobody behind an endpoint."""
     return name == "lexical" or name.partition(":")[0] == "hf"
@@ -270,18 +288,22 @@ def check_complexity_name(name: str) -> str:
 
 
 def _judge_of(name: str, device: str) -> ComplexityJudge:
-    kind, _, what = name.partition(":")
     if name == "lexical":
         return LexicalJudge()
-    if kind != "hf":
+    if not is_local(name):
         from featureinterp.llm.api.client import open_chat_model
 
         return ChatJudge(open_chat_model(name))
-    if not what:
-        raise InputError("'hf' names no model", "write hf:MODEL, a folder or a name on the hub")
     from featureinterp.llm.local.model import LocalModel, LocalModelParams
 
-    return LocalJudge(LocalModel.load(what, LocalModelParams(device=device)))
+    return LocalJudge(LocalModel.load(_local_model(name), LocalModelParams(device=device)))
+
+
+def _local_model(name: str) -> str:
+    what = name.partition(":")[2]
+    if not what:
+        raise InputError("'hf' names no model", _LOCAL_HINT)
+    return what
 
 
 @cache
@@ -298,3 +320,8 @@ def _messages(words: str) -> tuple[Message, ...]:
         messages.append(Message("assistant", str(example["level"])))
         opening = ""
     return (*messages, Message("user", opening + prompt["question"] + one_line(words)))
+
+
+def _turns(words: str) -> list[Turn]:
+    """Return the conversation for a local model, whose last turn it is to go on with."""
+    return [*(Turn(message.role, (message.content,)) for message in _messages(words)), Turn("assistant", ())]

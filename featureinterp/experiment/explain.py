@@ -15,6 +15,7 @@ from featureinterp.errors import DataFolderError, InputError
 from featureinterp.experiment.engines.open import EngineSpec, open_engine
 from featureinterp.experiment.engines.worker import LatentStatus, OpenRun, explain_key
 from featureinterp.experiment.methods import Methods, MethodSpec, ModelAccess, Models
+from featureinterp.experiment.prompt_hashes import hold_prompts
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.experiment.store import RunStore
@@ -156,7 +157,8 @@ def explain_folder(
         What was paid for now, and by earlier runs of the same command.
 
     Raises:
-        DataFolderError: if the run was made with other settings.
+        DataFolderError: if the run was made with other settings, or a local model's prompt has changed.
+        SubjectError: if a local model's tokenizer cannot be loaded, or does not fit the task.
         InputError: if features or activation-causing tokens are asked for that the folder does not hold.
         EndpointError, BudgetError: if a language model cannot be asked any more; what is finished stays.
         StorageError: if the run cannot be written; what is finished stays.
@@ -164,6 +166,7 @@ def explain_folder(
     """
     keys = choice.keys(folder, spec.seed)
     with begin_run(folder, run, spec, {"command": command}) as store:
+        hold_prompts(store, spec.method, keys)
         done = len(store.finished().keys() & set(keys))
 
         def count(_unit: Unit, result: FeatureResult) -> None:

@@ -123,6 +123,11 @@ class RunStore:
         with self._errors():
             return dict(self._connection.execute("SELECT name, value FROM about").fetchall())
 
+    def note(self, name: str, value: str) -> None:
+        """Add to what the run says of itself; what it says already stays."""
+        with self._errors(), self._connection:
+            self._connection.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (name, value))
+
     def ask(self, keys: Iterable[FeatureKey]) -> None:
         """Note features that the run is to hold, so that it can tell how many it waits for."""
         rows = [(key.hook_name, key.layer, key.latent) for key in keys]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from featureinterp.errors import InputError, SimulationError, SubjectError
 from featureinterp.formatting import one_line
+from featureinterp.llm.local.encoding import open_encoder
 from featureinterp.record import MAX_LEVEL
 from featureinterp.simulator.alignment import Slots, simulation_prompt, window_slots
 from featureinterp.simulator.rules import Outcome, RuleOnWindow, RuleSimulatorFactory
@@ -28,6 +29,8 @@ from featureinterp.stats import expectation_over_levels
 if TYPE_CHECKING:
     from featureinterp.llm.local.attention import Prefix
     from featureinterp.llm.local.model import LocalModel, LocalModelParams
+
+_HINT = "write hf:MODEL, a folder or a name on the hub"
 
 
 class LocalRuleLevels:
@@ -150,11 +153,28 @@ def make_local_simulator_factory(what: str, device: str, _open_model: object = N
         InputError: if no model is named.
         SubjectError: if it cannot be loaded, or does not fit the task.
     """
-    from featureinterp.llm.local.model import QUANTIZATIONS, LocalModelParams
+    from featureinterp.llm.local.model import LocalModelParams
+
+    name, bits = _model_and_bits(what)
+    return LLMSimulatorFactory(name, LocalModelParams(device=device, quantization=bits))
+
+
+def local_prompt_hash(what: str) -> str:
+    """Return a hash of what the simulator `hf:WHAT` puts before every text; of the model only the tokenizer is read.
+
+    Raises:
+        InputError: if no model is named.
+        SubjectError: if its tokenizer cannot be loaded, or its chat template does not fit the task.
+    """
+    return open_encoder(_model_and_bits(what)[0], _HINT).digest(simulation_prompt().turns("x"))
+
+
+def _model_and_bits(what: str) -> tuple[str, str]:
+    from featureinterp.llm.local.model import QUANTIZATIONS
 
     name, at, bits = what.rpartition("@")
     if not at or bits not in QUANTIZATIONS:
         name, bits = what, ""
     if not name:
-        raise InputError("the simulator 'hf' names no model", "write hf:MODEL, a folder or a name on the hub")
-    return LLMSimulatorFactory(name, LocalModelParams(device=device, quantization=bits))
+        raise InputError("the simulator 'hf' names no model", _HINT)
+    return name, bits

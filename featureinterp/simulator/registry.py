@@ -10,11 +10,13 @@ A name is a kind, or `kind:model` where the kind needs a model:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 from featureinterp.errors import InputError
+from featureinterp.simulator.alignment import simulation_prompt
 from featureinterp.simulator.rules import RuleSimulatorFactory
 
 SIMULATORS = {
@@ -68,6 +70,29 @@ def make_simulator_factory(
     check_simulator_name(name)
     kind, _, what = name.partition(":")
     return load(SIMULATORS[kind])(what, device, open_model or _open_model)
+
+
+def prompt_hash(name: str) -> str | None:
+    """Return a hash of what the simulator of that name puts before every text; None where it has no prompt.
+
+    Of a local model it is of the token ids, so it changes with its chat template and its tokenizer.
+
+    Raises:
+        InputError: if no simulator of that kind is registered, or no model is named.
+        SubjectError: if the tokenizer of a local model cannot be loaded, or does not fit the task.
+    """
+    check_simulator_name(name)
+    kind, _, what = name.partition(":")
+    if kind == "lexical":
+        return None
+    if kind == "hf":
+        return load("featureinterp.simulator.llm:local_prompt_hash")(what)
+    prompt = simulation_prompt()
+    if kind == "echo":
+        said = [f"{turn.role}\n{''.join(turn.pieces)}" for turn in prompt.turns("x")]
+    else:
+        said = [f"{message.role}\n{message.content}" for message in prompt.messages("x", ["x"])]
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
 def _open_model(name: str) -> Any:  # noqa: ANN401 - a ChatModel and a PromptModel

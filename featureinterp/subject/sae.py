@@ -24,7 +24,6 @@ from torch import Tensor
 
 from featureinterp.errors import SubjectError
 from featureinterp.hub import first_words
-from featureinterp.pretrained.weights import check_finite
 from featureinterp.subject.embedded import EMBEDDED, sae_folder
 from featureinterp.subject.fingerprint import hash_weights
 from featureinterp.subject.loading_requirements import LoadingRequirements, loading_requirements
@@ -69,7 +68,6 @@ class SparseAutoencoder:
     """One SAE or transcoder and the point of the model that it reads."""
 
     def __init__(self, sae: SAE[Any], name: str) -> None:
-        check_finite(f"SAE {name!r}", sae)
         self.name = name
         self._sae = sae.eval()
         self._sae.turn_off_forward_pass_hook_z_reshaping()  # the heads' outputs come side by side already

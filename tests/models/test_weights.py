@@ -291,10 +291,6 @@ def test_an_sae_that_lacks_a_weight_or_has_one_of_another_shape_is_refused(tmp_p
 
     shutil.copytree(sae_folder(1), tmp_path, dirs_exist_ok=True)
     weights = load_file(tmp_path / "sae_weights.safetensors")
-    bad = {**weights, name: weights[name] * torch.nan}
-    save_file(bad, tmp_path / "sae_weights.safetensors")
-    with pytest.raises(SubjectError, match=f"SAE .* has NaN or infinity in 1 weight: {name}"):
-        load_sae(str(tmp_path), "", 1, "cpu")
     for change in (lambda: weights.pop(name), lambda: weights.update({name: torch.zeros(3)})):
         change()
         save_file(weights, tmp_path / "sae_weights.safetensors")

@@ -20,6 +20,7 @@ from featureinterp.experiment.engines.open import EngineSpec, open_engine
 from featureinterp.experiment.explain import FolderJob, RunSpec, begin_run, check_causes_known
 from featureinterp.experiment.methods import ModelAccess
 from featureinterp.experiment.paper.experiments import Experiment, Variant
+from featureinterp.experiment.prompt_hashes import hold_prompts
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.sweep import SweptRun, Unit, choose_features, sweep
 from featureinterp.subject.names import layer_of, select_layers
@@ -72,6 +73,7 @@ def run_experiment(
                 name = f"{folder.path.name}/{variant.name}"
                 about = _about(experiment, variant, folder, how.command)
                 store = stack.enter_context(begin_run(folder, out / name, spec, about))
+                hold_prompts(store, spec.method, keys[folder.path])
                 runs[name] = SweptRun(store, keys[folder.path], how.seed)
                 jobs[name] = FolderJob(folder.path, spec)
         total = sum(len(run.keys) for run in runs.values())

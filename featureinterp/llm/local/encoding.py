@@ -7,20 +7,46 @@ Only the chat template's own text may hold special tokens; in the pieces `<eos>`
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from jinja2 import TemplateError
 
 from featureinterp.chat import Role
 from featureinterp.errors import SubjectError
+from featureinterp.hub import first_words
+from featureinterp.pretrained.opening import load_tokenizer, opening
 
 _LEFT_CONTEXTS = ("\n", "a", ".")
 """Characters that a piece may be encoded behind where those that do stand before it merge with it."""
 
-_TEMPLATE_OPTIONS = {"date_string": "26 Jul 2024", "enable_thinking": False}
+_DATE = "26 Jul 2024"
+"""The date in every prompt: many templates write today's, and results would change with the day."""
+
+_DATE_CODES = {
+    "%Y": "2024", "%y": "24", "%G": "2024", "%m": "07", "%-m": "7", "%B": "July", "%b": "Jul", "%h": "Jul",
+    "%d": "26", "%-d": "26", "%e": "26", "%A": "Friday", "%a": "Fri", "%u": "5", "%w": "5", "%j": "208", "%-j": "208",
+    "%U": "29", "%V": "30", "%W": "30", "%H": "00", "%-H": "0", "%I": "12", "%-I": "12", "%M": "00", "%-M": "0",
+    "%S": "00", "%-S": "0", "%f": "000000", "%p": "AM", "%Z": "UTC", "%z": "+0000", "%s": "1721952000",
+    "%F": "2024-07-26", "%D": "07/26/24", "%x": "07/26/24", "%T": "00:00:00", "%X": "00:00:00", "%R": "00:00",
+    "%r": "12:00:00 AM", "%c": "Fri Jul 26 00:00:00 2024", "%n": " ", "%t": " ", "%%": "%",
+}  # fmt: skip
+"""The same date in all that `strftime_now` may be asked for, whatever the locale."""
+
+_TEMPLATE_OPTIONS = {"date_string": _DATE, "enable_thinking": False}
 """Llama 3 would write today's date, Qwen 3 would think aloud; templates that know neither ignore them."""
+
+_BY_CHANCE = re.compile(r"\|\s*random\b|\blipsum\b")
+"""Jinja's filter and its function that give something else each time."""
+
+_TEMPLATE_FAULTS = (
+    TemplateError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, ImportError
+)  # fmt: skip
+"""What a template may raise: its own refusals, and those of the operations that it applies to texts."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +97,14 @@ class PromptEncoder:
             before = text or before
         return encoded
 
+    def digest(self, turns: Sequence[Turn]) -> str:
+        """Return a SHA-256 of the ids of a conversation: it changes with the template, the tokenizer and the words.
+
+        Raises:
+            SubjectError: as `conversation`.
+        """
+        return hashlib.sha256(repr(self.conversation(turns)).encode()).hexdigest()
+
     def digits(self, n: int, before: str) -> list[int]:
         """Return the ids of the digits 0 to n-1 behind a text.
 
@@ -108,12 +142,16 @@ class PromptEncoder:
         """Return the ids that the template puts before each turn's text."""
         marks = [f"featureinterp-turn-{i}-" for i in range(len(turns))]
         messages = [{"role": turn.role, "content": mark} for turn, mark in zip(turns, marks, strict=True)]
+        template, text = self._template, ""
         try:
-            text = self._tokenizer.apply_chat_template(messages, tokenize=False, **_TEMPLATE_OPTIONS)
-        except TemplateError as error:
+            text = self._tokenizer.apply_chat_template(
+                messages, chat_template=template, tokenize=False, **_TEMPLATE_OPTIONS
+            )
+        except _TEMPLATE_FAULTS as error:
             raise SubjectError(
-                f"the chat template of {self.name!r} refuses turns of user and assistant: {error}"
-            ) from None
+                f"the chat template of {self.name!r} refuses turns of user and assistant: {first_words(error)}",
+                "take a model with another template, or a base model without one",
+            ) from error
         frame = []
         for mark in marks:
             before, found, text = text.partition(mark)
@@ -122,8 +160,44 @@ class PromptEncoder:
             frame.append(self._behind(before, "\n", plain=False) if frame else self._ids(before, plain=False))
         return frame
 
+    @cached_property
+    def _template(self) -> str:
+        """Return the chat template with a `strftime_now` of its own, which tells the one date.
+
+        Raises:
+            SubjectError: if there are several and none is the default, or it draws by chance.
+        """
+        try:
+            template = self._tokenizer.get_chat_template()
+        except ValueError as error:
+            raise SubjectError(
+                f"{self.name!r} has several chat templates and none is called default", "name one of them so"
+            ) from error
+        if chance := _BY_CHANCE.search(template):
+            raise SubjectError(
+                f"the chat template of {self.name!r} draws by chance ({chance.group()}): results could not be repeated",
+                "take the draw out of chat_template",
+            )
+        return pinned_date() + template
+
     def _plain_frame(self, turns: Sequence[Turn]) -> list[list[int]]:
         first = list(self._tokenizer("a", verbose=False)["input_ids"])[:1]
         begin = first if first == [self._tokenizer.bos_token_id] else []
         between = list(self.pieces(["\n\n"], ".")[0])
         return [begin, *([between] * (len(turns) - 1))]
+
+
+def pinned_date() -> str:
+    """Return the beginning of a chat template that makes `strftime_now` tell the same date on every day."""
+    codes = "".join(f".replace({code!r}, {text!r})" for code, text in _DATE_CODES.items())
+    return "{% macro strftime_now(format) %}{{ format" + codes + " }}{% endmacro %}\n"
+
+
+def open_encoder(model_name: str, hint: str) -> PromptEncoder:
+    """Return the encoder of a model, a folder or a name on the hub, without the model.
+
+    Raises:
+        SubjectError: if its tokenizer cannot be loaded.
+    """
+    with opening(model_name, f"language model {model_name!r}", hint) as source:
+        return PromptEncoder(model_name, load_tokenizer(source))

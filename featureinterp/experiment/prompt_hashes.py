@@ -1,0 +1,63 @@
+"""Whether the prompts of a run are still those that it began with, as its models read them.
+
+A version counts the changes of our words. The chat template and the tokenizer of a local model can change without it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from featureinterp import complexity
+from featureinterp.errors import DataFolderError
+from featureinterp.experiment.methods import MethodSpec
+from featureinterp.experiment.result import FeatureKey
+from featureinterp.experiment.store import RunStore
+from featureinterp.simulator import registry
+
+_NAMES = {"simulator": "simulator prompt hash", "complexity": "complexity prompt hash"}
+"""What a run calls them in what it says of itself."""
+
+
+def hold_prompts(store: RunStore, method: MethodSpec, keys: Sequence[FeatureKey]) -> None:
+    """Compare the prompts of a run's simulator and complexity model with those that it began with, or note them.
+
+    A run of an earlier version has none noted: it goes on with those of today, and a warning says so.
+
+    Args:
+        store: the run.
+        method: how it explains.
+        keys: the features that it is to hold; where all are finished, no model is asked and nothing is compared.
+
+    Raises:
+        DataFolderError: if a prompt is another one.
+        SubjectError: if the tokenizer of a local model cannot be loaded, or does not fit the task.
+        StorageError: if the run cannot be written.
+    """
+    if not set(keys) - store.finished().keys():
+        return
+    about = store.about()
+    hashes = {
+        "simulator": registry.prompt_hash(method.simulator),
+        "complexity": complexity.prompt_hash(method.complexity),
+    }
+    for part, found in hashes.items():
+        if found is None:
+            continue
+        noted = about.get(_NAMES[part])
+        if noted is None:
+            _note(store, part, found)
+        elif noted != found:
+            raise DataFolderError(
+                f"{store.path} was made with another prompt of its {part} model {getattr(method, part)!r}: its chat "
+                "template, its tokenizer or the worked examples have changed",
+                "put the old tokenizer files back, or name another folder",
+            )
+
+
+def _note(store: RunStore, part: str, found: str) -> None:
+    if store.finished():
+        logging.getLogger(__name__).warning(
+            "%s does not say which prompt of its %s model it was made with: it goes on with today's", store.path, part
+        )
+    store.note(_NAMES[part], found)
