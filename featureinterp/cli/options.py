@@ -88,17 +88,18 @@ SaeId = Annotated[
 DatasetName = Annotated[
     str,
     typer.Option(
-        help="python-docs, owner/name on the Hugging Face hub, or a path: .txt, .jsonl, .jsonl.zst, .parquet, a folder "
-        "of them, a saved dataset, tokens.safetensors.",
+        help="python-docs, owner/name on the Hugging Face hub, or a path: .txt, .jsonl (both also .gz, .zst), "
+        ".parquet, a folder of them, a saved dataset, tokens.safetensors.",
         rich_help_panel=DATA,
     ),
 ]
 DatasetSplit = Annotated[
-    str, typer.Option(help="Split of a dataset on the hub or of a saved one.", rich_help_panel=DATA)
+    str,
+    typer.Option(
+        help="Split of a dataset on the hub, a saved one, or a folder of files; all: every file.", rich_help_panel=DATA
+    ),
 ]
-DatasetConfig = Annotated[
-    str, typer.Option(help="Configuration of a dataset on the hub that has several.", rich_help_panel=DATA)
-]
+DatasetConfig = Annotated[str, typer.Option(help="Configuration of a dataset that has several.", rich_help_panel=DATA)]
 TextColumn = Annotated[str, typer.Option(help="Column of the texts, or of token ids.", rich_help_panel=DATA)]
 AsciiOnly = Annotated[
     bool,

@@ -27,7 +27,7 @@ from featureinterp.dataset.corpus.open import read_documents
 from featureinterp.dataset.corpus.windows import Windows, cut_windows
 from featureinterp.dataset.layout import LatentTable, Layout
 from featureinterp.dataset.manifest import HookEntry, Manifest, Setting, StageEntry, current_versions
-from featureinterp.dataset.records.hook_records import HookData, Plan, texts_of
+from featureinterp.dataset.records.hook_records import HookData, Plan, sentence_of, texts_of
 from featureinterp.dataset.retrieval.approximate import ApproximateRanker
 from featureinterp.dataset.retrieval.embeddings import EmbedderSource, embed_corpus
 from featureinterp.dataset.retrieval.exact import ExactRanker, Ranker
@@ -158,7 +158,8 @@ class Preparation:
 
         def texts(rows: range) -> list[str]:
             tokens = windows.text_tokens[rows.start : rows.stop]
-            return ["".join(strings) for strings in texts_of(tokens, self._subject.model.token_strings)]
+            join = "".join if self._spec.ascii_only else sentence_of
+            return [join(strings) for strings in texts_of(tokens, self._subject.model.token_strings)]
 
         told = partial(self._progress, "similarity_retriever")
         return embed_corpus(self._layout.embeddings, len(windows), texts, self._embedder, told)
