@@ -7,7 +7,12 @@ the feature and goes on. Secrets are cut out here, once for all that is printed,
 
 from __future__ import annotations
 
+import math
+
 from featureinterp.secrets import without_secrets
+
+ANY_SEED = (-(2**63), 2**63 - 1)
+"""What a seed may be: what JSON of 64 bits can hold."""
 
 
 class FeatureInterpError(Exception):
@@ -89,3 +94,20 @@ class SimulationError(FeatureInterpError):
 
 OF_ONE_FEATURE = (ActivationError, ChatError, ExplanationError, InputError, ProposalError, SimulationError)
 """Errors that spoil one attempt or one feature and leave the others alone; any other ends the run."""
+
+
+def check_numbers(params: object, **bounds: tuple[float, float]) -> None:
+    """Check numbers that a user chose.
+
+    Args:
+        params: what has them as attributes; None is left alone.
+        bounds: the least and the greatest value of each, by its name.
+
+    Raises:
+        InputError: if one is out of its range, or no number at all (NaN); the sentence names it.
+    """
+    for name, (least, most) in bounds.items():
+        value = getattr(params, name)
+        if value is not None and not least <= value <= most:
+            wanted = f"at least {least}" if most == math.inf else f"a number from {least} to {most}"
+            raise InputError(f"{name} is {value}, {wanted} is wanted")

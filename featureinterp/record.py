@@ -8,6 +8,7 @@ them to the field's words.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.display import folded_html, section_html, tokens_html
-from featureinterp.errors import InputError
+from featureinterp.errors import InputError, check_numbers
 
 MAX_LEVEL = 5
 """Activations are compared on a scale from 0 to 5, where 5 is the latent's maximum over its corpus."""
@@ -113,6 +114,10 @@ class RecordSliceParams:
     complementary_record_source: ComplementaryRecordSource | None = None
     """None takes positives only."""
 
+    def __post_init__(self) -> None:
+        at_least_none = (0, math.inf)
+        check_numbers(self, positive_examples_per_split=at_least_none, complementary_examples_per_split=at_least_none)
+
 
 def split_records(
     records: Sequence[ActivationRecord], split: Split, per_split: int | None = None
@@ -120,8 +125,10 @@ def split_records(
     """Take every third record from the split's first index on; all splits are equally long.
 
     Raises:
-        InputError: if there are fewer than `per_split` records for each split.
+        InputError: if there are fewer than `per_split` records for each split, or it is negative.
     """
+    if per_split is not None and per_split < 0:
+        raise InputError(f"{per_split} records per split were asked for", "at least 0 is wanted")
     available = len(records) // 3
     wanted = available if per_split is None else per_split
     if wanted > available:

@@ -145,7 +145,7 @@ def data_request(given: Mapping[str, Any]) -> tuple[DataSpec, tuple[str, ...]]:
     fields["latents"] = options.numbers(given["latents"], "latents")
     fields["max_features"] = given["max_features"] or None
     fields["holistic_scope"] = given["holistic_scope"].value
-    fields["max_memory"] = int(given["max_memory"] * 2**30)
+    fields["max_memory"] = options.whole_bytes(given["max_memory"])
     stages = tuple(stage for stage in STAGES if given[f"write_{stage}"])
     numbers = (given["preset"], fields.pop("dtype"), fields.pop("quantization"))
     spec = options.with_preset(given["ctx"], DataSpec(**fields), *numbers)

@@ -85,9 +85,9 @@ def experiment(
     base = replace(base, temperatures=options.temperatures(temperatures), answer_tokens=answer_tokens)
     asked = EXPERIMENTS[name.value](base).over(layers, latents_per_layer)
     asked = asked.only(variants.split(",")) if variants else asked
-    folders = [DataFolder.open(path) for path in data or ()] or [_make_data(asked, locals())]
     access = options.model_access(max_cost, max_tokens, offline, concurrency, device)
     how = ExperimentOptions(seed, access, options.engine_spec(engine, workers, address), options.command_line())
+    folders = [DataFolder.open(path) for path in data or ()] or [_make_data(asked, locals())]
     _run_and_draw(asked, folders, out or RESULTS / name.value, how)
 
 

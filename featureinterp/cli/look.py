@@ -140,13 +140,13 @@ def prompt(
     from featureinterp.experiment.store import RunStore
     from featureinterp.explainer.one_shot import OneShotExplainerParams
 
+    records = options.records_per_split(positives, negatives, train_negatives)
+    params = OneShotExplainerParams(rule_cap, holistic, structured)
     record = find_record(DataFolder.open(data), layer, latent)
     revised = None
     if run is not None:
         with RunStore.open(run) as store:
             revised = find_attempt(store.find(layer, latent), attempt)
-    records = options.records_per_split(positives, negatives, train_negatives)
-    params = OneShotExplainerParams(rule_cap, holistic, structured)
     tell(prompt_text(record, records, params, revised))
 
 

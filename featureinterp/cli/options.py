@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from dataclasses import replace
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from featureinterp.experiment.run import FeatureRunParams
 
 DATA, HOW, MODELS, WHERE = "Data", "How to explain", "Language models", "Where to work"
+
+
+MOST_DIGITS = 18
+"""Of a whole number: no latent has more, and Python refuses to read thousands of them."""
 
 
 class HolisticScope(str, Enum):
@@ -270,6 +275,17 @@ def temperatures(text: str) -> tuple[float | None, ...]:
         raise InputError(f"temperatures {text!r} cannot be read", "give numbers such as 0.7,1.0, or none") from error
 
 
+def whole_bytes(gigabytes: float) -> int:
+    """Return how many bytes so many GiB are.
+
+    Raises:
+        InputError: if it is infinite or NaN.
+    """
+    if not math.isfinite(gigabytes):
+        raise InputError(f"max_memory is {gigabytes} GiB", "give the GiB that may be taken, such as 1.5")
+    return int(gigabytes * 2**30)
+
+
 def numbers(text: str, what: str) -> tuple[int, ...] | None:
     """Read numbers such as `3,17`; None where nothing is given.
 
@@ -277,7 +293,7 @@ def numbers(text: str, what: str) -> tuple[int, ...] | None:
         InputError: if it is something else.
     """
     parts = [part.strip() for part in text.split(",")] if text.strip() else []
-    if not all(part.isascii() and part.isdigit() for part in parts):
+    if not all(part.isascii() and part.isdigit() and len(part) <= MOST_DIGITS for part in parts):
         raise InputError(f"{what} {text!r} cannot be read", "give numbers such as 3,17")
     return tuple(map(int, parts)) or None
 

@@ -11,8 +11,11 @@ from typing import Literal
 from featureinterp.dataset.corpus.documents import SUFFIXES, TEXT_COLUMN, CorpusSpec
 from featureinterp.dataset.corpus.windows import WindowParams
 from featureinterp.dataset.records.selection import SampleParams
-from featureinterp.errors import InputError
+from featureinterp.errors import ANY_SEED, InputError, check_numbers
 from featureinterp.stats import generator
+
+MOST = 2**53
+"""Of bytes and of latents: what a float, as the command line reads gigabytes, can count."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,7 @@ class DataSpec:
     """Bytes that encoding, merging and ranking may each take beside the model; changes nothing in what comes out."""
 
     def __post_init__(self) -> None:
-        if self.max_memory < 1:
-            raise InputError(f"max_memory is {self.max_memory} bytes, at least 1 is wanted")
-        if self.max_features is not None and self.max_features < 1:
-            raise InputError(f"max_features is {self.max_features}, at least 1 is wanted", "leave it out to take all")
+        check_numbers(self, max_memory=(1, MOST), max_features=(1, MOST), seed=ANY_SEED)
         if self.holistic_scope not in ("records", "corpus"):
             raise InputError(f"holistic_scope is {self.holistic_scope!r}", "it is 'records' or 'corpus'")
         self.window_params(prepend_bos=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from featureinterp.chat import Usage
 from featureinterp.dataset.folder import DataFolder, prepare
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.errors import DataFolderError, InputError
+from featureinterp.errors import ANY_SEED, DataFolderError, InputError, check_numbers
 from featureinterp.experiment.engines.open import EngineSpec, open_engine
 from featureinterp.experiment.engines.worker import LatentStatus, OpenRun, explain_key
 from featureinterp.experiment.methods import Methods, MethodSpec, ModelAccess, Models
@@ -47,6 +48,9 @@ class RunSpec:
     engine: EngineSpec = field(default_factory=lambda: EngineSpec(workers=1))
     """Where the work is done; not part of the configuration either."""
 
+    def __post_init__(self) -> None:
+        check_numbers(self, seed=ANY_SEED)
+
     def configuration(self, data: Mapping[str, object]) -> dict[str, object]:
         """Return it as JSON values, together with the settings of the data folder's records."""
         return {
@@ -67,6 +71,9 @@ class FeatureChoice:
     """These of every chosen layer, dead and rare ones too; None for all that the folder holds."""
     features: int | None = None
     """Only so many, and only such as can be explained: sampled evenly over the layers by the run's seed."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, features=(1, math.inf))
 
     def keys(self, folder: DataFolder, seed: int) -> tuple[FeatureKey, ...]:
         """Return the chosen features, each layer in turn.

@@ -11,7 +11,7 @@ from types import TracebackType
 from featureinterp.chat import Usage
 from featureinterp.complexity import ChatJudge, ComplexityAnalyzer, check_complexity_name, is_local
 from featureinterp.complexity import prompt_version as complexity_prompt_version
-from featureinterp.errors import InputError
+from featureinterp.errors import InputError, check_numbers
 from featureinterp.experiment.run import Method
 from featureinterp.explainer import EXPLAINERS, PROPOSERS, OneShotExplainerParams, TreeExplainerParams
 from featureinterp.explainer.lexical.proposer import LexicalProposer, LexicalProposerParams
@@ -73,10 +73,7 @@ class MethodSpec:
                 "no language model behind an endpoint proposes or judges complexity, so --answer-tokens limits nothing",
                 "name one, or leave the option out",
             )
-        for what in ("rule_cap", "depth", "width"):
-            if getattr(self, what) < 1:
-                raise InputError(f"{what} is {getattr(self, what)}", "at least 1 is wanted")
-        self.explainer_params()
+        self._tree_params()
 
     @property
     def asks(self) -> bool:
@@ -123,10 +120,17 @@ class MethodSpec:
 
     def explainer_params(self) -> OneShotExplainerParams:
         """Return the explainer's own parameters."""
-        shared = (self.rule_cap, self.holistic, self.structured, self.temperatures, self.answer_tokens)
-        if self.explainer == "tree":
-            return TreeExplainerParams(*shared, depth=self.depth, width=self.width)
-        return OneShotExplainerParams(*shared)
+        return self._tree_params() if self.explainer == "tree" else OneShotExplainerParams(*self._shared_params())
+
+    def _tree_params(self) -> TreeExplainerParams:
+        return TreeExplainerParams(*self._shared_params(), depth=self.depth, width=self.width)
+
+    def _shared_params(self) -> tuple[int, bool, bool, tuple[float | None, ...], int]:
+        return self.rule_cap, self.holistic, self.structured, self.temperatures, self.answer_tokens
+
+
+MOST_AT_ONCE = 1024
+"""Requests on their way, processes, actors: each has files open, and a machine commonly lets 1,024 be."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,9 @@ class ModelAccess:
     """Where a local model computes."""
     ledger: Path = DEFAULT_PATH
     """Where answers are stored."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, concurrency=(1, MOST_AT_ONCE))
 
 
 class Models:

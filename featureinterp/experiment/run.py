@@ -22,7 +22,7 @@ from typing import Protocol
 from featureinterp.chat import Usage
 from featureinterp.complexity import ComplexityAnalyzer
 from featureinterp.core import Attempt, Score, ScoredSequence, Scores, StructuredExplanation
-from featureinterp.errors import OF_ONE_FEATURE
+from featureinterp.errors import OF_ONE_FEATURE, check_numbers
 from featureinterp.experiment.contributions import RuleContribution, rule_contributions, undefined_contributions
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.explainer.search import OF_ONE_ATTEMPT
@@ -63,6 +63,9 @@ class FeatureRunParams:
     """Complementary sources in valid, which chooses among explanations."""
     judge_attempts: bool = False
     """Whether every attempt gets a test score and a complexity, when the search and the choice are over."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, positives_per_split=(1, math.inf), negatives_per_split=(0, math.inf))
 
     def configuration(self) -> dict[str, object]:
         """Return it as JSON values."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from featureinterp.core import Attempt, ExplainerResult
-from featureinterp.errors import InputError
+from featureinterp.errors import InputError, check_numbers
 from featureinterp.explainer.registry import make_proposer
 from featureinterp.explainer.search import all_scored, by_valid_score, proposed
 from featureinterp.protocols import Proposer, SimulatorFactory
@@ -14,6 +15,9 @@ from featureinterp.record import ActivationRecord
 
 ANSWER_TOKENS = 8192
 """An answer of five rules takes about 300 tokens; the thoughts of a reasoning model before it some thousands."""
+
+MOST = 100
+"""Rules in an explanation, rounds of revision, and attempts in each, at most; the paper has 5 and 3."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,11 @@ class OneShotExplainerParams:
     """Tokens of one answer of a language model at most, its thoughts included."""
 
     def __post_init__(self) -> None:
+        check_numbers(self, rule_cap=(1, MOST), answer_tokens=(1, math.inf))
         if not self.temperatures or not all(each is None or 0 <= each <= 2 for each in self.temperatures):
             raise InputError(
                 f"temperatures are {self.temperatures}", "at least one, each from 0 to 2 or none, is wanted"
             )
-        if self.answer_tokens < 1:
-            raise InputError(f"answer_tokens is {self.answer_tokens}", "at least 1 is wanted")
 
 
 class OneShotExplainer:

@@ -9,12 +9,13 @@ train records falls back on what it had before. Test records are never seen here
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from featureinterp.core import Attempt, ExplainerResult, Proposal
-from featureinterp.errors import OF_ONE_FEATURE
-from featureinterp.explainer.one_shot import OneShotExplainerParams
+from featureinterp.errors import OF_ONE_FEATURE, check_numbers
+from featureinterp.explainer.one_shot import MOST, OneShotExplainerParams
 from featureinterp.explainer.registry import make_proposer
 from featureinterp.explainer.search import all_scored, by_train_score, by_valid_score, proposed, simulate
 from featureinterp.protocols import Proposer, SimulatorFactory
@@ -39,6 +40,12 @@ class TreeExplainerParams(OneShotExplainerParams):
     """Train score at which the search stops."""
     k_worst_feedback_records: int = 3
     """Train records that feedback tells token by token."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        some = (1, MOST)
+        check_numbers(self, depth=some, width=some, root_nodes=some, branching_factor=some)
+        check_numbers(self, stop_score=(-1, 1), k_worst_feedback_records=(0, math.inf))
 
 
 class TreeExplainer:

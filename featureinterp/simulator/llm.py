@@ -44,6 +44,7 @@ class LocalRuleLevels:
         """
         self._model = model
         self._lock = threading.Lock()
+        self._abandoned = threading.Event()
         *shared, words, line_end, opening = model.encoder.conversation(simulation_prompt().turns("x"))
         del words
         self._shared = [number for part in shared for number in part]
@@ -60,7 +61,12 @@ class LocalRuleLevels:
 
     async def expected_levels(self, wanted: Sequence[RuleOnWindow]) -> list[Outcome]:
         """Return EV of each, float64 [tokens]; a `SimulationError` for one that is too long for the model."""
-        return await asyncio.to_thread(self._compute, wanted)
+        abandoned = threading.Event()
+        try:
+            return await asyncio.to_thread(self._compute, wanted, abandoned)
+        except asyncio.CancelledError:
+            abandoned.set()  # a thread cannot be cancelled: it looks here between batches
+            raise
 
     def prompt(self, words: str, tokens: Sequence[str]) -> Slots:
         """Return the whole prompt for one rule and window, and where in it the levels are predicted."""
@@ -68,9 +74,10 @@ class LocalRuleLevels:
         slots = window_slots(self._model.encoder, tokens)
         return Slots((*before, *slots.ids), tuple(len(before) + position for position in slots.positions))
 
-    def _compute(self, wanted: Sequence[RuleOnWindow]) -> list[Outcome]:
+    def _compute(self, wanted: Sequence[RuleOnWindow], abandoned: threading.Event) -> list[Outcome]:
         outcomes: dict[RuleOnWindow, Outcome] = {}
         with self._lock:
+            self._abandoned = abandoned
             for words in dict.fromkeys(words for words, _ in wanted):
                 windows = list(dict.fromkeys(tokens for each, tokens in wanted if each == words))
                 of_rule = self._of_rule(words, windows)
@@ -98,7 +105,12 @@ class LocalRuleLevels:
             prefix, before = None, (*self._shared, *rule)
             rows = [(*before, *each.ids) for each in slots]
             positions = [[len(before) + position for position in each.positions] for each in slots]
-        return [expectation_over_levels(logits) for logits in self._model.logits(rows, positions, self._digits, prefix)]
+        logits = self._model.logits(rows, positions, self._digits, prefix, self._go_on)
+        return [expectation_over_levels(of_row) for of_row in logits]
+
+    def _go_on(self) -> None:
+        if self._abandoned.is_set():
+            raise SimulationError("nobody waits for the levels any more")
 
     @cached_property
     def _shared_prefix(self) -> Prefix:

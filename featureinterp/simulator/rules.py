@@ -10,7 +10,9 @@ and once. A memory lives as long as the factory that owns it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -52,7 +54,9 @@ class RuleMemory:
         self._levels = levels
         self._known: dict[RuleOnWindow, NDArray[np.float64]] = {}
         self._coming: dict[RuleOnWindow, asyncio.Task[dict[RuleOnWindow, Outcome]]] = {}
+        self._waiting: Counter[asyncio.Task[dict[RuleOnWindow, Outcome]]] = Counter()
         self._batch: list[RuleOnWindow] | None = None
+        self._task: asyncio.Task[dict[RuleOnWindow, Outcome]] | None = None
         self.computed = 0
         """Number of (words, window) pairs computed so far."""
 
@@ -63,17 +67,42 @@ class RuleMemory:
             FeatureInterpError: if one of them cannot be told.
         """
         coming = {each: self._ask(each) for each in dict.fromkeys(wanted) if each not in self._known}
-        for each, task in coming.items():
-            # What many wait for must survive that one of them is cancelled.
-            outcome = (await asyncio.shield(task))[each]
-            if isinstance(outcome, FeatureInterpError):
-                raise outcome
+        with self._wanted_by_one_more(set(coming.values())):
+            for each, task in coming.items():
+                outcome = (await asyncio.shield(task))[each]
+                if isinstance(outcome, FeatureInterpError):
+                    raise outcome
         return [self._known[each] for each in wanted]
+
+    @contextmanager
+    def _wanted_by_one_more(self, tasks: Collection[asyncio.Task[dict[RuleOnWindow, Outcome]]]) -> Iterator[None]:
+        """Let what many wait for survive that one of them is cancelled, but not that the last one is."""
+        self._waiting.update(tasks)
+        cancelled = False
+        try:
+            yield
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
+        finally:
+            self._waiting.subtract(tasks)
+            for task in tasks:
+                if not self._waiting[task]:
+                    del self._waiting[task]
+                    if cancelled:
+                        self._give_up(task)
+
+    def _give_up(self, task: asyncio.Task[dict[RuleOnWindow, Outcome]]) -> None:
+        """Cancel a batch that nobody waits for; whoever asks from now on begins another one."""
+        task.cancel()
+        if self._task is task:
+            self._batch = None
+        self._coming = {each: other for each, other in self._coming.items() if other is not task}
 
     def _ask(self, each: RuleOnWindow) -> asyncio.Task[dict[RuleOnWindow, Outcome]]:
         """Return the batch in which it is computed; what is asked for before the loop turns shares one."""
         if each not in self._coming:
-            if self._batch is None:
+            if self._batch is None or self._task is None:
                 self._batch = []
                 self._task = asyncio.create_task(self._compute(self._batch))
                 self._task.add_done_callback(partial(self._forget, self._batch))

@@ -120,7 +120,7 @@ def select_layers(text: str, n_layers: int) -> tuple[int, ...]:
         layers = {round(i * last / (n - 1)) for i in range(n)} if n > 1 else {last // 2}
     else:
         parts = [part.strip() for part in choice.split(",")]
-        valid = all(part.isascii() and part.isdigit() and int(part) < n_layers for part in parts)
+        valid = all(part.isascii() and part.isdigit() and len(part) < 7 and int(part) < n_layers for part in parts)
         layers = {int(part) for part in parts} if valid else set()
     if not layers:
         raise InputError(

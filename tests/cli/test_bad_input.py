@@ -141,7 +141,7 @@ def test_a_run_made_with_other_settings(cli, data, run):
 
 @pytest.mark.parametrize("option", ["--rule-cap", "--width"])
 def test_a_number_out_of_range(cli, data, tmp_path, option):
-    assert_told(cli("explain", data, "--out", tmp_path, option, 0), "is 0", "at least 1")
+    assert_told(cli("explain", data, "--out", tmp_path, option, 0), "is 0", "from 1 to 100")
 
 
 def test_an_option_that_is_not_there_is_a_usage_error(cli):

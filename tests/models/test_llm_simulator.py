@@ -1,6 +1,8 @@
 """The local simulator's numbers: equal to a plain forward pass over each whole prompt and the whole vocabulary."""
 
 import asyncio
+import threading
+import time
 from dataclasses import replace
 from itertools import product
 
@@ -269,3 +271,30 @@ def test_complexity_is_the_expected_digit_of_the_next_token(template):
     text = model.encoder._tokenizer.decode(ids)
     assert "What switches the feature on: names of fruit" in text
     assert text.rstrip("\n").endswith("on: numbers" if not template else "<end_of_turn>\n<start_of_turn>model")
+
+
+def test_a_computation_that_is_abandoned_ends_with_its_batch(monkeypatch):
+    model = local_model(next(iter(TEMPLATES)), batch_tokens=40)
+    levels, batches_done, begun = LocalRuleLevels(model), [], threading.Event()
+    compute = model._hidden
+
+    def counted(ids, cache):
+        if ids.shape[1] > 40:  # a window, each a batch of its own; what all of them share comes in pieces of 40
+            batches_done.append(ids.shape)
+            begun.set()
+            time.sleep(0.05)
+        return compute(ids, cache)
+
+    monkeypatch.setattr(model, "_hidden", counted)
+    wanted = [RuleOnWindow("numbers", (word,) * 30) for word in "abcdefghijklmnopqrstuvwxyz"]
+
+    async def abandon():
+        task = asyncio.create_task(levels.expected_levels(wanted))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+        await asyncio.wait([task])
+        return await levels.expected_levels(wanted[:2])
+
+    again = asyncio.run(abandon())
+    assert len(batches_done) < len(wanted)
+    np.testing.assert_allclose(again[0], naive(model, *wanted[0]), atol=1e-4)

@@ -70,9 +70,9 @@ class WindowParams:
     """Whether documents with other characters are dropped."""
 
     def __post_init__(self) -> None:
-        if self.length < 2:
+        if not self.length >= 2:
             raise InputError(f"windows of {self.length} tokens were asked for", "a window has at least 2 tokens")
-        if self.max_windows < 1:
+        if not self.max_windows >= 1:
             raise InputError(f"a data set of {self.max_windows} windows was asked for", "it needs at least 1")
 
 

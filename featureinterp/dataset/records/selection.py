@@ -7,6 +7,7 @@ window and to one position modulo 3.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import tee
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.dataset.retrieval.exact import top_sequences
-from featureinterp.errors import InputError
+from featureinterp.errors import check_numbers
 from featureinterp.record import ComplementaryRecordSource
 
 N_SPLITS = 3
@@ -52,15 +53,14 @@ class SampleParams:
     """Whether there are lists of windows that are alike under a map trained for the latent, too."""
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("top_sample_n", N_SPLITS),
-            ("quantile_n", 1),
-            ("complementary_sample_n", 0),
-            ("special_n", 1),
-            ("min_documents", 1),
-        ):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}, at least {least} is wanted")
+        check_numbers(
+            self,
+            top_sample_n=(N_SPLITS, math.inf),
+            quantile_n=(1, math.inf),
+            complementary_sample_n=(0, math.inf),
+            special_n=(1, math.inf),
+            min_documents=(1, math.inf),
+        )
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ def _fill(
     closed: frozenset[int],
 ) -> tuple[int, ...]:
     """Fill one list and add what it binds to `bound`."""
-    slots: list[int | None] = [None] * size
-    free = size
+    slots: dict[int, int] = {}
+    free = list(range(N_SPLITS))  # the lowest free slot of each residue
     for window in windows:
-        if free == 0:
+        if len(slots) == size:
             break
         document = int(documents[window])
         if document in closed:
@@ -123,15 +123,13 @@ def _fill(
         bound_window, residue = bound.get(document, (window, None))
         if bound_window != window:
             continue
-        allowed = range(size) if residue is None else range(residue, size, N_SPLITS)
-        slot = next((s for s in allowed if slots[s] is None), None)
-        if slot is None:
+        slot = min(free) if residue is None else free[residue]
+        if slot >= size:
             continue
         slots[slot] = int(window)
         bound[document] = (int(window), slot % N_SPLITS)
-        free -= 1
-    end = slots.index(None) if None in slots else size
-    return tuple(window for window in slots[:end] if window is not None)
+        free[slot % N_SPLITS] += N_SPLITS
+    return tuple(slots[slot] for slot in range(min(*free, size)))
 
 
 def select_windows(

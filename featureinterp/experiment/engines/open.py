@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from featureinterp.chat import Usage
-from featureinterp.errors import InputError
+from featureinterp.errors import InputError, check_numbers
 from featureinterp.experiment.engines.worker import Job, Worker, n_cores
-from featureinterp.experiment.methods import ModelAccess, Models
+from featureinterp.experiment.methods import MOST_AT_ONCE, ModelAccess, Models
 from featureinterp.experiment.sweep import Engine, OnUnit, Unit
 
 
@@ -29,8 +29,7 @@ class EngineSpec:
     """Of the Ray cluster; empty for one that is started on this machine."""
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise InputError(f"{self.workers} workers cannot do anything", "at least 1 is wanted")
+        check_numbers(self, workers=(1, MOST_AT_ONCE))
         if self.address and self.kind != "ray":
             raise InputError(f"the address {self.address} is that of a Ray cluster", "give --engine ray with it")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
-from featureinterp.errors import InputError
+from featureinterp.errors import InputError, check_numbers
 from featureinterp.experiment.methods import MethodSpec
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.record import ComplementaryRecordSource
@@ -42,6 +43,9 @@ class Experiment:
     latents_per_layer: int
     on_request: tuple[Variant, ...] = ()
     """Variants that are run only where they are named."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, latents_per_layer=(1, math.inf))
 
     def over(self, layers: str, latents_per_layer: int) -> Experiment:
         """Return the experiment over other layers and latents; what is empty or 0 stays as it is."""

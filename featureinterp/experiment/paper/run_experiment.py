@@ -15,7 +15,7 @@ from featureinterp.dataset.folder import DataFolder, prepare
 from featureinterp.dataset.manifest import Manifest
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.stages import Progress
-from featureinterp.errors import InputError
+from featureinterp.errors import ANY_SEED, InputError, check_numbers
 from featureinterp.experiment.engines.open import EngineSpec, open_engine
 from featureinterp.experiment.explain import FolderJob, RunSpec, begin_run, check_causes_known
 from featureinterp.experiment.methods import ModelAccess
@@ -38,6 +38,9 @@ class ExperimentOptions:
     engine: EngineSpec = field(default_factory=EngineSpec)
     command: str = ""
     """The command line to keep with runs that begin."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, seed=ANY_SEED)
 
 
 def run_experiment(

@@ -13,6 +13,7 @@ mean by so many observations of 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +22,7 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
+from featureinterp.errors import check_numbers
 from featureinterp.explainer.lexical.candidates import Candidates, Levels, Slot
 from featureinterp.explainer.lexical.evidence import Evidence
 from featureinterp.phrases import MAX_QUOTED, Phrase
@@ -45,6 +47,10 @@ class MiningParams:
     """Whether contexts are drawn only from tokens that cause activations."""
     strengths: tuple[int, ...] = tuple(range(1, MAX_LEVEL + 1))
     """Those that a rule may have, ascending."""
+
+    def __post_init__(self) -> None:
+        price = (0, math.inf)
+        check_numbers(self, leave_out=(0, 1), prior_count=price, string_cost=price, rule_cost=price, n_contexts=price)
 
     def scaled(self, factor: float) -> MiningParams:
         """Return the same knobs with all prices multiplied."""

@@ -11,11 +11,12 @@ strengths: its phrases are mined as rules that all have the same one, whichever 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from featureinterp.core import Attempt, Feedback, Proposal, Rule, StructuredExplanation
-from featureinterp.errors import ExplanationError
+from featureinterp.errors import ExplanationError, check_numbers
 from featureinterp.explainer.lexical.evidence import Evidence, check_causes
 from featureinterp.explainer.lexical.mining import MinedRule, Miner, MiningParams
 from featureinterp.explainer.one_shot import OneShotExplainerParams
@@ -40,6 +41,9 @@ class LexicalProposerParams:
     """How many changes of one rule a revision makes at most."""
     alternatives: int = 3
     """How many of the best new rules are tried in each place."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, rule_cap=(1, math.inf), edits_per_revision=(1, math.inf), alternatives=(1, math.inf))
 
     @classmethod
     def of(cls, params: OneShotExplainerParams) -> LexicalProposerParams:

@@ -5,7 +5,8 @@
                 (limits, circuit)     └─ fault: wait and again, or an error
 
 Each sample is a request of its own, since many endpoints ignore `n`; its number is its seed where one can be sent.
-A request runs in a task of its own: where its caller ends or is cancelled, the answer on its way is still stored.
+A request runs in a task of its own: where its caller ends or is cancelled, the answer on its way is still stored, and
+what has not gone out never does.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ class ChatClient:
         self.budget = budget
         self._params = params
         self._asking: dict[tuple[bytes, int], asyncio.Task[Any]] = {}
+        self._waiting: dict[asyncio.Task[Any], int] = {}
+        """How many wait for the answer of each."""
         self._connection: Connection | None = None
         self._stays_open = False
         self._told: set[str] = set()
@@ -163,16 +166,21 @@ class ChatClient:
             return self.ledger.put(asked, sample, await ask(sample))
 
         task = self._asking.get((asked, sample))
-        if task is None:
+        if task is None or task.done():
             task = self._asking[asked, sample] = asyncio.create_task(ask_and_store())
             task.add_done_callback(lambda done: self._forget((asked, sample), done))
+        self._waiting[task] = self._waiting.get(task, 0) + 1
         try:
             return await asyncio.shield(task)
         finally:
+            if task in self._waiting:
+                self._waiting[task] -= 1
             await self._disconnect()
 
     def _forget(self, which: tuple[bytes, int], task: asyncio.Task[Any]) -> None:
-        self._asking.pop(which, None)
+        if self._asking.get(which) is task:
+            del self._asking[which]
+        self._waiting.pop(task, None)
         if not task.cancelled():
             task.exception()  # it is known to whoever still waits
 
@@ -221,6 +229,7 @@ class ChatClient:
         while True:
             try:
                 async with connection.places, self.budget.place(self.name, most):
+                    self._check_wanted()
                     connection.check()
                     outcome = await connection.attempt(path, body())
                     outcome = outcome if isinstance(outcome, Fault) else self._paid(connection, outcome, most, read)
@@ -247,6 +256,12 @@ class ChatClient:
         if isinstance(outcome, ChatAnswer):  # once more, since it may have come in parts
             outcome = replace(outcome, text=connection.without_key(outcome.text))
         return outcome if isinstance(outcome, Fault) else replace(outcome, usage=usage)
+
+    def _check_wanted(self) -> None:
+        """End a request that has not gone out where nobody waits for its answer any more."""
+        task = asyncio.current_task()
+        if task in self._waiting and not self._waiting[task]:
+            raise asyncio.CancelledError
 
     async def _wait(self, connection: Connection, fault: Fault, faults: Sequence[FaultKind]) -> None:
         """Wait before the next attempt, or raise where there is none; `faults` are all that the request has met."""

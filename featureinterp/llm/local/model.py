@@ -9,7 +9,8 @@ not look.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from featureinterp.errors import InputError, SubjectError
+from featureinterp.errors import InputError, SubjectError, check_numbers
 from featureinterp.llm.local.attention import SHARED_PREFIX, Prefix, cache_of, extend, register
 from featureinterp.llm.local.encoding import PromptEncoder
 from featureinterp.llm.local.logit_quirks import finish_logits
@@ -50,6 +51,7 @@ class LocalModelParams:
     """Tokens of a batch at most, padding included; a longer prompt is a batch of its own."""
 
     def __post_init__(self) -> None:
+        check_numbers(self, batch_tokens=(1, math.inf))
         if self.quantization not in QUANTIZATIONS:
             raise InputError(f"quantization {self.quantization!r} is not known", "use 4bit, 8bit, or nothing")
         if self.dtype != "auto" and not isinstance(getattr(torch, self.dtype, None), torch.dtype):
@@ -132,6 +134,7 @@ class LocalModel:
         positions: Sequence[Sequence[int]],
         vocabulary: Sequence[int],
         after: Prefix | None = None,
+        before_batch: Callable[[], None] | None = None,
     ) -> list[NDArray[np.float32]]:
         """Return the logits of some tokens of the vocabulary at some positions of every row.
 
@@ -140,12 +143,15 @@ class LocalModel:
             positions: for every row, the indices in it whose next token is asked for.
             vocabulary: ids of the tokens whose logits are wanted.
             after: what stands before every row.
+            before_batch: called before each batch; what it raises ends the computation.
 
         Returns:
             For every row, float32 [positions, vocabulary].
         """
         found: list[NDArray[np.float32]] = [np.empty((0, len(vocabulary)), np.float32)] * len(rows)
         for batch in batches([len(row) for row in rows], self.params.batch_tokens):
+            if before_batch is not None:
+                before_batch()
             width = max(len(rows[i]) for i in batch)
             ids = torch.tensor([[*rows[i], *[0] * (width - len(rows[i]))] for i in batch], device=self._device)
             cache = cache_of(after, self._n_layers) if after is not None else None

@@ -35,6 +35,7 @@ _REFUSALS: dict[int | str, dict[str, object]] = {
     422: {"description": "A value is wrong: too long, empty, out of range."},
     429: {"description": "Too many requests; `Retry-After` says when the next one is served."},
     502: {"description": "The run's simulator is a language model that cannot be asked."},
+    504: {"description": "The model took too long."},
     503: {"description": "Too many requests wait for the model; `Retry-After` says when to try again."},
 }
 _ANSWERS = {status: {**told, "model": schema.Refusal} for status, told in _REFUSALS.items()}
@@ -55,7 +56,7 @@ def make_app(served: ServedRun, bench: Bench, access: Access, limits: Limits | N
         limits: how much.
     """
     limits = limits or Limits()
-    queue = ModelQueue(limits.waiting)
+    queue = ModelQueue(limits.waiting, limits.model_seconds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

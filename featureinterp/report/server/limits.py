@@ -23,6 +23,14 @@ class Limits:
     """Requests to the API that it may make in the long run."""
     waiting: int = 32
     """Requests that may wait for the model, all clients together."""
+    model_seconds: float = 300.0
+    """For which the model may work on one request."""
+    head_seconds: float = 10.0
+    """In which a connection must have sent the whole head of a request."""
+    connections: int = 512
+    """Open at once, all clients together: fewer than the 1,024 files that a process may commonly open."""
+    connections_of_one: int = 256
+    """Open at once from one address, or from one IPv6 network of 64 bits."""
 
 
 TEXT_CHARACTERS = 20_000

@@ -24,8 +24,9 @@ class ModelQueue:
     belong to the one loop that all jobs share.
     """
 
-    def __init__(self, most_waiting: int) -> None:
+    def __init__(self, most_waiting: int, most_seconds: float) -> None:
         self._most_waiting = most_waiting
+        self._most_seconds = most_seconds
         self._turn = asyncio.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="models", daemon=True)
@@ -37,11 +38,11 @@ class ModelQueue:
 
         Args:
             job: makes the coroutine that is run in the models' thread.
-            gone: returns once nobody waits for the answer; a job that has not begun then never does, one that waits
-                for an endpoint is given up.
+            gone: returns once nobody waits for the answer; a job that has not begun then never does, one that has is
+                cancelled: it sends no further request, and a model's batch is its last one.
 
         Raises:
-            RefusalError: 503, if too many wait already.
+            RefusalError: 503, if too many wait already; 504, if the job takes too long, and then it is cancelled too.
             ClientGoneError: if nobody waits for the answer.
         """
         if self._inside > self._most_waiting:
@@ -62,7 +63,12 @@ class ModelQueue:
 
     async def _in_turn(self, job: Job[T]) -> T:
         async with self._turn:
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(job(), self._loop))
+            work = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(job(), self._loop))
+            try:
+                return await asyncio.wait_for(work, self._most_seconds)
+            except asyncio.TimeoutError as error:
+                told = f"the model did not answer within {self._most_seconds:g} seconds"
+                raise RefusalError(504, told, "ask about fewer or shorter rules") from error
 
     def close(self, last: Job[None]) -> None:
         """Do a last job, and end the thread; a computation that is under way is waited for, five seconds at most."""

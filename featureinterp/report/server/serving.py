@@ -19,13 +19,15 @@ from featureinterp.experiment.store import FILE_NAME
 from featureinterp.llm.api.spending import RunLimits
 from featureinterp.report.server.app import make_app
 from featureinterp.report.server.bench import Bench
+from featureinterp.report.server.connections import bounded
 from featureinterp.report.server.guard import LOCAL_NAMES, Access, ASGIApp
 from featureinterp.report.server.limits import Limits
 from featureinterp.report.server.served_run import ServedRun
 from featureinterp.report.server.subject import RunSubject
 
 _SHORTEST_TOKEN = 16
-_MOST_CONNECTIONS = 1000
+_IDLE_SECONDS = 5
+"""For which a connection is kept for another request."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def serve(spec: ServeSpec, tell: Callable[[str], None]) -> None:
     listener = listen(spec.host, spec.port)
     with listener:
         host, port = listener.getsockname()[:2]
-        app = make_app(served, bench, access_of(spec, access_token, port), Limits())
+        limits = Limits()
+        app = make_app(served, bench, access_of(spec, access_token, port), limits)
         summary = served.summary()
         if not summary.finished:
             n = summary.counts.get(WAITING, 0)
@@ -73,7 +76,7 @@ def serve(spec: ServeSpec, tell: Callable[[str], None]) -> None:
             tell(f"No sentences can be tried: {missing}")
         tell(f"Serving {spec.run}: {address(spec.host, host, port, access_token)}")
         tell("Ctrl-C ends it.")
-        _serve_until_interrupted(app, listener)
+        _serve_until_interrupted(make_server(app, limits), listener)
 
 
 def open_run(spec: ServeSpec) -> tuple[ServedRun, RunSubject, Bench]:
@@ -164,26 +167,26 @@ def address(asked: str, host: str, port: int, token: str | None) -> str:
     return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
 
 
-def make_server(app: ASGIApp) -> uvicorn.Server:
+def make_server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
     """Return the server of an application; it logs no request, because an address may hold the token."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            http="h11",
+            http=bounded(limits),
             ws="none",
             lifespan="on",
             access_log=False,
             log_level="warning",
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=_MOST_CONNECTIONS,
+            timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=3,
         )
     )
 
 
-def _serve_until_interrupted(app: ASGIApp, listener: socket.socket) -> None:
+def _serve_until_interrupted(server: uvicorn.Server, listener: socket.socket) -> None:
     try:
-        make_server(app).run(sockets=[listener])
+        server.run(sockets=[listener])
     except KeyboardInterrupt:  # uvicorn has shut down in good order, and says so by raising it again
         return

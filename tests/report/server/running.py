@@ -80,7 +80,7 @@ def running(spec: ServeSpec, limits: Limits = FREELY) -> Iterator[Running]:
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     app = make_app(served, bench, access_of(spec, token, port), limits)
-    server = make_server(app)
+    server = make_server(app, limits)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:

@@ -147,7 +147,7 @@ def test_what_nobody_waits_for_never_begins() -> None:
     begun: list[str] = []
 
     async def whole() -> None:
-        queue, hold = ModelQueue(most_waiting=2), asyncio.Event()
+        queue, hold = ModelQueue(most_waiting=2, most_seconds=60), asyncio.Event()
 
         async def job(name: str) -> str:
             begun.append(name)

@@ -229,6 +229,25 @@ def test_what_is_paid_for_is_stored_though_nobody_waits_for_it_any_more(ledger) 
         assert (answer.text, answer.stored) == ("a/0", True)
 
 
+def test_what_has_not_gone_out_never_does_when_nobody_waits_for_it(ledger) -> None:
+    async def run(model: ChatClient) -> None:
+        async with model:
+            tasks = [asyncio.create_task(model.answer(asking(text))) for text in "abcdef"]
+            while not server.seen.requests:
+                await asyncio.sleep(0.005)
+            for task in tasks[:-1]:
+                task.cancel()
+            await asyncio.wait(tasks)
+            assert tasks[-1].result()[0].text == "f/0"
+            assert len(server.seen.requests) == 2
+            assert (await model.answer(asking("b")))[0].text == "b/0"
+            assert not model._waiting
+
+    with LLMServer(echo) as server:
+        server.delay = 0.1
+        asyncio.run(run(client(server, ledger, ChatParams(concurrency=1))))
+
+
 def test_offline_uses_what_is_stored_and_nothing_else(ledger) -> None:
     with LLMServer(echo) as server:
         ask(client(server, ledger), asking("a"))

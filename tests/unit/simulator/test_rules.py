@@ -109,6 +109,31 @@ def test_one_who_is_cancelled_leaves_the_others_their_results():
     assert [s.expected_activations[0] for s in result] == [1.0, 1.0]
 
 
+def test_what_nobody_waits_for_any_more_is_not_computed_to_its_end():
+    ended = []
+
+    class Endless(Slow):
+        async def expected_levels(self, wanted):
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                ended.append(len(wanted))
+
+    async def all_leave():
+        factory = RuleSimulatorFactory(Endless())
+        tasks = [asyncio.create_task(factory(explanation(("x", 5))).simulate(WINDOWS)) for _ in range(3)]
+        for task in tasks:
+            assert not ended
+            await asyncio.sleep(0.002)
+            task.cancel()
+        await asyncio.wait(tasks)
+        await asyncio.sleep(0.002)
+        assert ended == [2]
+        assert not factory.memory._coming
+
+    asyncio.run(all_leave())
+
+
 def test_an_interrupted_computation_is_made_again():
     levels = Slow()
     factory = RuleSimulatorFactory(levels)
