@@ -79,6 +79,22 @@ def decode_json(encoded: bytes | str | msgspec.Raw, wanted: type[Noun], where: s
         raise DataFolderError(f"{where} cannot be read: {error}", "it is damaged or of another kind") from error
 
 
+def check_address(where: str, **pairs: tuple[object, object]) -> None:
+    """Compare what is inside of something stored with the address that it was read by.
+
+    Args:
+        where: what was read: a file, a table's row.
+        pairs: by the name of a part of the address, what is inside and what the address says.
+
+    Raises:
+        DataFolderError: if they differ.
+    """
+    differing = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    if differing:
+        inside, wanted = (", ".join(f"{name} {pair[side]}" for name, pair in differing.items()) for side in (0, 1))
+        raise DataFolderError(f"{where} holds {inside}, by its name it is of {wanted}", "it was copied or renamed")
+
+
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 

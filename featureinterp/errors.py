@@ -50,6 +50,10 @@ class DataFolderError(FeatureInterpError):
     """A data folder or run that is unreadable, or was made with other settings or another version."""
 
 
+class DamagedFeatureError(DataFolderError):
+    """What is stored of one feature is damaged or of another one; the feature is done again, the others stay."""
+
+
 class StorageError(FeatureInterpError):
     """A file that could not be written (a full disk, a read-only folder); what was there before stays."""
 

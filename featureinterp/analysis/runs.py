@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError
-from featureinterp.experiment.result import RunSummary
+from featureinterp.experiment.result import FeatureKey, RunSummary
 from featureinterp.experiment.store import FILE_NAME, RunStore
 from featureinterp.files import real_path
 
@@ -60,9 +60,23 @@ def open_runs(path: Path) -> Iterator[RunStore]:
     files = [path / FILE_NAME] if (path / FILE_NAME).is_file() else sorted(path.rglob(FILE_NAME))
     if not files:
         raise DataFolderError(f"there is no run in {path}, nor below it", "`featureinterp explain` makes one")
+    named: dict[tuple[str, ...], Path] = {}
     for file in files:
         with RunStore.open(file.parent) as store:
+            _check_name(store, named)
             yield store
+
+
+def _check_name(store: RunStore, named: dict[tuple[str, ...], Path]) -> None:
+    """Refuse a second run of one variant of one experiment: a copy would count twice."""
+    about = store.about()
+    name = tuple(about.get(part, "") for part in ("experiment", "subject", "variant"))
+    first = named.setdefault(name, store.path.parent) if name[0] else store.path.parent
+    if first != store.path.parent:
+        raise DataFolderError(
+            f"{first} and {store.path.parent} are both variant {name[2]} of {name[1]} in experiment {name[0]}",
+            "one is a copy: move it out of the folder",
+        )
 
 
 def run_info(store: RunStore) -> RunInfo:
@@ -86,23 +100,32 @@ def run_info(store: RunStore) -> RunInfo:
 
 
 WAITING = "waiting"
+DAMAGED = "damaged"
 _OWN_PLACE = ("command", "configuration", "configuration_hash", "created")
 
 
-def run_summary(store: RunStore) -> RunSummary:
-    """Tell what decides the run's results, and count its features by what became of them."""
+def run_summary(store: RunStore, damaged: Collection[FeatureKey] | None = None) -> RunSummary:
+    """Tell what decides the run's results, and count its features by what became of them.
+
+    Args:
+        store: the run.
+        damaged: features whose rows cannot be read, where that is known; else every row is read.
+    """
     about = store.about()
     names = {name: value for name, value in about.items() if name not in _OWN_PLACE}
-    finished = store.finished()
-    counts: Counter[str] = Counter(finished.values())
-    if waiting := len(store.asked() - finished.keys()):
+    damaged = store.damaged() if damaged is None else damaged
+    listed = store.listed()
+    counts: Counter[str] = Counter(status for key, (status, _) in listed.items() if key not in damaged)
+    if waiting := len(store.asked() - listed.keys()):
         counts[WAITING] = waiting
+    if damaged:
+        counts[DAMAGED] = len(damaged)
     return RunSummary(
         title=real_path(store.path).parent.name,
         command=about.get("command", ""),
         created=about["created"],
         settings=dict(_in_words({**names, **json.loads(about["configuration"])})),
-        finished=not waiting,
+        finished=not waiting and not damaged,
         counts=dict(sorted(counts.items())),
     )
 

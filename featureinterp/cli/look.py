@@ -209,7 +209,7 @@ def write_pages(run: Path, out: Path, beside: Path | None = None) -> Path:
             return write_report(store.results(), run_summary(store), out).resolve()
         with RunStore.open(beside) as other:
             _check_same_records(store, other)
-            stands_beside = Beside(run_summary(other).title, other.get)
+            stands_beside = Beside(run_summary(other).title, other.readable)
             return write_report(store.results(), run_summary(store), out, stands_beside).resolve()
 
 

@@ -9,11 +9,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featureinterp.codec import decode, decode_index_record
+from featureinterp.codec import decode
 from featureinterp.dataset.activations.latent_stats import LatentProfile, read_profiles
 from featureinterp.dataset.activations.store import SparseActivations
 from featureinterp.dataset.corpus.open import open_corpus
@@ -25,7 +25,7 @@ from featureinterp.dataset.records.hook_records import TokenStrings, texts_of
 from featureinterp.dataset.retrieval.approximate import IndexRecall
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.stages import Preparation, Progress
-from featureinterp.errors import DataFolderError, InputError
+from featureinterp.errors import DamagedFeatureError, DataFolderError, InputError
 from featureinterp.files import read_file
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SAEIndexRecord
 
@@ -44,6 +44,8 @@ class DataFolder:
     manifest: Manifest
     selected: Mapping[str, tuple[int, ...]]
     """Latents by hook name, ascending, in the order of the layers."""
+    _reports: dict[str, Mapping[int, LatentReport]] = field(default_factory=dict, repr=False, compare=False)
+    """What is known of each hook's latents, once it was read."""
 
     @classmethod
     def open(cls, path: Path) -> DataFolder:
@@ -53,7 +55,15 @@ class DataFolder:
             DataFolderError: if it is no data folder, or damaged.
         """
         manifest = Manifest.load(path)
-        return cls(path, manifest, {hook: tuple(Layout(path).latent_reports(hook)) for hook in manifest.hooks})
+        entries = manifest.hooks.items()
+        reports = {hook: Layout(path).latent_reports(hook, entry.n_latents) for hook, entry in entries}
+        return cls(path, manifest, {hook: tuple(found) for hook, found in reports.items()}, dict(reports))
+
+    def _known(self, hook_name: str) -> Mapping[int, LatentReport]:
+        if hook_name not in self._reports:
+            n_latents = self.manifest.hooks[hook_name].n_latents
+            self._reports[hook_name] = Layout(self.path).latent_reports(hook_name, n_latents)
+        return self._reports[hook_name]
 
     @property
     def hook_names(self) -> tuple[str, ...]:
@@ -99,7 +109,7 @@ class DataFolder:
             DataFolderError: if its latents were not looked at yet.
         """
         wanted = self.latents(hook_name)
-        reports = Layout(self.path).latent_reports(hook_name)
+        reports = self._known(hook_name)
         missing = [latent for latent in wanted if latent not in reports]
         if missing:
             raise DataFolderError(f"{self.path} has no records of latents {_told(missing)} of {hook_name}", "make them")
@@ -113,30 +123,30 @@ class DataFolder:
         Raises:
             DataFolderError: if the file is damaged.
         """
-        return read_profiles(Layout(self.path).profiles(hook_name))
+        return read_profiles(Layout(self.path), hook_name, self.manifest.hooks[hook_name].n_latents)
 
     def index_record(self, hook_name: str, latent: int) -> SAEIndexRecord:
         """Return the records of one latent.
 
         Raises:
             InputError: if the hook or the latent does not exist, or the latent is dead or rare.
-            DataFolderError: if its records were not made, or cannot be read.
+            DataFolderError: if its records were not made.
+            DamagedFeatureError: if they are damaged, or of another latent.
         """
         self.latents(hook_name)
-        n_latents = self.manifest.hooks[hook_name].n_latents
-        if not 0 <= latent < n_latents:
-            raise InputError(f"latent {latent} does not exist", f"{hook_name} has latents 0 to {n_latents - 1}")
-        layout = Layout(self.path)
-        path = layout.record(hook_name, latent)
+        entry = self.manifest.hooks[hook_name]
+        if not 0 <= latent < entry.n_latents:
+            raise InputError(f"latent {latent} does not exist", f"{hook_name} has latents 0 to {entry.n_latents - 1}")
+        report = self._known(hook_name).get(latent)
         try:
-            return decode_index_record(read_file(path), str(path))
+            return Layout(self.path).read_record(hook_name, entry.layer, latent, report)
         except FileNotFoundError as error:
-            report = layout.latent_reports(hook_name).get(latent)
             if report is not None and report.status != "ok":
                 raise InputError(f"latent {latent} of {hook_name} is {report.status}: {report.reason}") from error
-            raise DataFolderError(
-                f"{self.path} has no records of latent {latent} of {hook_name}", "make them by naming the latent"
-            ) from error
+            told = f"{self.path} has no records of latent {latent} of {hook_name}"
+            if report is not None:
+                raise DamagedFeatureError(f"{told}: their file is missing", "make them again") from error
+            raise DataFolderError(told, "make them by naming the latent") from error
 
     def windows(self) -> Windows:
         """Return the corpus' windows.

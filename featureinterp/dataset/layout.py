@@ -1,15 +1,24 @@
-"""Where a data folder keeps what."""
+"""Where a data folder keeps what, and its records, compared with their address when they are read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from featureinterp.codec import decode
+from featureinterp.codec import check_address, decode, decode_index_record, encode, encode_index_record
 from featureinterp.dataset.activations.attribution import holistic_path
 from featureinterp.dataset.activations.capture import activations_path
 from featureinterp.dataset.records.build import LatentReport
-from featureinterp.files import read_file
+from featureinterp.errors import DamagedFeatureError, DataFolderError
+from featureinterp.files import atomic_write, read_file
+from featureinterp.record import SAEIndexRecord
+
+_ROUNDED = 1e-2
+"""How far apart largest activations are at most where records are imported that hold float16."""
+_AGAIN = "make it again: `featureinterp records` with the options of the folder, or import it again"
 
 
 @dataclass(frozen=True)
@@ -18,6 +27,8 @@ class LatentTable:
 
     reports: tuple[LatentReport, ...]
     """By latent, ascending."""
+    hook: str = ""
+    """Whose latents they are; empty in older folders."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +92,90 @@ class Layout:
         """Return the path of the profiles of a hook's latents, which older folders lack."""
         return self.records / f"{hook_name}.profiles.json"
 
-    def latent_reports(self, hook_name: str) -> dict[int, LatentReport]:
+    def latent_reports(self, hook_name: str, n_latents: int) -> dict[int, LatentReport]:
         """Read what is known of a hook's latents; empty where none was looked at.
 
+        Args:
+            hook_name: the hook.
+            n_latents: latents of its SAE.
+
         Raises:
-            DataFolderError: if the file is damaged.
+            DataFolderError: if the file is damaged, of another hook, or of latents that the SAE has not.
         """
         path = self.latents(hook_name)
-        if not path.exists():
+        try:
+            table = decode(read_file(path), LatentTable, str(path))
+        except FileNotFoundError:
             return {}
-        return {report.latent: report for report in decode(read_file(path), LatentTable, str(path)).reports}
+        check_table(path, (table.hook, hook_name), [report.latent for report in table.reports], n_latents)
+        return {report.latent: report for report in table.reports}
+
+    def write_latents(self, hook_name: str, reports: Iterable[LatentReport]) -> None:
+        """Write what is known of a hook's latents.
+
+        Raises:
+            StorageError: if it cannot be written.
+        """
+        ordered = sorted(reports, key=lambda report: report.latent)
+        atomic_write(self.latents(hook_name), encode(LatentTable(tuple(ordered), hook_name)))
+
+    def read_record(self, hook_name: str, layer: int, latent: int, report: LatentReport | None) -> SAEIndexRecord:
+        """Read the records of a latent.
+
+        Args:
+            hook_name: its hook.
+            layer: the hook's layer.
+            latent: its index.
+            report: what is known of it.
+
+        Raises:
+            FileNotFoundError: if it has none.
+            DamagedFeatureError: if they are damaged, or of another latent.
+        """
+        path = self.record(hook_name, latent)
+        try:
+            encoded = read_file(path)
+            record = decode_index_record(encoded, str(path))
+            check_address(str(path), layer=(record.id.layer_index, layer), latent=(record.id.latent_index, latent))
+        except DataFolderError as error:
+            raise DamagedFeatureError(error.problem, _AGAIN) from error
+        if report is not None and not _is_as_written(encoded, record, report):
+            raise DamagedFeatureError(f"{path} is not the file that was written: it was changed or replaced", _AGAIN)
+        return record
+
+    def write_record(self, hook_name: str, record: SAEIndexRecord, report: LatentReport) -> LatentReport:
+        """Write the records of a latent, and return what is known of it, now with the file's checksum.
+
+        Raises:
+            StorageError: if it cannot be written.
+        """
+        encoded = encode_index_record(record)
+        atomic_write(self.record(hook_name, record.id.latent_index), encoded)
+        return replace(report, checksum=zlib.crc32(encoded))
+
+
+def check_table(path: Path, hook: tuple[str, str], latents: list[int], n_latents: int) -> None:
+    """Compare a table of a hook's latents with the address that it was read by.
+
+    Args:
+        path: the table's file.
+        hook: the hook inside, empty in older folders, and the one that is wanted.
+        latents: of the table.
+        n_latents: latents of the hook's SAE.
+
+    Raises:
+        DataFolderError: if it is of another hook, or of latents that the SAE has not.
+    """
+    check_address(str(path), hook=(hook[0] or hook[1], hook[1]))
+    unknown = [latent for latent in latents if not 0 <= latent < n_latents]
+    if unknown:
+        raise DataFolderError(f"{path} holds latent {unknown[0]}, the SAE has latents 0 to {n_latents - 1}", _AGAIN)
+    if len(set(latents)) < len(latents):
+        raise DataFolderError(f"{path} holds a latent twice", _AGAIN)
+
+
+def _is_as_written(encoded: bytes, record: SAEIndexRecord, report: LatentReport) -> bool:
+    """Compare records with what is known of their latent: the checksum, or in older folders the largest activation."""
+    if report.checksum is not None:
+        return zlib.crc32(encoded) == report.checksum
+    return math.isclose(record.max_expression, report.max_activation, rel_tol=_ROUNDED)

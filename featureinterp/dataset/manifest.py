@@ -15,10 +15,11 @@ from pathlib import Path
 
 import msgspec
 
-from featureinterp.codec import decode, encode
+from featureinterp.codec import check_address, decode, encode
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError
 from featureinterp.files import atomic_write, read_file
+from featureinterp.subject.names import layer_of
 
 FILE_NAME = "manifest.json"
 IMPORTED = "imported"
@@ -88,7 +89,10 @@ class Manifest:
             raise DataFolderError(
                 f"{folder} is not a data folder: it has no {FILE_NAME}", "`featureinterp records` makes one"
             ) from error
-        return decode(encoded, cls, str(path))
+        manifest = decode(encoded, cls, str(path))
+        for hook, entry in manifest.hooks.items():
+            check_address(f"the entry of {hook} in {path}", layer=(entry.layer, layer_of(hook)))
+        return manifest
 
     def with_stage(self, name: str, entry: StageEntry) -> Manifest:
         """Return it with one stage's entry put in."""

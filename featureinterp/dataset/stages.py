@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.codec import encode, encode_index_record
+from featureinterp.codec import encode
 from featureinterp.dataset.activations.arrays import CHECKSUM, ArrayFile
 from featureinterp.dataset.activations.attribution import capture_holistic
 from featureinterp.dataset.activations.capture import CaptureParams, capture_activations, check_length, source_of
@@ -25,9 +25,11 @@ from featureinterp.dataset.activations.store import HolisticActivations, SparseA
 from featureinterp.dataset.corpus.documents import Corpus
 from featureinterp.dataset.corpus.open import read_documents
 from featureinterp.dataset.corpus.windows import Windows, cut_windows
-from featureinterp.dataset.layout import LatentTable, Layout
+from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.manifest import HookEntry, Manifest, Setting, StageEntry, current_versions
 from featureinterp.dataset.records.hook_records import HookData, Plan, sentence_of, texts_of
+from featureinterp.dataset.records.build import LatentReport
+from featureinterp.dataset.records.hook_records import HookData, Plan, texts_of
 from featureinterp.dataset.retrieval.approximate import ApproximateRanker
 from featureinterp.dataset.retrieval.embeddings import EmbedderSource, embed_corpus
 from featureinterp.dataset.retrieval.exact import ExactRanker, Ranker
@@ -74,6 +76,8 @@ class Preparation:
         self.latents = spec.latents_of({hook: (sae.layer, sae.n_latents) for hook, sae in subject.saes.items()})
         """Latents asked for, by hook name."""
         manifest = self._open_manifest()
+        self._known: dict[str, dict[int, LatentReport]] = {}
+        self._damaged: dict[str, list[int]] = {}
         self.stages = self._needed(manifest, stages)
         """Stages that are made."""
         self.manifest = self._begin(manifest)
@@ -183,25 +187,26 @@ class Preparation:
         capture_holistic(self._subject, windows.tokens, windows.has_bos, wanted, self._layout.folder, told)
 
     def records(self, windows: Windows, embeddings: NDArray[np.float32]) -> None:
-        """Write the records of every latent that was not looked at yet, and what is known of it."""
+        """Write the records of every latent that has none or damaged ones, and what is known of it."""
         for hook in self._subject.saes:
-            reports = self._layout.latent_reports(hook)
-            missing = [latent for latent in self.latents[hook] if latent not in reports]
+            reports, missing = self._reports(hook), self._missing(hook)
             if missing:
                 data = self._hook_data(hook, windows, embeddings)
                 self._measure_recall(data, missing)
                 for done, (latent, plan) in enumerate(data.plans(missing, self._spec), start=1):
-                    self._write_record(data, latent, plan)
-                    reports[latent] = plan.report
+                    reports[latent] = self._write_record(data, latent, plan)
                     self._progress(f"records of {hook}", done, len(missing))
-                table = LatentTable(tuple(reports[latent] for latent in sorted(reports)))
-                atomic_write(self._layout.latents(hook), encode(table))
+                self._layout.write_latents(hook, reports.values())
 
     def profiles(self) -> None:
-        """Write the profiles that are missing of the latents asked for, in older folders too."""
-        for hook in self._subject.saes:
+        """Write the profiles that are missing or damaged of the latents asked for, in older folders too."""
+        for hook, sae in self._subject.saes.items():
             path = self._layout.profiles(hook)
-            known = dict(read_profiles(path))
+            try:
+                known = dict(read_profiles(self._layout, hook, sae.n_latents))
+            except DataFolderError as error:
+                _logger.warning("%s; it is made again", error.problem)
+                known = {}
             missing = [latent for latent in self.latents[hook] if latent not in known]
             if missing:
                 activations = SparseActivations.open(self._layout.activations_of(hook))
@@ -209,26 +214,63 @@ class Preparation:
                 for done, profile in enumerate(made, start=1):
                     known[profile.latent] = profile
                     self._progress(f"profiles of {hook}", done, len(missing))
-                atomic_write(path, encode(ProfileTable(tuple(known[latent] for latent in sorted(known)))))
+                atomic_write(path, encode(ProfileTable(tuple(known[latent] for latent in sorted(known)), hook)))
 
     def is_complete(self) -> bool:
         """Say whether there is a record or a reason for every latent asked for, and nothing else is missing."""
         hooks = self._subject.saes
-        looked_at = all(set(self.latents[hook]) <= set(self._layout.latent_reports(hook)) for hook in hooks)
-        measured = "holistic_acts" not in self.stages or all(self._layout.holistic_of(h).exists() for h in hooks)
-        return looked_at and measured
+        looked_at = not any(self._missing(hook) for hook in hooks)
+        return looked_at and ("holistic_acts" not in self.stages or all(map(self._is_measured, hooks)))
+
+    def _is_measured(self, hook_name: str) -> bool:
+        try:
+            return HolisticActivations.open(self._layout.holistic_of(hook_name)).is_intact()
+        except DataFolderError:
+            return False
 
     def _known_latents(self, hook_name: str) -> list[int]:
         """Return the latents of a hook that are asked for now or were earlier, ascending."""
-        return sorted({*self.latents[hook_name], *self._layout.latent_reports(hook_name)})
+        return sorted({*self.latents[hook_name], *self._reports(hook_name)})
 
-    def _write_record(self, data: HookData, latent: int, plan: Plan) -> None:
+    def _reports(self, hook_name: str) -> dict[int, LatentReport]:
+        """Return what is known of a hook's latents; nothing where the file is damaged, which is told."""
+        if hook_name not in self._known:
+            try:
+                n_latents = self._subject.saes[hook_name].n_latents
+                self._known[hook_name] = self._layout.latent_reports(hook_name, n_latents)
+            except DataFolderError as error:
+                _logger.warning("%s; it is made again with the latents that are asked for now", error.problem)
+                self._known[hook_name] = {}
+        return self._known[hook_name]
+
+    def _missing(self, hook_name: str) -> list[int]:
+        """Return the latents of a hook that have to be looked at: new ones, and those whose records are damaged."""
+        reports = self._reports(hook_name)
+        new = [latent for latent in self.latents[hook_name] if latent not in reports]
+        if hook_name not in self._damaged:
+            self._damaged[hook_name] = [latent for latent in reports if self._is_damaged(hook_name, reports[latent])]
+        return sorted({*new, *self._damaged[hook_name]})
+
+    def _is_damaged(self, hook_name: str, report: LatentReport) -> bool:
+        if report.status != "ok":
+            return False
+        try:
+            self._layout.read_record(hook_name, self._subject.saes[hook_name].layer, report.latent, report)
+        except FileNotFoundError:
+            _logger.warning("%s is missing; it is made again", self._layout.record(hook_name, report.latent))
+        except DataFolderError as error:
+            _logger.warning("%s; it is made again", error.problem)
+        else:
+            return False
+        return True
+
+    def _write_record(self, data: HookData, latent: int, plan: Plan) -> LatentReport:
         if plan.selection is None:
-            return
+            return plan.report
         measured = "holistic_acts" in self.stages
         holistic = HolisticActivations.open(self._layout.holistic_of(data.hook_name)) if measured else None
-        encoded = encode_index_record(data.record(latent, plan.selection, holistic))
-        atomic_write(self._layout.record(data.hook_name, latent), encoded)
+        record = data.record(latent, plan.selection, holistic)
+        return self._layout.write_record(data.hook_name, record, plan.report)
 
     def _hook_data(self, hook_name: str, windows: Windows, embeddings: NDArray[np.float32]) -> HookData:
         activations = SparseActivations.open(self._layout.activations_of(hook_name))

@@ -13,10 +13,12 @@ from featureinterp.display import ERRORS, folded_html, section_html, table_html
 from featureinterp.experiment.contributions import RuleContribution
 from featureinterp.record import ActivationRecord
 
-FeatureStatus = Literal["explained", "dead", "rare", "failed", "unfinished", "refused"]
+FeatureStatus = Literal["explained", "dead", "rare", "failed", "unfinished", "refused", "damaged"]
 """dead: never fires on the corpus; rare: fires on too few documents; failed: no attempt could be scored; unfinished: an
 endpoint left a request unanswered; refused: an endpoint refused all that was asked for it, which a sweep takes for
-failed once another feature was answered. The last two are never stored, and tried again."""
+failed once another feature was answered; damaged: its records cannot be read. The last three are never stored, and
+tried again."""
+NEVER_STORED = ("unfinished", "refused", "damaged")
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ class RunSummary:
     finished: bool = True
     """Whether every feature that was asked for is done."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """Features by what became of them; `waiting` for those not finished. A report counts statuses itself."""
+    """Features by what became of them; `waiting` for those not finished, `damaged` for those that cannot be read. A
+    report counts statuses itself."""
 
     def _repr_html_(self) -> str:
         counts = ", ".join(f"{n} {status}" for status, n in self.counts.items() if n)

@@ -3,17 +3,17 @@
 A row is written in one transaction with a rollback journal and a full sync, so a process that is killed at any
 moment leaves either the whole row or none of it, and a full disk leaves what was there. The file says which
 configuration made it and which version of the schema it follows, and is refused where either differs from what
-is asked for.
+is asked for. A damaged row is told, and taken for a feature that is not finished: the rest is read.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -22,9 +22,11 @@ from typing import Any
 
 from featureinterp import codec
 from featureinterp.display import section_html, table_html
-from featureinterp.errors import DataFolderError, InputError, StorageError
+from featureinterp.errors import DamagedFeatureError, DataFolderError, InputError, StorageError
 from featureinterp.experiment.configuration import canonical_json, completed, configuration_hash, differences
-from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
+from featureinterp.experiment.result import NEVER_STORED, FeatureKey, FeatureResult, FeatureStatus
+from featureinterp.experiment.stored import compressed, copy_rows, read_about, read_key, read_result, unreachable
+from featureinterp.files import atomic_path, check_regular
 
 SCHEMA_VERSION = 1
 FILE_NAME = "run.sqlite"
@@ -32,7 +34,7 @@ _SHOWN = 20
 """Features of a run that a notebook shows."""
 _APPLICATION_ID = 0x46495250  # "FIRP" in SQLite's header: tells a run from any other database
 
-_TABLES = """
+_TABLES = f"""
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE asked (
     hook_name TEXT NOT NULL,
@@ -49,7 +51,14 @@ CREATE TABLE feature (
     result BLOB NOT NULL,
     PRIMARY KEY (hook_name, latent)
 ) WITHOUT ROWID;
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
 """
+_STATEMENTS = tuple(statement for statement in map(str.strip, _TABLES.split(";")) if statement)
+_IDENTITY = ("experiment", "subject", "variant")
+"""What a run says of its place in an experiment."""
+
+logger = logging.getLogger(__name__)
 
 
 class RunStore:
@@ -58,6 +67,13 @@ class RunStore:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self.path = path
+        self._sound: set[FeatureKey] = set()
+        """Features whose rows were read well."""
+        self._damaged: dict[FeatureKey, str] = {}
+        """Features whose rows cannot be read, and why."""
+        self._is_malformed = False
+        """Whether SQLite could not follow the file's structure somewhere."""
+        self._told: set[str] = set()
 
     @classmethod
     def open(cls, run: Path) -> RunStore:
@@ -100,7 +116,8 @@ class RunStore:
             if store._is_empty():
                 store._initialise(configuration, about or {})
             store._check_schema()
-            store._check_configuration(configuration)
+            store._mend()
+            store._check_configuration(configuration, about or {})
         except (DataFolderError, StorageError):
             store.close()
             raise
@@ -119,9 +136,13 @@ class RunStore:
         self._connection.close()
 
     def about(self) -> dict[str, str]:
-        """Return what the run says of itself: its `configuration` as JSON with its hash, `created`, and the rest."""
+        """Return what the run says of itself: its `configuration` as JSON with its hash, `created`, and the rest.
+
+        Raises:
+            DataFolderError: if that is damaged.
+        """
         with self._errors():
-            return dict(self._connection.execute("SELECT name, value FROM about").fetchall())
+            return read_about(self._connection.execute("SELECT name, value FROM about").fetchall(), self.path)
 
     def note(self, name: str, value: str) -> None:
         """Add to what the run says of itself; what it says already stays."""
@@ -131,14 +152,16 @@ class RunStore:
     def ask(self, keys: Iterable[FeatureKey]) -> None:
         """Note features that the run is to hold, so that it can tell how many it waits for."""
         rows = [(key.hook_name, key.layer, key.latent) for key in keys]
+        mended = "ON CONFLICT DO UPDATE SET layer = excluded.layer WHERE layer IS NOT excluded.layer"
+        statement = f"INSERT INTO asked VALUES (?, ?, ?) {mended}"
         with self._errors(), self._connection:
-            self._connection.executemany("INSERT OR IGNORE INTO asked VALUES (?, ?, ?)", rows)
+            self._connection.executemany(statement, rows)
 
     def asked(self) -> frozenset[FeatureKey]:
         """Return all features that the run is to hold."""
         with self._errors():
             rows = self._connection.execute("SELECT hook_name, layer, latent FROM asked").fetchall()
-        return frozenset(FeatureKey(*row) for row in rows)
+        return frozenset(key for row in rows if (key := self._key(row)) is not None)
 
     def put(self, result: FeatureResult, shuffled_with: int | None = None) -> None:
         """Write one feature's result, replacing an older one, in one transaction.
@@ -150,29 +173,50 @@ class RunStore:
         Raises:
             StorageError: if it cannot be written; what was there before stays.
         """
-        assert result.status not in ("unfinished", "refused"), "such a feature is tried again"
-        key, body = result.key, zlib.compress(codec.encode(result), level=6)
+        assert result.status not in NEVER_STORED, "it is tried again"
+        key, body = result.key, compressed(result)
         with self._errors(), self._connection:
             self._connection.execute(
                 "INSERT OR REPLACE INTO feature VALUES (?, ?, ?, ?, ?, ?)",
                 (key.hook_name, key.layer, key.latent, result.status, shuffled_with, body),
             )
+        self._sound.add(key)
+        self._damaged.pop(key, None)
 
     def get(self, key: FeatureKey) -> FeatureResult | None:
-        """Return one feature's result, or None where it is not finished."""
-        with self._errors():
-            row = self._connection.execute(
-                "SELECT result FROM feature WHERE hook_name = ? AND latent = ?", (key.hook_name, key.latent)
-            ).fetchone()
-        return None if row is None else self._decode(row[0])
+        """Return one feature's result, or None where it is not finished.
+
+        Raises:
+            DamagedFeatureError: if its row is damaged, or holds another feature.
+        """
+        question = "SELECT layer, status, result FROM feature WHERE hook_name = ? AND latent = ?"
+        try:
+            with self._errors():
+                row = self._connection.execute(question, (key.hook_name, key.latent)).fetchone()
+        except DataFolderError as error:
+            self._is_malformed = True
+            raise unreachable(key, self.path, error) from error
+        return None if row is None else read_result(key, row, self.path)
+
+    def readable(self, key: FeatureKey) -> FeatureResult | None:
+        """Return one feature's result, or None where it is not finished or damaged, which is told as a warning."""
+        try:
+            result = None if key in self._damaged else self.get(key)
+        except DamagedFeatureError as error:
+            self._damaged[key] = error.problem
+            self._tell(error)
+            return None
+        self._sound.add(key)
+        return result
 
     def find(self, layer: int, latent: int) -> FeatureResult:
         """Return the result of a latent of a layer.
 
         Raises:
             InputError: if the run has no such feature.
+            DamagedFeatureError: if its row is damaged.
         """
-        finished = sorted(self.finished(), key=lambda key: (key.layer, key.latent))
+        finished = sorted(self.listed(), key=lambda key: (key.layer, key.latent))
         for key in finished:
             if (key.layer, key.latent) == (layer, latent) and (result := self.get(key)) is not None:
                 return result
@@ -184,15 +228,31 @@ class RunStore:
         raise InputError(f"{self.path} has no latent {latent} of layer {layer}, but {len(of_layer)} others", hint)
 
     def results(self) -> Iterator[FeatureResult]:
-        """Yield every finished feature in the order of layer and latent, one in memory at a time."""
-        for key in sorted(self.finished(), key=lambda key: (key.layer, key.latent, key.hook_name)):
-            result = self.get(key)
+        """Yield every finished feature in the order of layer and latent, one in memory at a time.
+
+        Damaged ones are left out, each with a warning.
+        """
+        for key in sorted(self.listed(), key=lambda key: (key.layer, key.latent, key.hook_name)):
+            result = self.readable(key)
             if result is not None:
                 yield result
 
     def finished(self) -> dict[FeatureKey, FeatureStatus]:
-        """Return every feature that has a result, and what became of it."""
-        return {FeatureKey(*name): status for *name, status in self._rows("status")}
+        """Return every feature whose result can be read, and what became of it. Every row is read for that, once."""
+        return {key: status for key, (status, _) in self.listed().items() if self._is_sound(key)}
+
+    def damaged(self) -> Mapping[FeatureKey, str]:
+        """Return every feature whose row cannot be read, and why; those count as not finished."""
+        self.finished()
+        return dict(self._damaged)
+
+    def listed(self) -> dict[FeatureKey, tuple[Any, int | None]]:
+        """Return every feature that has a row, its status, and the latent that made its shuffled floor.
+
+        Quick: it is what columns say, whose rows may still turn out to be damaged.
+        """
+        rows = self._rows()
+        return {key: (status, partner) for *name, status, partner in rows if (key := self._key(name)) is not None}
 
     def _repr_html_(self) -> str:
         statuses = Counter(self.finished().values())
@@ -218,12 +278,40 @@ class RunStore:
 
     def explained(self) -> dict[FeatureKey, int | None]:
         """Return every explained feature, and the latent that made its shuffled floor (None: not made yet)."""
-        rows = self._rows("status, shuffled_with")
-        return {FeatureKey(*name): partner for *name, status, partner in rows if status == "explained"}
+        rows = self.listed().items()
+        return {key: partner for key, (status, partner) in rows if status == "explained" and self._is_sound(key)}
 
-    def _rows(self, columns: str) -> list[tuple[Any, ...]]:
-        with self._errors():
-            return self._connection.execute(f"SELECT hook_name, layer, latent, {columns} FROM feature").fetchall()
+    def _rows(self) -> list[tuple[Any, ...]]:
+        """Return the columns of every feature but its result; of a damaged table, of those that can still be found."""
+        columns = "SELECT hook_name, layer, latent, status, shuffled_with FROM feature"
+        try:
+            with self._errors():
+                return self._connection.execute(columns).fetchall()
+        except DataFolderError:
+            self._is_malformed = True
+            asked = sorted(self.asked(), key=lambda key: (key.layer, key.latent, key.hook_name))
+        rows = []
+        for key in asked:
+            self.readable(key)
+            if key not in self._damaged:
+                where = " WHERE hook_name = ? AND latent = ?"
+                rows += self._connection.execute(columns + where, (key.hook_name, key.latent)).fetchall()
+        return rows
+
+    def _is_sound(self, key: FeatureKey) -> bool:
+        return key in self._sound or self.readable(key) is not None
+
+    def _key(self, columns: Sequence[Any]) -> FeatureKey | None:
+        try:
+            return read_key(columns, self.path)
+        except DataFolderError as error:
+            self._tell(error)
+            return None
+
+    def _tell(self, error: DataFolderError) -> None:
+        if error.problem not in self._told:
+            self._told.add(error.problem)
+            logger.warning("%s", error)
 
     def _is_empty(self) -> bool:
         with self._errors():
@@ -239,11 +327,22 @@ class RunStore:
         }
         with self._errors(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
-            for statement in filter(str.strip, _TABLES.split(";")):
+            for statement in _STATEMENTS:
                 self._connection.execute(statement)
             self._connection.executemany("INSERT INTO about VALUES (?, ?)", rows.items())
-            self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _mend(self) -> None:
+        """Copy what can be read to a new file where the structure of this one is damaged: nothing could be added."""
+        finished = self.finished()
+        if not self._is_malformed:
+            return
+        with self._errors(), atomic_path(self.path) as temporary:
+            copy_rows(self._connection, temporary, _STATEMENTS, finished)
+        self._connection.close()
+        self._connection = _connect(self.path)
+        logger.warning(
+            "%s was damaged; it was written anew with the %d features that can be read", self.path, len(finished)
+        )
 
     def _check_schema(self) -> None:
         with self._errors():
@@ -257,20 +356,17 @@ class RunStore:
                 "use the featureinterp that made it, or make the run again",
             )
 
-    def _check_configuration(self, wanted: Mapping[str, object]) -> None:
+    def _check_configuration(self, wanted: Mapping[str, object], about: Mapping[str, str]) -> None:
+        own = self.about()
         wanted_json = json.loads(canonical_json(wanted))  # tuples become lists, as in the file
-        found = completed(json.loads(self.about()["configuration"]), wanted_json)
+        found = completed(json.loads(own["configuration"]), wanted_json)
         told = ", ".join(differences(found, wanted_json))
         if told:
             remedy = "name another folder, or give the settings it was made with"
-            empty = "" if self.finished() else "it holds no result yet: remove it, "
+            empty = "" if self.listed() else "it holds no result yet: remove it, "
             raise DataFolderError(f"{self.path} was made with {told}", empty + remedy)
-
-    def _decode(self, body: bytes) -> FeatureResult:
-        try:
-            return codec.decode(zlib.decompress(body), FeatureResult)
-        except zlib.error as error:
-            raise DataFolderError(f"a result in {self.path} is damaged: {error}", "make the run again") from error
+        names = {name: (own.get(name, about[name]), about[name]) for name in _IDENTITY if name in about}
+        codec.check_address(str(self.path), **names)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -290,7 +386,13 @@ class RunStore:
 
 def _connect(path: Path) -> sqlite3.Connection:
     try:
+        with suppress(FileNotFoundError):
+            check_regular(path)
+    except OSError as error:
+        raise _not_a_run(path, str(error.strerror)) from error
+    try:
         connection = sqlite3.connect(path, timeout=30)
+        connection.text_factory = lambda text: text.decode(errors="replace")  # damaged text is no end of the run
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.OperationalError as error:
         raise StorageError(f"{path} cannot be opened: {error}", "check the folder and its permissions") from error

@@ -22,7 +22,7 @@ from typing import Protocol, TypeVar
 
 from featureinterp.chat import Usage
 from featureinterp.core import StructuredExplanation
-from featureinterp.errors import EndpointError, RequestFailedError
+from featureinterp.errors import DamagedFeatureError, EndpointError, FeatureInterpError, RequestFailedError
 from featureinterp.experiment.refusals import Refusals
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
@@ -103,15 +103,16 @@ async def sweep(runs: Mapping[str, SweptRun], engine: Engine, on_result: OnUnit 
         FeatureInterpError: an error that concerns more than one feature; what is stored stays.
         EndpointError: if the first features are all refused in the same words; none of them is stored.
         RequestFailedError: in the end, if an endpoint left requests unanswered; all but their features are finished.
+        DamagedFeatureError: in the end, if records of features are damaged; all but these are finished.
     """
     for run in runs.values():
         run.store.ask(run.keys)
-    unanswered = []
+    left: defaultdict[str, list[str]] = defaultdict(list)
     refusals = {name: Refusals(answered=bool(run.store.explained())) for name, run in runs.items()}
 
     def keep(unit: Unit, result: FeatureResult) -> None:
-        if result.status == "unfinished":
-            unanswered.append(result.reason)
+        if result.status in ("unfinished", "damaged"):
+            left[result.status].append(result.reason)
         else:
             runs[unit.run].store.put(result, None if unit.floor is None else unit.floor.partner)
         if unit.floor is None and on_result is not None:
@@ -126,14 +127,24 @@ async def sweep(runs: Mapping[str, SweptRun], engine: Engine, on_result: OnUnit 
     refusals = {name: Refusals(answered=True) for name in runs}
     await engine.run((unit for name, run in runs.items() for unit in _floors_due(name, run)), decide)
     _decide_rest(refusals, keep)
-    if refused is not None:
-        raise refused
+    of = sum(len(run.keys) for run in runs.values())
+    if error := refused or _what_is_left(left["damaged"], left["unfinished"], of):
+        raise error
+
+
+def _what_is_left(damaged: list[str], unanswered: list[str], of: int) -> FeatureInterpError | None:
+    """Return the error of the features that are not finished, by their reasons; None where all are."""
+    if damaged:
+        return DamagedFeatureError(
+            f"{len(damaged)} of {of} features are not explained, their records are damaged: {damaged[0]}",
+            "make them again: `featureinterp records` with the options of the folder; then give the same command again",
+        )
     if unanswered:
-        of = sum(len(run.keys) for run in runs.values())
-        raise RequestFailedError(
+        return RequestFailedError(
             f"{len(unanswered)} of {of} features are unfinished for want of answers: {unanswered[0]}",
             "give the same command again: what is stored is not asked for again",
         )
+    return None
 
 
 def _decide_rest(refusals: Mapping[str, Refusals], keep: OnUnit) -> EndpointError | None:

@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featureinterp.codec import encode
 from featureinterp.dataset.corpus.local_files import hash_files
-from featureinterp.dataset.layout import LatentTable, Layout
+from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.manifest import IMPORTED, HookEntry, Manifest, StageEntry, current_versions
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import InputError
-from featureinterp.files import atomic_folder, atomic_write, real_path
+from featureinterp.files import atomic_folder, real_path
 from featureinterp.interop.openai.formats import NeuronRecord, read_neuron_record, records_of
 from featureinterp.interop.original.importing import Imported, import_original, n_records, place_records, store_record
 
@@ -82,7 +81,7 @@ def _import_neurons(source: Path, paths: Iterable[Path], folder: Path) -> Import
                 record = place_records(given)
                 reports.append(store_record(layout, hook, record))
                 left_out += n_records(given) - n_records(record)
-            atomic_write(layout.latents(hook), encode(LatentTable(tuple(reports))))
+            layout.write_latents(hook, reports)
             hooks[hook] = HookEntry(layer, max(by_index) + 1, IMPORTED)
         spec = DataSpec(model_name="unknown", sae_name="neurons", dataset_name=real_path(source).stem or "neurons")
         made = {"records": StageEntry({IMPORTED: hash_files(tuple(paths)), "holistic": False}, {})}

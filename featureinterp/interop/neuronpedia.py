@@ -98,7 +98,7 @@ def write_neuronpedia(store: RunStore, out: Path, creator: str = DEFAULT_CREATOR
             place.mkdir(parents=True)
             for name, row in source_rows(source, about.get("corpus", "")).items():
                 (place / f"{name}.jsonl").write_bytes(json_line(row))
-            results = (result for key in keys if (result := store.get(key)) is not None)
+            results = (result for key in keys if (result := store.readable(key)) is not None)
             n += _write_batches(results, source, place)
     return n
 

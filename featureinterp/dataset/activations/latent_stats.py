@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from featureinterp.codec import decode
 from featureinterp.dataset.activations.store import SparseActivations
+from featureinterp.dataset.layout import Layout, check_table
 from featureinterp.files import read_file
 from featureinterp.record import MAX_LEVEL, scale_to_levels
 
@@ -63,6 +63,8 @@ class ProfileTable:
 
     profiles: tuple[LatentProfile, ...]
     """By latent, ascending."""
+    hook: str = ""
+    """Whose latents they are; empty in older folders."""
 
 
 def histogram(values: NDArray[np.floating]) -> tuple[int, ...]:
@@ -102,12 +104,16 @@ def profile_latents(
         yield LatentProfile(latent, histogram(activations.latent(latent).value), n_tokens, *outputs, reason=reason)
 
 
-def read_profiles(path: Path) -> Mapping[int, LatentProfile]:
+def read_profiles(layout: Layout, hook_name: str, n_latents: int) -> Mapping[int, LatentProfile]:
     """Read the profiles of a hook's latents by latent; empty where there are none, as in folders made before.
 
     Raises:
-        DataFolderError: if the file is damaged.
+        DataFolderError: if the file is damaged, of another hook, or of latents that the SAE has not.
     """
-    if not path.exists():
+    path = layout.profiles(hook_name)
+    try:
+        table = decode(read_file(path), ProfileTable, str(path))
+    except FileNotFoundError:
         return {}
-    return {profile.latent: profile for profile in decode(read_file(path), ProfileTable, str(path)).profiles}
+    check_table(path, (table.hook, hook_name), [profile.latent for profile in table.profiles], n_latents)
+    return {profile.latent: profile for profile in table.profiles}

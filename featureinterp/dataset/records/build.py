@@ -34,6 +34,8 @@ class LatentReport:
     list_sizes: Mapping[str, int] = field(default_factory=dict)
     """Records per list: `positives`, and each complementary source by its value. Fewer than asked for where the corpus
     has no more."""
+    checksum: int | None = None
+    """CRC-32 of the file of its records; None where it has none, and in older folders."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from featureinterp.dataset.activations.latent_stats import LatentProfile
-from featureinterp.errors import OF_ONE_FEATURE, RequestFailedError
+from featureinterp.errors import OF_ONE_FEATURE, DamagedFeatureError, RequestFailedError
 from featureinterp.experiment.methods import Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
 from featureinterp.experiment.run import FeatureRunParams, Method, explain_feature, shuffled_floor
@@ -116,6 +116,8 @@ async def explain_key(key: FeatureKey, run: OpenRun) -> FeatureResult:
             result = await explain_feature(run.source.record(key), key, method, run.params, run.seed)
         except RequestFailedError as error:
             result = replace(result, status="unfinished", reason=error.problem)
+        except DamagedFeatureError as error:
+            result = replace(result, status="damaged", reason=error.problem)
         except OF_ONE_FEATURE as error:
             result = replace(result, reason=str(error))
     if result.status == "failed" and method.is_refused:

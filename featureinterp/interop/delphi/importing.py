@@ -8,17 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featureinterp.codec import encode, encode_index_record
 from featureinterp.dataset.activations.store import SparseActivations
 from featureinterp.dataset.corpus.local_files import hash_files
-from featureinterp.dataset.layout import LatentTable, Layout
+from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.manifest import IMPORTED, HookEntry, Manifest, StageEntry, current_versions
 from featureinterp.dataset.records.hook_records import HookData, TokenStrings, texts_of
 from featureinterp.dataset.retrieval.embeddings import EmbedderSource, embed_corpus
 from featureinterp.dataset.retrieval.exact import ExactRanker
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError
-from featureinterp.files import atomic_folder, atomic_write
+from featureinterp.files import atomic_folder
 from featureinterp.interop.delphi.latent_cache import Cutting, LatentCache, blocks, cut_rows, open_caches
 from featureinterp.interop.delphi.results import latent_of
 from featureinterp.interop.original.importing import Imported
@@ -124,12 +123,12 @@ def _write_records(layout: Layout, found: _Import, embedder: EmbedderSource, tol
         data = HookData(hook, layer, windows, vectors, ranker, activations, found.strings)
         reports = []
         for latent, plan in data.plans(found.latents[hook], spec):
-            reports.append(plan.report)
-            told(f"records of {hook}", len(reports), len(found.latents[hook]))
+            report = plan.report
             if plan.selection is not None:
-                record = data.record(latent, plan.selection, None)
-                atomic_write(layout.record(hook, latent), encode_index_record(record))
-        atomic_write(layout.latents(hook), encode(LatentTable(tuple(reports))))
+                report = layout.write_record(hook, data.record(latent, plan.selection, None), report)
+            reports.append(report)
+            told(f"records of {hook}", len(reports), len(found.latents[hook]))
+        layout.write_latents(hook, reports)
 
 
 def _write_manifest(folder: Path, found: _Import, embedder: EmbedderSource) -> None:

@@ -16,17 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from featureinterp.codec import decode_index_record, encode, encode_index_record
+from featureinterp.codec import decode_index_record
 from featureinterp.dataset.activations.store import HolisticActivations, SparseActivations
 from featureinterp.dataset.corpus.local_files import hash_files
 from featureinterp.dataset.corpus.windows import Windows
-from featureinterp.dataset.layout import LatentTable, Layout
+from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.manifest import IMPORTED, HookEntry, Manifest, StageEntry, current_versions
 from featureinterp.dataset.records.build import LatentReport, report_latent
 from featureinterp.dataset.records.selection import N_SPLITS, interleave
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError
-from featureinterp.files import atomic_folder, atomic_write, read_file, real_path
+from featureinterp.files import atomic_folder, read_file, real_path
 from featureinterp.interop.original.tensors import (
     ACTIVATIONS,
     HOLISTIC,
@@ -100,7 +100,7 @@ def _import(source: Path, layout: Layout, files: Mapping[str, list[Path]]) -> Im
             left_out += n_left
         reports.sort(key=lambda report: report.latent)
         latents += len(reports)
-        atomic_write(layout.latents(hook), encode(LatentTable(tuple(reports))))
+        layout.write_latents(hook, reports)
         n_latents = reports[-1].latent + 1 if activations is None else activations.n_latents
         hooks[hook] = HookEntry(layer_of(hook), n_latents, IMPORTED)
     digest = hash_files(tuple(path for paths in files.values() for path in paths))
@@ -165,8 +165,7 @@ def store_record(layout: Layout, hook: str, record: SAEIndexRecord, report: Late
         return replace(report, status="rare", reason=reason)
     named = {name.removesuffix("_records").replace("no_act", "negative"): n for name, n in sizes.items() if n}
     named["positives"] = named.pop("most_act")
-    atomic_write(layout.record(hook, record.id.latent_index), encode_index_record(record))
-    return replace(report, status="ok", reason="", list_sizes=named)
+    return layout.write_record(hook, record, replace(report, status="ok", reason="", list_sizes=named))
 
 
 def n_records(record: SAEIndexRecord) -> int:

@@ -8,11 +8,12 @@ that was written, a power failure at most the last answers, and neither damages 
 from __future__ import annotations
 
 import hashlib
+import logging
 import sqlite3
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -36,6 +37,8 @@ CREATE TABLE answer (
 """
 
 Answer = TypeVar("Answer")
+
+logger = logging.getLogger(__name__)
 
 
 class Ledger:
@@ -84,9 +87,10 @@ class Ledger:
             sample: which of its answers.
             answer_type: what is stored: a frozen dataclass.
 
+        A damaged answer is removed with a warning, as if it had never been stored.
+
         Raises:
-            DataFolderError: if it is damaged.
-            StorageError: if the file cannot be read.
+            StorageError: if the file cannot be read or written.
         """
         with self._errors():
             row = self._connection.execute(
@@ -96,8 +100,11 @@ class Ledger:
             return None
         try:
             return codec.decode(zlib.decompress(row[0]), answer_type, f"an answer in {self.path}")
-        except zlib.error as error:
-            raise DataFolderError(f"an answer in {self.path} is damaged: {error}", "remove the file") from error
+        except (zlib.error, TypeError, DataFolderError) as error:
+            logger.warning("an answer in %s is damaged and asked for again: %s", self.path, error)
+        with self._errors(), self._connection:
+            self._connection.execute("DELETE FROM answer WHERE hash = ? AND sample = ?", (_hash(asked), sample))
+        return None
 
     def put(self, asked: bytes, sample: int, answer: Answer) -> Answer:
         """Store an answer in one transaction and return it; or the one that somebody else stored before.
@@ -119,7 +126,8 @@ class Ledger:
         """Yield every request that has a stored answer, as it was asked."""
         with self._errors():
             for (asked,) in self._connection.execute("SELECT asked FROM request"):
-                yield zlib.decompress(asked)
+                with suppress(zlib.error, TypeError):
+                    yield zlib.decompress(asked)
 
     def _prepare(self) -> None:
         with self._errors():

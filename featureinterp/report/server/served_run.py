@@ -62,11 +62,12 @@ class ServedRun:
         self._run = run
         with RunStore.open(run) as store:
             self._about = store.about()
-            self.layers = frozenset(key.layer for key in store.asked() | store.finished().keys())
+            self.layers = frozenset(key.layer for key in store.asked() | store.listed().keys())
             """Layers of the features that the run is to hold."""
         self._lock = threading.Lock()
         self._state: Mapping[FeatureKey, object] = {}
         self._entries: dict[str, Entry] = {}
+        self._damaged: frozenset[FeatureKey] = frozenset()
         self._index: tuple[RunSummary, Mapping[FeatureKey, object], bytes, bytes] | None = None
 
     @property
@@ -89,8 +90,9 @@ class ServedRun:
 
     def summary(self) -> RunSummary:
         """Return what the run is and how far it has come."""
+        self.entries()
         with RunStore.open(self._run) as store:
-            return run_summary(store)
+            return run_summary(store, self._damaged)
 
     def entries(self) -> Mapping[str, Entry]:
         """Return all finished features by name, in the order of their pages."""
@@ -106,7 +108,7 @@ class ServedRun:
         """
         entry = self.entries().get(name)
         with RunStore.open(self._run) as store:
-            result = None if entry is None else store.get(entry.key)
+            result = None if entry is None else store.readable(entry.key)
         if result is None:
             raise RefusalError(404, "the run has no feature of that name", "the list names those it has")
         return result
@@ -177,19 +179,21 @@ class ServedRun:
 
     def _refresh(self, store: RunStore) -> None:
         """Read the features that are new, or whose floor was made since."""
-        shuffled = store.explained()
-        state = {key: (status, shuffled.get(key)) for key, status in store.finished().items()}
+        state = store.listed()
         if state == self._state:
             return
         known = {entry.key: entry for entry in self._entries.values()}
         taken: set[str] = set()
         entries: dict[str, Entry] = {}
+        damaged = set()
         for key in sorted(state, key=lambda key: (key.layer, key.latent, key.hook_name)):
             name = file_name(key, taken)
             entry = known.get(key)
             if entry is None or self._state.get(key) != state[key]:
-                result = store.get(key)
-                assert result is not None, "a finished feature has a result"
+                result = store.readable(key)
+                if result is None:
+                    damaged.add(key)
+                    continue
                 entry = Entry(name, FeatureRow.of(result), result.max_activation)
             entries[name] = Entry(name, entry.row, entry.max_activation)
-        self._entries, self._state = entries, state
+        self._entries, self._state, self._damaged = entries, state, frozenset(damaged)

@@ -110,17 +110,6 @@ def test_another_configuration_is_refused_and_says_what_differs(tmp_path):
     RunStore.create(tmp_path, {"layers": [1, 2], "tree": {"width": 3}, "seed": 0}).close()
 
 
-def test_a_damaged_result_is_an_error_of_the_run(tmp_path, result):
-    with RunStore.create(tmp_path, CONFIGURATION) as store:
-        store.put(result)
-    connection = sqlite3.connect(tmp_path / FILE_NAME)
-    with connection:
-        connection.execute("UPDATE feature SET result = x'00'")
-    connection.close()
-    with RunStore.open(tmp_path) as store, pytest.raises(DataFolderError, match="is damaged"):
-        store.get(result.key)
-
-
 def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be made"):

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import sqlite3
+import zlib
 from pathlib import Path
 
 import pytest
@@ -90,15 +91,24 @@ def test_another_version_is_refused(tmp_path) -> None:
         Ledger(path)
 
 
-def test_a_damaged_answer_is_told(tmp_path) -> None:
+@pytest.mark.parametrize("body", [b"\0", None, "text", 7, b"other"])
+def test_a_damaged_answer_is_asked_for_again(tmp_path, caplog, body) -> None:
     path = tmp_path / "llm.sqlite"
     with Ledger(path) as ledger:
         ledger.put(b"asked", 0, ANSWER)
+        ledger.put(b"asked", 1, ANSWER)
+    if body == b"other":  # a whole one, of another kind
+        body = zlib.compress(b'{"schema": 1, "type": "Score", "data": {"value": 1.0}}')
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE answer SET answer = x'00'")
+        connection.execute("UPDATE answer SET answer = ? WHERE sample = 0", ("" if body is None else body,))
+        connection.execute("UPDATE request SET asked = ?", (body or "",))
     connection.close()
-    with Ledger(path) as ledger, pytest.raises(DataFolderError, match="damaged"):
-        ledger.get(b"asked", 0, ChatAnswer)
+    with Ledger(path) as ledger:
+        assert ledger.get(b"asked", 0, ChatAnswer) is None and "is damaged and asked for again" in caplog.text
+        assert ledger.get(b"asked", 1, ChatAnswer) == ANSWER
+        ledger.put(b"asked", 0, ANSWER)
+        assert ledger.get(b"asked", 0, ChatAnswer) == ANSWER
+        list(ledger.requests())
 
 
 def test_a_place_where_no_file_can_be_is_told(tmp_path) -> None:

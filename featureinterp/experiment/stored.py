@@ -1,0 +1,137 @@
+"""What the rows of a run store hold, taken for nothing until it was looked at: any bit of a file can be wrong.
+
+A feature's row names the feature twice, in its columns and in its result, and its body has the checksum of zlib.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from featureinterp import codec
+from featureinterp.errors import DamagedFeatureError, DataFolderError
+from featureinterp.experiment.result import FeatureKey, FeatureResult
+
+_LARGEST = 2**30
+"""Bytes of a result at most: a damaged or hostile body cannot ask for more memory."""
+_AGAIN = "the `explain` command of the run makes this feature again, the others stay"
+
+
+def compressed(result: FeatureResult) -> bytes:
+    """Return the body of a feature's row."""
+    return zlib.compress(codec.encode(result), level=6)
+
+
+def read_result(key: FeatureKey, columns: Sequence[Any], path: Path) -> FeatureResult:
+    """Return the result in a feature's row.
+
+    Args:
+        key: the feature that the row was found by.
+        columns: the row's layer, status and result.
+        path: the run's file, for the error.
+
+    Raises:
+        DamagedFeatureError: if it cannot be read, or is of another feature.
+    """
+    (layer, status, body), where = columns, f"the result of latent {key.latent} of {key.hook_name} in {path}"
+    try:
+        result = codec.decode(_decompressed(body), FeatureResult, where)
+        inside = result.key
+        codec.check_address(
+            where,
+            hook=(inside.hook_name, key.hook_name),
+            layer=(inside.layer, layer),
+            latent=(inside.latent, key.latent),
+            status=(result.status, status),
+        )
+    except (zlib.error, ValueError) as error:
+        raise DamagedFeatureError(f"{where} is damaged: {error}", _AGAIN) from error
+    except DataFolderError as error:
+        raise DamagedFeatureError(error.problem, _AGAIN) from error
+    return result
+
+
+def unreachable(key: FeatureKey, path: Path, error: DataFolderError) -> DamagedFeatureError:
+    """Return the error of a feature whose row SQLite cannot find its way to."""
+    told = f"the result of latent {key.latent} of {key.hook_name} in {path} is damaged: {error.__cause__}"
+    return DamagedFeatureError(told, _AGAIN)
+
+
+def _decompressed(body: object) -> bytes:
+    if not isinstance(body, bytes):
+        raise ValueError(f"its column holds {_kind(body)}")
+    decompressor = zlib.decompressobj()
+    plain = decompressor.decompress(body, _LARGEST)
+    if not decompressor.eof:
+        raise ValueError("it is cut short or too large")
+    return plain
+
+
+def read_key(columns: Sequence[Any], path: Path) -> FeatureKey:
+    """Return the feature that a row's hook, layer and latent name.
+
+    Raises:
+        DataFolderError: if they are no text and whole numbers.
+    """
+    wanted = (str, int, int)
+    if all(isinstance(value, kind) for value, kind in zip(columns, wanted, strict=True)):
+        return FeatureKey(*columns)
+    told = ", ".join(map(_kind, columns))
+    raise DataFolderError(f"a row of {path} names no feature: it holds {told}", "nothing is lost but this row")
+
+
+def read_about(rows: Iterable[tuple[Any, Any]], path: Path) -> dict[str, str]:
+    """Return what a run says of itself.
+
+    Raises:
+        DataFolderError: if a value is no text, or it does not say how it was made.
+    """
+    about = dict(rows)
+    for name, value in about.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise _nameless(path, f"{name!r} is {_kind(value)}")
+    missing = [name for name in ("configuration", "created") if name not in about]
+    if missing:
+        raise _nameless(path, f"{missing[0]!r} is missing")
+    codec.decode_json(about["configuration"], dict, f"the configuration in {path}")
+    if not about.get("n_layers", "0").isdecimal():
+        raise _nameless(path, f"'n_layers' is {about['n_layers']!r}")
+    return about
+
+
+def _nameless(path: Path, told: str) -> DataFolderError:
+    return DataFolderError(f"{path} does not say how it was made: {told}", "make the run again in another folder")
+
+
+def _kind(value: object) -> str:
+    kind = {bytes: "bytes", str: "text", int: "a whole number", float: "a number"}.get(type(value), "nothing")
+    return kind if isinstance(value, bytes) or value is None else f"{kind} ({str(value)[:40]!r})"
+
+
+def copy_rows(source: sqlite3.Connection, target: Path, tables: Sequence[str], keys: Iterable[FeatureKey]) -> None:
+    """Copy what can be read of a damaged run into a new file.
+
+    Args:
+        source: the damaged run.
+        target: the file, which is made.
+        tables: the statements that make its tables.
+        keys: features whose rows can be read.
+
+    Raises:
+        sqlite3.Error: if what the run is, or a feature's row, cannot be read after all.
+    """
+    with closing(sqlite3.connect(target)) as made, made:
+        for statement in tables:
+            made.execute(statement)
+        for name, width in (("about", 2), ("asked", 3)):
+            rows = source.execute(f"SELECT * FROM {name}")
+            made.executemany(f"INSERT OR REPLACE INTO {name} VALUES ({', '.join('?' * width)})", rows)
+        for key in keys:
+            row = source.execute(
+                "SELECT * FROM feature WHERE hook_name = ? AND latent = ?", (key.hook_name, key.latent)
+            )
+            made.execute("INSERT INTO feature VALUES (?, ?, ?, ?, ?, ?)", row.fetchone())
