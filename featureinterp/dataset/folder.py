@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featureinterp.codec import decode
-from featureinterp.dataset.activations.latent_stats import LatentProfile, read_profiles
+from featureinterp.dataset.activations.latent_stats import LatentProfile
 from featureinterp.dataset.activations.store import SparseActivations
 from featureinterp.dataset.corpus.open import open_corpus
 from featureinterp.dataset.corpus.windows import Windows
@@ -123,7 +123,7 @@ class DataFolder:
         Raises:
             DataFolderError: if the file is damaged.
         """
-        return read_profiles(Layout(self.path), hook_name, self.manifest.hooks[hook_name].n_latents)
+        return Layout(self.path).latent_profiles(hook_name, self.manifest.hooks[hook_name].n_latents)
 
     def index_record(self, hook_name: str, latent: int) -> SAEIndexRecord:
         """Return the records of one latent.

@@ -11,6 +11,7 @@ from pathlib import Path
 from featureinterp.codec import check_address, decode, decode_index_record, encode, encode_index_record
 from featureinterp.dataset.activations.attribution import holistic_path
 from featureinterp.dataset.activations.capture import activations_path
+from featureinterp.dataset.activations.latent_stats import LatentProfile, ProfileTable
 from featureinterp.dataset.records.build import LatentReport
 from featureinterp.errors import DamagedFeatureError, DataFolderError
 from featureinterp.files import atomic_write, read_file
@@ -107,7 +108,7 @@ class Layout:
             table = decode(read_file(path), LatentTable, str(path))
         except FileNotFoundError:
             return {}
-        check_table(path, (table.hook, hook_name), [report.latent for report in table.reports], n_latents)
+        _check_table(path, (table.hook, hook_name), [report.latent for report in table.reports], n_latents)
         return {report.latent: report for report in table.reports}
 
     def write_latents(self, hook_name: str, reports: Iterable[LatentReport]) -> None:
@@ -118,6 +119,24 @@ class Layout:
         """
         ordered = sorted(reports, key=lambda report: report.latent)
         atomic_write(self.latents(hook_name), encode(LatentTable(tuple(ordered), hook_name)))
+
+    def latent_profiles(self, hook_name: str, n_latents: int) -> dict[int, LatentProfile]:
+        """Read the profiles of a hook's latents; empty where there are none, as in folders made before.
+
+        Args:
+            hook_name: the hook.
+            n_latents: latents of its SAE.
+
+        Raises:
+            DataFolderError: if the file is damaged, of another hook, or of latents that the SAE has not.
+        """
+        path = self.profiles(hook_name)
+        try:
+            table = decode(read_file(path), ProfileTable, str(path))
+        except FileNotFoundError:
+            return {}
+        _check_table(path, (table.hook, hook_name), [profile.latent for profile in table.profiles], n_latents)
+        return {profile.latent: profile for profile in table.profiles}
 
     def read_record(self, hook_name: str, layer: int, latent: int, report: LatentReport | None) -> SAEIndexRecord:
         """Read the records of a latent.
@@ -154,7 +173,7 @@ class Layout:
         return replace(report, checksum=zlib.crc32(encoded))
 
 
-def check_table(path: Path, hook: tuple[str, str], latents: list[int], n_latents: int) -> None:
+def _check_table(path: Path, hook: tuple[str, str], latents: list[int], n_latents: int) -> None:
     """Compare a table of a hook's latents with the address that it was read by.
 
     Args:

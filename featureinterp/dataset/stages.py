@@ -20,7 +20,7 @@ from featureinterp.codec import encode
 from featureinterp.dataset.activations.arrays import CHECKSUM, ArrayFile
 from featureinterp.dataset.activations.attribution import capture_holistic
 from featureinterp.dataset.activations.capture import CaptureParams, capture_activations, check_length, source_of
-from featureinterp.dataset.activations.latent_stats import ProfileTable, profile_latents, read_profiles
+from featureinterp.dataset.activations.latent_stats import ProfileTable, profile_latents
 from featureinterp.dataset.activations.store import HolisticActivations, SparseActivations
 from featureinterp.dataset.corpus.documents import Corpus
 from featureinterp.dataset.corpus.open import read_documents
@@ -203,7 +203,7 @@ class Preparation:
         for hook, sae in self._subject.saes.items():
             path = self._layout.profiles(hook)
             try:
-                known = dict(read_profiles(self._layout, hook, sae.n_latents))
+                known = self._layout.latent_profiles(hook, sae.n_latents)
             except DataFolderError as error:
                 _logger.warning("%s; it is made again", error.problem)
                 known = {}

@@ -25,36 +25,23 @@ from featureinterp.display import section_html, table_html
 from featureinterp.errors import DamagedFeatureError, DataFolderError, InputError, StorageError
 from featureinterp.experiment.configuration import canonical_json, completed, configuration_hash, differences
 from featureinterp.experiment.result import NEVER_STORED, FeatureKey, FeatureResult, FeatureStatus
-from featureinterp.experiment.stored import compressed, copy_rows, read_about, read_key, read_result, unreachable
+from featureinterp.experiment.stored import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    STATEMENTS,
+    compressed,
+    copy_rows,
+    read_about,
+    read_key,
+    read_result,
+    unreachable,
+)
 from featureinterp.files import atomic_path, check_regular
 
-SCHEMA_VERSION = 1
 FILE_NAME = "run.sqlite"
 _SHOWN = 20
 """Features of a run that a notebook shows."""
-_APPLICATION_ID = 0x46495250  # "FIRP" in SQLite's header: tells a run from any other database
 
-_TABLES = f"""
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE asked (
-    hook_name TEXT NOT NULL,
-    layer INTEGER NOT NULL,
-    latent INTEGER NOT NULL,
-    PRIMARY KEY (hook_name, latent)
-) WITHOUT ROWID;
-CREATE TABLE feature (
-    hook_name TEXT NOT NULL,
-    layer INTEGER NOT NULL,
-    latent INTEGER NOT NULL,
-    status TEXT NOT NULL,
-    shuffled_with INTEGER,
-    result BLOB NOT NULL,
-    PRIMARY KEY (hook_name, latent)
-) WITHOUT ROWID;
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
-_STATEMENTS = tuple(statement for statement in map(str.strip, _TABLES.split(";")) if statement)
 _IDENTITY = ("experiment", "subject", "variant")
 """What a run says of its place in an experiment."""
 
@@ -327,7 +314,7 @@ class RunStore:
         }
         with self._errors(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
-            for statement in _STATEMENTS:
+            for statement in STATEMENTS:
                 self._connection.execute(statement)
             self._connection.executemany("INSERT INTO about VALUES (?, ?)", rows.items())
 
@@ -337,7 +324,7 @@ class RunStore:
         if not self._is_malformed:
             return
         with self._errors(), atomic_path(self.path) as temporary:
-            copy_rows(self._connection, temporary, _STATEMENTS, finished)
+            copy_rows(self._connection, temporary, finished)
         self._connection.close()
         self._connection = _connect(self.path)
         logger.warning(
@@ -348,7 +335,7 @@ class RunStore:
         with self._errors():
             application = self._connection.execute("PRAGMA application_id").fetchone()[0]
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if application != _APPLICATION_ID:
+        if application != APPLICATION_ID:
             raise _not_a_run(self.path, "it is another program's database")
         if version != SCHEMA_VERSION:
             raise DataFolderError(

@@ -16,6 +16,31 @@ from featureinterp import codec
 from featureinterp.errors import DamagedFeatureError, DataFolderError
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x46495250  # "FIRP" in SQLite's header: tells a run from any other database
+_TABLES = f"""
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE asked (
+    hook_name TEXT NOT NULL,
+    layer INTEGER NOT NULL,
+    latent INTEGER NOT NULL,
+    PRIMARY KEY (hook_name, latent)
+) WITHOUT ROWID;
+CREATE TABLE feature (
+    hook_name TEXT NOT NULL,
+    layer INTEGER NOT NULL,
+    latent INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    shuffled_with INTEGER,
+    result BLOB NOT NULL,
+    PRIMARY KEY (hook_name, latent)
+) WITHOUT ROWID;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
+STATEMENTS = tuple(statement for statement in map(str.strip, _TABLES.split(";")) if statement)
+"""What makes the tables of a new run."""
+
 _LARGEST = 2**30
 """Bytes of a result at most: a damaged or hostile body cannot ask for more memory."""
 _AGAIN = "the `explain` command of the run makes this feature again, the others stay"
@@ -112,20 +137,19 @@ def _kind(value: object) -> str:
     return kind if isinstance(value, bytes) or value is None else f"{kind} ({str(value)[:40]!r})"
 
 
-def copy_rows(source: sqlite3.Connection, target: Path, tables: Sequence[str], keys: Iterable[FeatureKey]) -> None:
+def copy_rows(source: sqlite3.Connection, target: Path, keys: Iterable[FeatureKey]) -> None:
     """Copy what can be read of a damaged run into a new file.
 
     Args:
         source: the damaged run.
         target: the file, which is made.
-        tables: the statements that make its tables.
         keys: features whose rows can be read.
 
     Raises:
         sqlite3.Error: if what the run is, or a feature's row, cannot be read after all.
     """
     with closing(sqlite3.connect(target)) as made, made:
-        for statement in tables:
+        for statement in STATEMENTS:
             made.execute(statement)
         for name, width in (("about", 2), ("asked", 3)):
             rows = source.execute(f"SELECT * FROM {name}")

@@ -5,17 +5,14 @@ Both are small, so they travel with the feature's result and no report needs the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.codec import decode
 from featureinterp.dataset.activations.store import SparseActivations
-from featureinterp.dataset.layout import Layout, check_table
-from featureinterp.files import read_file
 from featureinterp.record import MAX_LEVEL, scale_to_levels
 
 if TYPE_CHECKING:
@@ -102,18 +99,3 @@ def profile_latents(
             found = unembedding.extremes(sae.direction(latent), N_OUTPUT_TOKENS)
         outputs = (tuple(OutputToken(*token) for token in tokens) for tokens in found)
         yield LatentProfile(latent, histogram(activations.latent(latent).value), n_tokens, *outputs, reason=reason)
-
-
-def read_profiles(layout: Layout, hook_name: str, n_latents: int) -> Mapping[int, LatentProfile]:
-    """Read the profiles of a hook's latents by latent; empty where there are none, as in folders made before.
-
-    Raises:
-        DataFolderError: if the file is damaged, of another hook, or of latents that the SAE has not.
-    """
-    path = layout.profiles(hook_name)
-    try:
-        table = decode(read_file(path), ProfileTable, str(path))
-    except FileNotFoundError:
-        return {}
-    check_table(path, (table.hook, hook_name), [profile.latent for profile in table.profiles], n_latents)
-    return {profile.latent: profile for profile in table.profiles}
