@@ -27,9 +27,8 @@ from featureinterp.dataset.corpus.open import read_documents
 from featureinterp.dataset.corpus.windows import Windows, cut_windows
 from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.manifest import HookEntry, Manifest, Setting, StageEntry, current_versions
-from featureinterp.dataset.records.hook_records import HookData, Plan, sentence_of, texts_of
 from featureinterp.dataset.records.build import LatentReport
-from featureinterp.dataset.records.hook_records import HookData, Plan, texts_of
+from featureinterp.dataset.records.hook_records import HookData, Plan, sentence_of, texts_of
 from featureinterp.dataset.retrieval.approximate import ApproximateRanker
 from featureinterp.dataset.retrieval.embeddings import EmbedderSource, embed_corpus
 from featureinterp.dataset.retrieval.exact import ExactRanker, Ranker
