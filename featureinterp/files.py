@@ -70,6 +70,24 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def keep_private(path: Path) -> None:
+    """Take a database from everybody but its owner, with what SQLite keeps beside it; one that is missing is begun.
+
+    Where the file system or another owner does not allow it, permissions stay as they are.
+
+    Raises:
+        OSError: if it cannot be begun.
+    """
+    if not path.exists():
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        each = path.with_name(path.name + suffix)
+        with suppress(OSError):
+            mode = each.stat().st_mode
+            if stat.S_ISREG(mode) and mode & 0o077:
+                each.chmod(stat.S_IMODE(mode) & 0o700)
+
+
 def atomic_write(path: Path, data: bytes) -> None:
     """Write a file in one step: either all of `data` is there afterwards, or what was there before.
 

@@ -59,6 +59,7 @@ def demo(
     max_tokens: options.MaxTokens = None,
     offline: options.Offline = False,
     concurrency: options.Concurrency = 16,
+    request_timeout: options.RequestTimeout = 300.0,
     rule_cap: options.RuleCap = 5,
     depth: options.Depth = 3,
     width: options.Width = 3,
@@ -179,6 +180,7 @@ def explain(
     max_tokens: options.MaxTokens = None,
     offline: options.Offline = False,
     concurrency: options.Concurrency = 16,
+    request_timeout: options.RequestTimeout = 300.0,
     rule_cap: options.RuleCap = 5,
     depth: options.Depth = 3,
     width: options.Width = 3,
@@ -209,7 +211,7 @@ def _run_spec(given: Mapping[str, Any]) -> RunSpec:
     limits = FeatureRunParams()
     sizes = (given.get("positives", limits.positives_per_split), given.get("negatives", limits.negatives_per_split))
     access = options.model_access(
-        *(given[name] for name in ("max_cost", "max_tokens", "offline", "concurrency", "device"))
+        *(given[name] for name in ("max_cost", "max_tokens", "offline", "concurrency", "request_timeout", "device"))
     )
     return RunSpec(method, options.records_per_split(*sizes, given["train_negatives"]), given["seed"], access)
 

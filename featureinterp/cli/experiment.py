@@ -66,6 +66,7 @@ def experiment(
     max_tokens: options.MaxTokens = None,
     offline: options.Offline = False,
     concurrency: options.Concurrency = 16,
+    request_timeout: options.RequestTimeout = 300.0,
     engine: options.EngineName = options.EngineKind.LOCAL,
     workers: options.Workers = None,
     address: options.Address = "",
@@ -85,7 +86,7 @@ def experiment(
     base = replace(base, temperatures=options.temperatures(temperatures), answer_tokens=answer_tokens)
     asked = EXPERIMENTS[name.value](base).over(layers, latents_per_layer)
     asked = asked.only(variants.split(",")) if variants else asked
-    access = options.model_access(max_cost, max_tokens, offline, concurrency, device)
+    access = options.model_access(max_cost, max_tokens, offline, concurrency, request_timeout, device)
     how = ExperimentOptions(seed, access, options.engine_spec(engine, workers, address), options.command_line())
     folders = [DataFolder.open(path) for path in data or ()] or [_make_data(asked, locals())]
     _run_and_draw(asked, folders, out or RESULTS / name.value, how)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featureinterp.errors import InputError
+from featureinterp.secrets import without_secrets
 
 if TYPE_CHECKING:
     from featureinterp.dataset.spec import DataSpec
@@ -169,6 +170,15 @@ MaxCost = Annotated[
 MaxTokens = Annotated[int | None, typer.Option(help="Tokens that it may send and get.", rich_help_panel=MODELS)]
 Offline = Annotated[bool, typer.Option("--offline", help="Use stored answers only.", rich_help_panel=MODELS)]
 Concurrency = Annotated[int, typer.Option(min=1, help="Requests on their way at once.", rich_help_panel=MODELS)]
+RequestTimeout = Annotated[
+    float,
+    typer.Option(
+        min=0.1,
+        max=86_400,
+        help="Seconds for one request, up to the last byte of its answer; a silent one is made twice.",
+        rich_help_panel=MODELS,
+    ),
+]
 Structured = Annotated[
     bool,
     typer.Option("--structured/--unstructured", help="Rules with strengths, or one sentence.", rich_help_panel=HOW),
@@ -245,14 +255,19 @@ def search_and_proposer(explainer: str, proposer: str) -> tuple[str, str]:
 
 
 def model_access(
-    max_cost: float | None, max_tokens: int | None, offline: bool, concurrency: int, device: str
+    max_cost: float | None,
+    max_tokens: int | None,
+    offline: bool,
+    concurrency: int,
+    request_timeout: float,
+    device: str,
 ) -> ModelAccess:
     """Return how a run reaches its language models."""
     from featureinterp.experiment.methods import ModelAccess
     from featureinterp.llm.api.spending import RunLimits
 
     limits = RunLimits(max_cost, max_tokens)
-    return ModelAccess(limits, offline=offline, concurrency=concurrency, device=device)
+    return ModelAccess(limits, offline=offline, concurrency=concurrency, device=device, request_seconds=request_timeout)
 
 
 def records_per_split(positives: int, negatives: int, train_negatives: bool) -> FeatureRunParams:
@@ -326,7 +341,8 @@ def engine_spec(engine: EngineKind, workers: int | None, address: str) -> Engine
 
 
 def command_line() -> str:
-    """Return the command that is running, as it could be typed again."""
+    """Return the command that is running, as it could be typed again, but for secrets."""
     program = Path(sys.argv[0])
     is_script = program.suffix == ".py" and program.name != "__main__.py"
-    return shlex.join([*(("python", str(program)) if is_script else ("featureinterp",)), *sys.argv[1:]])
+    words = [*(("python", str(program)) if is_script else ("featureinterp",)), *sys.argv[1:]]
+    return shlex.join(map(without_secrets, words))

@@ -27,6 +27,7 @@ def serve(
     ] = None,
     max_cost: options.MaxCost = None,
     max_tokens: options.MaxTokens = None,
+    request_timeout: options.RequestTimeout = 300.0,
 ) -> None:
     """Serve a run's pages with a bench: try sentences on its features, and edit their explanations.
 
@@ -40,4 +41,4 @@ def serve(
 
     quiet_libraries()
     limits = None if max_cost is None and max_tokens is None else RunLimits(max_cost, max_tokens)
-    serve_run(ServeSpec(run, data, host, port, device, token, limits), tell)
+    serve_run(ServeSpec(run, data, host, port, device, token, limits, request_timeout), tell)

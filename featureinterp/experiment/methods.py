@@ -147,6 +147,8 @@ class ModelAccess:
     """Requests on their way at once, and features that are explained at once."""
     device: str = "auto"
     """Where a local model computes."""
+    request_seconds: float = 300.0
+    """For one attempt at a request, from its beginning to the last byte of the answer."""
     ledger: Path = DEFAULT_PATH
     """Where answers are stored."""
 
@@ -190,7 +192,7 @@ class Models:
         """
         if name not in self._clients:
             access = self.access
-            params = ChatParams(concurrency=access.concurrency, offline=access.offline)
+            params = ChatParams(access.concurrency, total_seconds=access.request_seconds, offline=access.offline)
             client = open_chat_model(name, ledger=access.ledger, params=params, budget=self._budget)
             self._clients[name] = client.held()
         return self._clients[name]

@@ -36,7 +36,7 @@ from featureinterp.experiment.stored import (
     read_result,
     unreachable,
 )
-from featureinterp.files import atomic_path, check_regular
+from featureinterp.files import atomic_path, check_regular, keep_private
 
 FILE_NAME = "run.sqlite"
 _SHOWN = 20
@@ -96,6 +96,7 @@ class RunStore:
         path = run / FILE_NAME
         try:
             run.mkdir(parents=True, exist_ok=True)
+            keep_private(path)
         except OSError as error:
             raise StorageError(f"the run's folder {run} cannot be made: {error.strerror}") from error
         store = cls(_connect(path), path)

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import sqlite3
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -338,6 +339,55 @@ def test_features_are_simulated_at_the_same_time_where_only_the_simulator_is_wai
 )
 def test_what_cannot_be_honoured_is_told(data, options, words):
     assert_told(run_command("explain", data, "--out", "run", *options), *words)
+
+
+def test_a_limit_of_money_holds_at_the_default_concurrency_and_sees_ones_own_key(small_data, monkeypatch):
+    monkeypatch.setenv("OPENROUTER_API_KEY", "sk-or-v1/secret+key")
+    small = ("--depth", 1, "--width", 1, "--max-cost", 1)
+    with LLMServer(brain) as server:
+        server.delay = 0.05
+        bill = {"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.3}}
+        server.usage = lambda counted: {**counted, **bill}
+        proposer = ("--proposer", f"openrouter:v/m@{server.url}")
+        assert_told(run_command("explain", small_data, "--out", "run", *proposer, *small), "the limit of $1 is reached")
+        assert len(server.seen.requests) == 4
+    assert b"secret" not in Path("run/run.sqlite").read_bytes()
+
+
+@pytest.mark.parametrize("command", ["explain", "experiment"])
+def test_a_silent_endpoint_ends_the_run_soon_and_the_same_command_goes_on(small_data, rich, command):
+    with LLMServer(brain, lambda number: Fault.SLOW) as server:
+        server.slow_seconds = 60
+        asked = {
+            "explain": ("explain", small_data, "--out", "run"),
+            "experiment": (
+                "experiment",
+                "explainers",
+                "--data",
+                rich,
+                "--layers",
+                0,
+                "--latents-per-layer",
+                6,
+                "--workers",
+                1,
+            ),
+        }[command]
+        options = ("--proposer", f"local:m@{server.url}", "--depth", 1, "--width", 1, "--request-timeout", 1.5)
+        began = time.monotonic()
+        silent = run_command(*asked, *options)
+        assert_told(silent, "local:m is down: nothing came within 1.5 seconds", "--request-timeout")
+        assert time.monotonic() - began < 30
+        server.faults = lambda number: None
+        assert run_command(*asked, *options[:-1], 60).code == 0
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e9"])
+def test_a_time_limit_that_is_none_is_told(data, seconds):
+    asked = run_command(
+        "explain", data, "--out", "run", "--proposer", "local:m@http://127.0.0.1:1", "--request-timeout", seconds
+    )
+    assert asked.code == 2 and "Traceback" not in asked.err
 
 
 def test_a_question_about_an_attempt_that_is_not_there(data, run):

@@ -3,6 +3,7 @@
 An answer is written before it is used, under the hash of the whole request and the sample's number; the first one
 stays, also where two programs ask at once. The file is a write-ahead log with normal sync: `kill -9` loses nothing
 that was written, a power failure at most the last answers, and neither damages it. Deleting it loses nothing but money.
+Its owner alone can read it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TypeVar
 
 from featureinterp import codec
 from featureinterp.errors import DataFolderError, StorageError
+from featureinterp.files import keep_private
 
 DEFAULT_PATH = Path("cache") / "llm.sqlite"
 SCHEMA_VERSION = 1
@@ -53,7 +55,8 @@ class Ledger:
         """
         self.path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            keep_private(path)
             self._connection = sqlite3.connect(path, timeout=_WAIT_S, check_same_thread=False)
         except (OSError, sqlite3.OperationalError) as error:
             raise StorageError(f"{path} cannot be opened: {error}", "check the folder and its permissions") from error

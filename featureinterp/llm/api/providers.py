@@ -127,15 +127,20 @@ def check_url(url: str) -> str:
     >>> check_url("http://127.0.0.1:8000/v1/chat/completions")
     'http://127.0.0.1:8000/v1'
     """
+    example = "one such as http://127.0.0.1:8000/v1 is wanted"
     try:
         parts = urlsplit(url)
         host, secret, _ = parts.hostname, parts.password or parts.username, parts.port
     except ValueError as error:
-        raise InputError(f"{url!r} is no address: {error}", "one such as http://127.0.0.1:8000/v1 is wanted") from error
+        if "@" in url:  # what stands before it may be a password
+            raise InputError("the address of a model cannot be read", f"{example}, and the key as a key") from None
+        raise InputError(f"{url!r} is no address: {error}", example) from error
     if secret:
         raise InputError(f"the address of {host} has a user or password in it", "give the key as a key")
+    if parts.query or parts.fragment:
+        raise InputError(f"the address of {host} has a ? or # in it", "give the key as a key, and the address without")
     if parts.scheme not in ("http", "https") or not host or any(map(str.isspace, url)):
-        raise InputError(f"{url!r} is no address", "one such as http://127.0.0.1:8000/v1 is wanted")
+        raise InputError(f"{url!r} is no address", example)
     return url.rstrip("/").removesuffix("/chat/completions").rstrip("/")
 
 

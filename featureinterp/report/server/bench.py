@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,12 @@ class Bench:
     """Answers the questions of a run's readers."""
 
     def __init__(
-        self, subject: RunSubject, configuration: Mapping[str, Any], device: str, simulation: RunLimits | None = None
+        self,
+        subject: RunSubject,
+        configuration: Mapping[str, Any],
+        device: str,
+        simulation: RunLimits | None = None,
+        request_seconds: float = 300.0,
     ) -> None:
         """Take what answers; nothing is opened.
 
@@ -53,14 +59,15 @@ class Bench:
             configuration: of the run.
             device: a torch device, or `auto`, for a local model that simulates.
             simulation: what a simulator behind an endpoint may take; None uses its stored answers only.
+            request_seconds: for one attempt at a request to it.
         """
         self._subject = subject
         self.simulator: str = configuration["method"]["simulator"]
         """Name of the run's simulator."""
         self._seed: int = configuration["seed"]
         self._offline = simulation is None
-        limits = simulation or RunLimits()
-        self._models = Models(ModelAccess(limits, offline=self._offline, device=device))
+        access = ModelAccess(offline=self._offline, device=device, request_seconds=request_seconds)
+        self._models = Models(replace(access, limits=simulation or RunLimits()))
         self._factories: OrderedDict[FeatureKey, RuleSimulatorFactory] = OrderedDict()
 
     async def activations(

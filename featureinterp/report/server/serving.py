@@ -45,6 +45,8 @@ class ServeSpec:
     """What must be in the address; made up where others can reach it and none is given."""
     simulation: RunLimits | None = None
     """What a simulator behind an endpoint may take; None uses its stored answers only."""
+    request_seconds: float = 300.0
+    """For one attempt at a request to it."""
 
 
 def serve(spec: ServeSpec, tell: Callable[[str], None]) -> None:
@@ -100,7 +102,7 @@ def open_run(spec: ServeSpec) -> tuple[ServedRun, RunSubject, Bench]:
     subject = RunSubject(folder, served.configuration, served.layers, spec.device)
     if spec.data is not None:
         subject.check()
-    return served, subject, Bench(subject, served.configuration, spec.device, spec.simulation)
+    return served, subject, Bench(subject, served.configuration, spec.device, spec.simulation, spec.request_seconds)
 
 
 def token_of(spec: ServeSpec) -> str | None:

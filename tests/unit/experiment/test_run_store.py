@@ -71,6 +71,18 @@ def test_a_run_is_one_file(tmp_path, result):
     assert [path.name for path in (tmp_path / "run").iterdir()] == [FILE_NAME]
 
 
+def test_its_owner_alone_can_read_a_run_also_one_that_was_open_to_others(tmp_path, result):
+    RunStore.create(tmp_path, CONFIGURATION).close()
+    path = tmp_path / FILE_NAME
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o664)
+    RunStore.open(tmp_path).close()
+    assert path.stat().st_mode & 0o777 == 0o664  # reading changes nothing
+    with RunStore.create(tmp_path, CONFIGURATION) as store:
+        store.put(result)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_no_run_is_an_error(tmp_path):
     with pytest.raises(DataFolderError, match="there is no run in"):
         RunStore.open(tmp_path / "missing")

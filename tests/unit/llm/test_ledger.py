@@ -117,3 +117,26 @@ def test_a_place_where_no_file_can_be_is_told(tmp_path) -> None:
         Ledger(tmp_path / "file" / "llm.sqlite")
     with pytest.raises(StorageError, match="cannot be opened"):
         Ledger(tmp_path)
+
+
+def modes(folder: Path) -> dict[str, str]:
+    return {path.name: oct(path.stat().st_mode & 0o777) for path in folder.iterdir()}
+
+
+def test_its_owner_alone_can_read_it_and_what_lies_beside_it(tmp_path) -> None:
+    path = tmp_path / "cache" / "llm.sqlite"
+    with Ledger(path) as ledger:
+        ledger.put(b"asked", 0, ChatAnswer("text"))
+        assert modes(path.parent) == dict.fromkeys(("llm.sqlite", "llm.sqlite-wal", "llm.sqlite-shm"), "0o600")
+        assert oct(path.parent.stat().st_mode & 0o777) == "0o700"
+
+
+def test_one_that_others_can_read_is_closed_to_them_when_it_is_opened(tmp_path) -> None:
+    path = tmp_path / "llm.sqlite"
+    with Ledger(path) as ledger:
+        ledger.put(b"asked", 0, ChatAnswer("text"))
+    path.chmod(0o644)
+    (tmp_path / "link.sqlite").symlink_to(path)
+    with Ledger(tmp_path / "link.sqlite") as ledger:
+        assert ledger.get(b"asked", 0, ChatAnswer) is not None
+    assert oct(path.stat().st_mode & 0o777) == "0o600"

@@ -92,3 +92,20 @@ def test_a_dotenv_that_is_no_text_is_told(no_keys) -> None:
     (no_keys / ".env").write_bytes(b"\xff\xfe\x00KEY")
     with pytest.raises(InputError, match="not UTF-8"):
         setting("OPENAI_API_KEY")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://u:hunter2222@h:1/v1",
+        "http://u:hun/hunter2222@h:1/v1",
+        "http://u:p[hunter2222@h:1/v1",
+        "http://h/v1?key=hunter2222",
+        "http://h/v1#hunter2222",
+    ],
+)
+def test_an_address_with_a_secret_is_refused_and_not_repeated(address) -> None:
+    for name in (f"local:m@{address}", f"openrouter:v/m@{address}"):
+        with pytest.raises(InputError) as raised:
+            parse_model_name(name)
+        assert "hunter" not in str(raised.value)
