@@ -84,8 +84,7 @@ def experiment(
     base = MethodSpec(proposer=proposer, simulator=simulator, rule_cap=rule_cap, depth=depth, width=width)
     base = with_paper_models(base, preset and preset.value, options.typed(ctx))
     base = replace(base, temperatures=options.temperatures(temperatures), answer_tokens=answer_tokens)
-    asked = EXPERIMENTS[name.value](base).over(layers, latents_per_layer)
-    asked = asked.only(variants.split(",")) if variants else asked
+    asked = EXPERIMENTS[name.value](base).over(layers, latents_per_layer).only(variants.split(",") if variants else ())
     access = options.model_access(max_cost, max_tokens, offline, concurrency, request_timeout, device)
     how = ExperimentOptions(seed, access, options.engine_spec(engine, workers, address), options.command_line())
     folders = [DataFolder.open(path) for path in data or ()] or [_make_data(asked, locals())]

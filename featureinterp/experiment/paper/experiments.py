@@ -53,11 +53,13 @@ class Experiment:
         return replace(self, layers=layers or self.layers, latents_per_layer=n)
 
     def only(self, names: Collection[str]) -> Experiment:
-        """Return the experiment with the variants of these names.
+        """Return the experiment with the variants of these names; as it is where none are named.
 
         Raises:
             InputError: if there is no such variant.
         """
+        if not names:
+            return self
         known = {variant.name: variant for variant in (*self.variants, *self.on_request)}
         names = [name.strip() for name in names]
         for name in names:

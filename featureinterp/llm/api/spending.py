@@ -189,7 +189,7 @@ class Budget:
         if spent.unpriced:
             raise BudgetError(
                 f"the limit of ${limits.max_cost:g} cannot be kept: the endpoint does not say what an answer costs",
-                "give a price per million tokens",
+                "limit the tokens; in Python, give a price per million tokens",
             )
 
 
