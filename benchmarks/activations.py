@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.random_subject import random_subject, random_tokens
-from featureinterp.dataset.activations.capture import CaptureParams, activations_path, capture_activations
+from featureinterp.dataset.activations.capture import CaptureParams, capture_activations
 from featureinterp.dataset.activations.store import SparseActivations
+from featureinterp.dataset.layout import Layout
 from featureinterp.subject.precision import resolve_device
 from featureinterp.subject.subject import Subject
 
@@ -93,7 +94,7 @@ def compare(subject: Subject, sequences: int, latents: list[int], rounds: int) -
         dense = naive(subject, tokens, latents, folder)
         ours(subject, tokens, latents, folder)
         for hook, values in dense.items():
-            made = SparseActivations.open(activations_path(folder, hook))
+            made = SparseActivations.open(Layout(folder).activations_of(hook))
             for column, latent in enumerate(latents):
                 wanted = values[..., column]
                 np.testing.assert_allclose(made.dense(latent, range(sequences)), wanted, rtol=tolerance, atol=tolerance)

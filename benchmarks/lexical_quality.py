@@ -16,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from featureinterp.dataset.folder import DataFolder, DataSpec, prepare
+from featureinterp.dataset.folder import DataFolder
+from featureinterp.dataset.prepare import prepare
+from featureinterp.dataset.spec import DataSpec
 from featureinterp.experiment.methods import Methods, MethodSpec, Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, explain_feature

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from featureinterp.cli.group import errors_told
 from featureinterp.cli.screen import tell
-from featureinterp.dataset.folder import STAGES
+from featureinterp.dataset.prepare import STAGES
 from featureinterp.dataset.share import prepare_shared
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.experiment.paper.presets import PRESETS, with_preset

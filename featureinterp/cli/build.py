@@ -120,7 +120,7 @@ def records(
     """
     from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import Stages, quiet_libraries
-    from featureinterp.dataset.folder import prepare
+    from featureinterp.dataset.prepare import prepare
 
     spec, asked = data_request(locals())
     quiet_libraries()
@@ -139,7 +139,7 @@ def _tell_recall(folder: DataFolder) -> None:
 
 def data_request(given: Mapping[str, Any]) -> tuple[DataSpec, tuple[str, ...]]:
     """Return what a data folder should hold and the stages to make, from the options of `records` by their names."""
-    from featureinterp.dataset.folder import STAGES
+    from featureinterp.dataset.prepare import STAGES
     from featureinterp.dataset.spec import DataSpec
 
     fields = {field.name: given[field.name] for field in dataclasses.fields(DataSpec) if field.name in given}
@@ -220,7 +220,7 @@ def _demo_folder(base: DataSpec, root: Path, features: int, device: str, holisti
     """Make a data folder with so many latents that can be explained, under bars that show how far it is."""
     from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import Stages, quiet_libraries
-    from featureinterp.dataset.folder import subject_of
+    from featureinterp.dataset.prepare import subject_of
     from featureinterp.experiment.paper.presets import demo_folder
 
     quiet_libraries()

@@ -25,7 +25,7 @@ def estimate(**given: Any) -> None:
     from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import quiet_libraries
     from featureinterp.dataset.estimate import estimate as measure
-    from featureinterp.dataset.folder import subject_of
+    from featureinterp.dataset.prepare import subject_of
 
     spec, stages = data_request(given)
     quiet_libraries()

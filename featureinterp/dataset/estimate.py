@@ -21,8 +21,8 @@ from featureinterp.dataset.activations.attribution import holistic_activations
 from featureinterp.dataset.activations.capture import CaptureParams
 from featureinterp.dataset.corpus.documents import Document
 from featureinterp.dataset.corpus.open import open_corpus, read_documents
+from featureinterp.dataset.corpus.window_texts import texts_of
 from featureinterp.dataset.corpus.windows import Windows, cut_windows
-from featureinterp.dataset.records.hook_records import texts_of
 from featureinterp.dataset.records.selection import PLACING_ORDER, PROJECTED
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.subject.subject import Subject

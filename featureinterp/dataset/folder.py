@@ -16,24 +16,18 @@ from typing import TYPE_CHECKING
 from featureinterp.codec import decode
 from featureinterp.dataset.activations.latent_stats import LatentProfile
 from featureinterp.dataset.activations.store import SparseActivations
-from featureinterp.dataset.corpus.open import open_corpus
+from featureinterp.dataset.corpus.window_texts import TokenStrings, texts_of
 from featureinterp.dataset.corpus.windows import Windows
 from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.manifest import Manifest
 from featureinterp.dataset.records.build import LatentReport
-from featureinterp.dataset.records.hook_records import TokenStrings, texts_of
 from featureinterp.dataset.retrieval.approximate import IndexRecall
-from featureinterp.dataset.spec import DataSpec
-from featureinterp.dataset.stages import Preparation, Progress
 from featureinterp.errors import DamagedFeatureError, DataFolderError, InputError
 from featureinterp.files import read_file
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SAEIndexRecord
 
 if TYPE_CHECKING:
-    from featureinterp.subject.subject import Subject
-
-STAGES = ("sae_acts", "holistic_acts", "records")
-"""What can be asked for; each brings what it needs of the stages before it."""
+    pass
 
 
 @dataclass(frozen=True)
@@ -216,79 +210,6 @@ class DataFolder:
     def corpus_counts(self) -> Mapping[str, int]:
         """Return how many documents were read, and how much was dropped for which reason (see `WindowCounts`)."""
         return self.manifest.stages["tokens"].counts
-
-
-def prepare(
-    spec: DataSpec,
-    root: Path,
-    *,
-    stages: Collection[str] = ("records",),
-    on_progress: Progress | None = None,
-    device: str = "auto",
-    subject: Subject | None = None,
-) -> DataFolder:
-    """Make a data folder, or what is missing of it.
-
-    Args:
-        spec: what it should hold.
-        root: where it is made, as `{dataset}_{model}`.
-        stages: of `STAGES`; without `holistic_acts`, which takes a forward pass per token, records do not say what
-            causes activations.
-        on_progress: told the stage, how much is done, and of how much.
-        device: a torch device, or `auto`.
-        subject: the model and its SAEs where they are open already; else they are opened.
-
-    Raises:
-        InputError: for an unknown stage, layer or latent, or windows longer than the model takes.
-        CorpusError: if the corpus is missing, empty or not text.
-        SubjectError: if the model, an SAE or the embedder cannot be loaded.
-        ActivationError: if an activation is NaN or infinite.
-        DataFolderError: if the folder was made with other settings, or is damaged.
-        StorageError: if a file cannot be written; what was there stays.
-    """
-    unknown = set(stages) - set(STAGES)
-    if unknown or not stages:
-        raise InputError(f"stages {_told(sorted(unknown))} cannot be made", f"the stages are {_told(STAGES)}")
-    folder = root / spec.folder_name
-    corpus = open_corpus(spec.corpus, _corpus_of(folder))  # before a large model is loaded, it may be missing
-    if subject is None:
-        subject = subject_of(spec, device)
-    preparation = Preparation(spec, folder, corpus, subject, stages, on_progress or _quiet)
-    windows = preparation.windows()
-    preparation.capture(windows)
-    if "similarity_retriever" in preparation.stages and not preparation.is_complete():
-        embeddings = preparation.embed(windows)
-        if "holistic_acts" in preparation.stages:
-            preparation.holistic(windows, embeddings)
-        if "records" in preparation.stages:
-            preparation.records(windows, embeddings)
-    if "records" in preparation.stages:
-        preparation.profiles()
-    return DataFolder(folder, preparation.manifest, preparation.latents)
-
-
-def _corpus_of(folder: Path) -> str:
-    """Return the fingerprint of the corpus that a folder was begun with, empty where it was not."""
-    tokens = Manifest.load(folder).stages.get("tokens") if Manifest.exists(folder) else None
-    return "" if tokens is None else str(tokens.settings.get("corpus", ""))
-
-
-def subject_of(spec: DataSpec, device: str = "auto") -> Subject:
-    """Open the model and the SAEs that a specification names.
-
-    Raises:
-        InputError: for an unknown layer, device, dtype or quantization.
-        SubjectError: if the model or an SAE cannot be loaded, or they do not belong together.
-    """
-    from featureinterp.subject.precision import Precision
-    from featureinterp.subject.subject import open_subject
-
-    names = (spec.model_name, spec.sae_name, spec.sae_id_layer_format_string)
-    return open_subject(*names, spec.layers, device, Precision(spec.dtype, spec.quantization))
-
-
-def _quiet(stage: str, done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 def _told(items: Collection[object]) -> str:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from featureinterp.codec import check_address, decode, decode_index_record, encode, encode_index_record
-from featureinterp.dataset.activations.attribution import holistic_path
-from featureinterp.dataset.activations.capture import activations_path
 from featureinterp.dataset.activations.latent_stats import LatentProfile, ProfileTable
 from featureinterp.dataset.records.build import LatentReport
 from featureinterp.errors import DamagedFeatureError, DataFolderError
@@ -50,7 +48,7 @@ class Layout:
 
     def activations_of(self, hook_name: str) -> Path:
         """Return the path of one hook's activations."""
-        return activations_path(self.folder, hook_name)
+        return self.activations / f"{hook_name}.safetensors"
 
     @property
     def holistic(self) -> Path:
@@ -59,7 +57,7 @@ class Layout:
 
     def holistic_of(self, hook_name: str) -> Path:
         """Return the path of one hook's holistic activations."""
-        return holistic_path(self.folder, hook_name)
+        return self.holistic / f"{hook_name}.safetensors"
 
     @property
     def embeddings(self) -> Path:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from featureinterp.dataset.archive import SUFFIX, inside, pack, unpack
-from featureinterp.dataset.folder import prepare
 from featureinterp.dataset.manifest import Manifest
+from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import SharingError, StorageError
 

@@ -24,11 +24,12 @@ from featureinterp.dataset.activations.latent_stats import ProfileTable, profile
 from featureinterp.dataset.activations.store import HolisticActivations, SparseActivations
 from featureinterp.dataset.corpus.documents import Corpus
 from featureinterp.dataset.corpus.open import read_documents
+from featureinterp.dataset.corpus.window_texts import sentence_of, texts_of
 from featureinterp.dataset.corpus.windows import Windows, cut_windows
 from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.manifest import HookEntry, Manifest, Setting, StageEntry, current_versions
 from featureinterp.dataset.records.build import LatentReport
-from featureinterp.dataset.records.hook_records import HookData, Plan, sentence_of, texts_of
+from featureinterp.dataset.records.hook_records import HookData, Plan
 from featureinterp.dataset.retrieval.approximate import ApproximateRanker
 from featureinterp.dataset.retrieval.embeddings import EmbedderSource, embed_corpus
 from featureinterp.dataset.retrieval.exact import ExactRanker, Ranker

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from featureinterp.chat import Usage
-from featureinterp.dataset.folder import DataFolder, prepare
+from featureinterp.dataset.folder import DataFolder
+from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import ANY_SEED, DataFolderError, InputError, check_numbers
 from featureinterp.experiment.engines.open import EngineSpec, open_engine

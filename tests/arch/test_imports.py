@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import grimp
 import pytest
 import tomli
 
@@ -20,7 +21,14 @@ LIGHT = (
     "featureinterp.llm.api.client",
     "featureinterp.scoring",
     "featureinterp.explainer",
-    "featureinterp.report",
+    "featureinterp.analysis.comparisons",
+    "featureinterp.analysis.findings",
+    "featureinterp.dataset.folder",
+    "featureinterp.dataset.layout",
+    "featureinterp.report.pages.experiment_pages",
+    "featureinterp.report.pages.run_pages",
+    "featureinterp.report.terminal",
+    "featureinterp.report.views",
     "featureinterp.interop.neuronpedia",
     "featureinterp.experiment.result",
     "featureinterp.experiment.store",
@@ -52,6 +60,19 @@ def heavy_modules_after(statement: str) -> list[str]:
 @pytest.mark.parametrize("module", LIGHT)
 def test_reading_a_result_loads_no_gpu_stack(module: str) -> None:
     assert heavy_modules_after(f"import {module}") == []
+
+
+def test_no_two_modules_import_each_other() -> None:
+    graph = grimp.build_graph("featureinterp", exclude_type_checking_imports=True, cache_dir=None)
+    circles = [
+        module
+        for module in sorted(graph.modules)
+        if any(
+            module in graph.find_upstream_modules(imported)
+            for imported in graph.find_modules_directly_imported_by(module)
+        )
+    ]
+    assert circles == []
 
 
 def test_a_heavy_import_would_be_seen() -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from featureinterp.core import ScoredSequence, Scores, SequenceSimulation, StructuredExplanation
-from featureinterp.dataset.folder import DataFolder, subject_of
+from featureinterp.dataset.folder import DataFolder
+from featureinterp.dataset.prepare import subject_of
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 from featureinterp.record import ComplementaryRecordSource, RecordSliceParams

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from featureinterp.dataset.activations.attribution import capture_holistic, holistic_path
-from featureinterp.dataset.activations.capture import activations_path, capture_activations
+from featureinterp.dataset.activations.attribution import capture_holistic
+from featureinterp.dataset.activations.capture import capture_activations
 from featureinterp.dataset.activations.store import HolisticActivations, SparseActivations
+from featureinterp.dataset.layout import Layout
 from featureinterp.subject.model import SubjectModel
 
 TINY_HOOK = "blocks.1.hook_resid_post"
@@ -32,7 +33,7 @@ def test_centred_residual_stream_is_transformer_lenss(tiny_subject, golden_activ
 def test_captured_activations_are_the_originals(tiny_subject, golden_activations, tmp_path):
     tokens, wanted = golden_activations["tokens"][:128], golden_activations["sae_acts"][:128, 1:]
     capture_activations(tiny_subject, tokens, True, tmp_path)
-    captured = SparseActivations.open(activations_path(tmp_path, TINY_HOOK))
+    captured = SparseActivations.open(Layout(tmp_path).activations_of(TINY_HOOK))
     made = np.stack([captured.dense(latent, range(len(tokens))) for latent in range(20)], axis=-1)
     assert (wanted > 0).mean() > 0.01
     np.testing.assert_allclose(made, wanted, rtol=1e-4, atol=1e-5)
@@ -42,7 +43,7 @@ def test_holistic_activations_convert_to_the_originals(tiny_subject, golden_acti
     n, latents = 12, range(20)
     tokens = golden_activations["tokens"][:n]
     capture_holistic(tiny_subject, tokens, True, {TINY_HOOK: {latent: range(n) for latent in latents}}, tmp_path)
-    captured = HolisticActivations.open(holistic_path(tmp_path, TINY_HOOK))
+    captured = HolisticActivations.open(Layout(tmp_path).holistic_of(TINY_HOOK))
     made = np.stack([captured.dense(latent, range(n)) for latent in latents], axis=-1)
 
     activations = golden_activations["sae_acts"][:n, 1:].astype(np.float64)

@@ -13,8 +13,9 @@ import torch
 from featureinterp.dataset.activations.attribution import holistic_activations
 from featureinterp.dataset.activations.store import HolisticActivations, SparseActivations
 from featureinterp.dataset.corpus.windows import Windows
-from featureinterp.dataset.folder import DataFolder, prepare
+from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.layout import Layout
+from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError, InputError
 from featureinterp.experiment.run import FeatureRunParams, split_feature

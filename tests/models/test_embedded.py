@@ -9,10 +9,11 @@ from sae_lens import SAE
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from featureinterp.dataset.activations.capture import activations_path, capture_activations
+from featureinterp.dataset.activations.capture import capture_activations
 from featureinterp.dataset.activations.store import SparseActivations
 from featureinterp.dataset.corpus.python_docs import python_documentation
 from featureinterp.dataset.corpus.windows import WindowParams, cut_windows
+from featureinterp.dataset.layout import Layout
 from featureinterp.experiment.doctor import Figure
 from featureinterp.subject.embedded import is_held_out, model_folder, sae_folder, weights_bytes
 from featureinterp.subject.quality import bits_per_byte, sae_quality
@@ -50,7 +51,7 @@ def test_capture_equals_saelens_on_hugging_faces_hidden_states(embedded_subject,
         states = model(torch.from_numpy(tokens).long(), output_hidden_states=True).hidden_states
     for layer in range(5):  # Hugging Face's last hidden state is behind the final norm
         wanted = SAE.load_from_disk(sae_folder(layer)).encode(states[layer + 1][:, 1:]).detach().numpy()
-        captured = SparseActivations.open(activations_path(tmp_path, f"blocks.{layer}.hook_resid_post"))
+        captured = SparseActivations.open(Layout(tmp_path).activations_of(f"blocks.{layer}.hook_resid_post"))
         made = np.stack([captured.dense(latent, range(16)) for latent in range(captured.n_latents)], axis=-1)
         # A near tie for the last of the k places may go either way; nothing else may differ.
         differs = np.abs(made - wanted) > 1e-3

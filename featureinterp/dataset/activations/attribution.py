@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from featureinterp.dataset.activations.arrays import ArrayFile, ArraySpec, array_writer, checksum, write_arrays
 from featureinterp.dataset.activations.capture import Progress, check_finite, check_length, remove_shards, tokens_digest
 from featureinterp.dataset.activations.store import HolisticActivations, index_checksum
+from featureinterp.dataset.layout import Layout
 from featureinterp.errors import DataFolderError
 from featureinterp.subject.subject import Subject
 
@@ -32,11 +33,6 @@ SHARD_SEQUENCES = 64
 
 Wanted = Mapping[str, Mapping[int, Sequence[int] | NDArray[np.integer]]]
 """By hook name and latent, the sequences to measure."""
-
-
-def holistic_path(folder: Path, hook_name: str) -> Path:
-    """Return where a data folder keeps the holistic activations of a hook."""
-    return folder / "holistic_acts" / f"{hook_name}.safetensors"
 
 
 def holistic_activations(
@@ -99,29 +95,29 @@ def capture_holistic(
         StorageError: if a file cannot be written.
     """
     check_length(subject, tokens)
+    layout = Layout(folder)
     corpus = f"{subject.model.fingerprint()} {tokens_digest(tokens)} {has_bos} {SHARD_SEQUENCES}"
     plan = {
         hook: {latent: _ascending(s) for latent, s in sorted(pairs.items()) if len(s)} for hook, pairs in wanted.items()
     }
     digests = {hook: _digest(f"{corpus} {subject.saes[hook].fingerprint()}", pairs) for hook, pairs in plan.items()}
-    plan = {hook: pairs for hook, pairs in plan.items() if not _is_written(holistic_path(folder, hook), digests[hook])}
+    plan = {hook: pairs for hook, pairs in plan.items() if not _is_written(layout.holistic_of(hook), digests[hook])}
     if not plan:
         return
     groups = _sequence_groups(subject, plan, len(tokens))
-    made_of = hashlib.sha256(" ".join(digests[hook] for hook in plan).encode()).hexdigest()
-    shards = folder / "holistic_acts" / f".shards-{made_of[:16]}"
-    total, done = sum(map(len, groups)), 0
-    paths = [shards / f"{number:06d}.safetensors" for number in range(len(groups))]
+    made_of = hashlib.sha256(" ".join(digests[hook] for hook in plan).encode()).hexdigest()[:16]
+    paths = [layout.holistic / f".shards-{made_of}" / f"{number:06d}.safetensors" for number in range(len(groups))]
+    done = 0
     for path, group in zip(paths, groups, strict=True):
         if not _is_intact(path):
             write_arrays(path, _measure_group(subject, tokens, has_bos, plan, group), {})
         done += len(group)
         if progress is not None:
-            progress(done, total)
+            progress(done, sum(map(len, groups)))
     for hook, pairs in plan.items():
         target = _hook_file(hook, pairs, folder, len(tokens), digests[hook])
         _merge_hook([ArrayFile.open(path) for path in paths], target, tokens.shape[1] - has_bos)
-    remove_shards(folder / "holistic_acts")
+    remove_shards(layout.holistic)
 
 
 _Plan = Mapping[str, Mapping[int, NDArray[np.integer]]]
@@ -222,7 +218,7 @@ def _hook_file(
 ) -> _HookFile:
     whole = bool(pairs) and all(len(sequences) == n_sequences for sequences in pairs.values())
     metadata = {"digest": digest, "whole_corpus": str(whole).lower()}
-    return _HookFile(hook, holistic_path(folder, hook), tuple(pairs), metadata)
+    return _HookFile(hook, Layout(folder).holistic_of(hook), tuple(pairs), metadata)
 
 
 def _merge_hook(parts: Sequence[ArrayFile], target: _HookFile, length: int) -> None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from featureinterp.dataset.activations.arrays import ArrayFile, write_arrays
 from featureinterp.dataset.activations.merging import MergeTarget, merge_shards
 from featureinterp.dataset.activations.store import SparseActivations
+from featureinterp.dataset.layout import Layout
 from featureinterp.errors import ActivationError, DataFolderError, InputError
 from featureinterp.subject.sae import SparseAutoencoder
 from featureinterp.subject.subject import Subject
@@ -87,11 +88,6 @@ class _Target:
             return self.sae.encode(stream)
         padding = [self.latents[-1]] * (-len(self.latents) % _COLUMNS_PER_ENCODING)
         return self.sae.encode(stream, [*self.latents.tolist(), *padding])[..., : len(self.latents)]
-
-
-def activations_path(folder: Path, hook_name: str) -> Path:
-    """Return where a data folder keeps the activations of a hook."""
-    return folder / "sae_acts" / f"{hook_name}.safetensors"
 
 
 def capture_activations(
@@ -194,7 +190,7 @@ def check_finite(values: torch.Tensor, hook_name: str, sequences: Sequence[int])
 
 def _target(sae: SparseAutoencoder, corpus: str, folder: Path, params: CaptureParams) -> _Target | None:
     """Return what is to be captured of a hook; None if its file holds it all."""
-    path = activations_path(folder, sae.hook_name)
+    path = Layout(folder).activations_of(sae.hook_name)
     source = _source(corpus, sae)
     latents = params.wanted(sae)
     try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.dataset.activations.store import HolisticActivations, SparseActivations
+from featureinterp.dataset.corpus.window_texts import TokenStrings, texts_of
 from featureinterp.dataset.corpus.windows import Windows
 from featureinterp.dataset.records.build import LatentEvidence, LatentReport, index_record, list_sizes, report_latent
 from featureinterp.dataset.records.selection import (
@@ -26,9 +26,6 @@ from featureinterp.dataset.retrieval.projection import NEGATIVES, train_projecti
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.record import SAEIndexId, SAEIndexRecord, Split
 from featureinterp.stats import generator
-
-TokenStrings = Callable[[Sequence[int]], Sequence[str]]
-"""Gives the text of each token id."""
 
 
 @dataclass(frozen=True)
@@ -108,28 +105,3 @@ class HookData:
             max_expression=self.activations.max_activation(latent),
         )
         return index_record(SAEIndexId(self.layer, latent), selection, evidence)
-
-
-def texts_of(tokens: NDArray[np.int32], token_strings: TokenStrings) -> tuple[tuple[str, ...], ...]:
-    """Return the text of each token of [windows, T]; each distinct token is looked up once."""
-    distinct, where = np.unique(tokens, return_inverse=True)
-    strings = np.array(token_strings(distinct.tolist()), dtype=object)
-    return tuple(tuple(row) for row in strings[where.reshape(tokens.shape)])
-
-
-_PARTS_OF_CHARACTERS = re.compile(r"(?:\\x[89a-f][0-9a-f])+")
-
-
-def sentence_of(tokens: Sequence[str]) -> str:
-    r"""Return the text of a window whose tokens may be parts of characters, which stand as their bytes.
-
-    Only for text beyond ASCII: in other text `\xe2` is what it says.
-
-    >>> sentence_of(("don", "\\xe2\\x80", "\\x99", "t \\xe8"))
-    'don’t �'
-    """
-    return _PARTS_OF_CHARACTERS.sub(_whole, "".join(tokens))
-
-
-def _whole(found: re.Match[str]) -> str:
-    return bytes.fromhex(found[0].replace("\\x", "")).decode(errors="replace")

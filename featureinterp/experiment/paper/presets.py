@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from featureinterp.dataset.folder import DataFolder, prepare
+from featureinterp.dataset.folder import DataFolder
+from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.stages import Progress
 from featureinterp.experiment.explain import RunSpec

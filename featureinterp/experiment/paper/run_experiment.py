@@ -11,8 +11,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from featureinterp.dataset.folder import DataFolder, prepare
+from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.manifest import Manifest
+from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.stages import Progress
 from featureinterp.errors import ANY_SEED, InputError, check_numbers

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from featureinterp.dataset.activations.store import SparseActivations
 from featureinterp.dataset.corpus.local_files import hash_files
+from featureinterp.dataset.corpus.window_texts import TokenStrings, texts_of
 from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.manifest import IMPORTED, HookEntry, Manifest, StageEntry, current_versions
-from featureinterp.dataset.records.hook_records import HookData, TokenStrings, texts_of
+from featureinterp.dataset.records.hook_records import HookData
 from featureinterp.dataset.retrieval.embeddings import EmbedderSource, embed_corpus
 from featureinterp.dataset.retrieval.exact import ExactRanker
 from featureinterp.dataset.spec import DataSpec

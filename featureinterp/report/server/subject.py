@@ -124,7 +124,7 @@ class RunSubject:
         return self._subject
 
     def _open(self) -> Subject:
-        from featureinterp.dataset.folder import subject_of
+        from featureinterp.dataset.prepare import subject_of
 
         manifest = self.check()
         layers = ",".join(map(str, sorted(self._layers)))

@@ -6,7 +6,8 @@ from pydoc_data.topics import topics
 
 import pytest
 
-from featureinterp.dataset.folder import DataFolder, prepare
+from featureinterp.dataset.folder import DataFolder
+from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.subject.subject import Subject, open_subject
 

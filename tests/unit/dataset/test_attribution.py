@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from featureinterp.dataset.activations.attribution import capture_holistic, holistic_activations, holistic_path
+from featureinterp.dataset.activations.attribution import capture_holistic, holistic_activations
 from featureinterp.dataset.activations.store import HolisticActivations
+from featureinterp.dataset.layout import Layout
 from featureinterp.errors import DataFolderError, InputError
 
 HOOK = "blocks.1.hook_resid_post"
@@ -64,7 +65,7 @@ def test_pairs_read_back(tiny_subject, golden_activations, wanted, tmp_path):
     seen = []
     capture_holistic(tiny_subject, tokens, True, wanted, tmp_path, lambda done, total: seen.append((done, total)))
     assert seen == [(10, 10)]
-    captured = HolisticActivations.open(holistic_path(tmp_path, HOOK))
+    captured = HolisticActivations.open(Layout(tmp_path).holistic_of(HOOK))
     for latent, sequences in wanted[HOOK].items():
         direct = holistic_activations(tiny_subject, tokens[list(sequences)], True, {HOOK: [latent]})[HOOK][..., 0]
         np.testing.assert_allclose(captured.dense(latent, list(sequences)), direct, atol=1e-5)
@@ -100,7 +101,7 @@ def test_a_killed_capture_goes_on_and_equals_an_undisturbed_one(
         lambda *_: shard.stat().st_mtime_ns == written or kill(0, 0),
     )
     capture_holistic(tiny_subject, tokens, True, wanted, tmp_path / "whole")
-    killed, whole = (holistic_path(tmp_path / name, HOOK).read_bytes() for name in ("killed", "whole"))
+    killed, whole = (Layout(tmp_path / name).holistic_of(HOOK).read_bytes() for name in ("killed", "whole"))
     assert killed == whole
     assert not list(tmp_path.rglob(".shards-*"))
 
@@ -108,7 +109,7 @@ def test_a_killed_capture_goes_on_and_equals_an_undisturbed_one(
 def test_the_whole_corpus_keeps_what_is_caused_and_reads_zero_elsewhere(tiny_subject, golden_activations, tmp_path):
     tokens = golden_activations["tokens"][:70, :8]
     capture_holistic(tiny_subject, tokens, True, {HOOK: {7: range(70), 1000: np.arange(70)}}, tmp_path)
-    captured = HolisticActivations.open(holistic_path(tmp_path, HOOK))
+    captured = HolisticActivations.open(Layout(tmp_path).holistic_of(HOOK))
     direct = holistic_activations(tiny_subject, tokens, True, {HOOK: [7, 1000]})[HOOK]
     for column, latent in enumerate((7, 1000)):
         np.testing.assert_allclose(captured.dense(latent, range(70)), direct[..., column], atol=1e-5)
@@ -120,7 +121,7 @@ def test_the_whole_corpus_keeps_what_is_caused_and_reads_zero_elsewhere(tiny_sub
 
 
 def test_damaged_holistic_activations_are_made_again(tiny_subject, golden_activations, wanted, tmp_path):
-    tokens, path = golden_activations["tokens"][:80, :8], holistic_path(tmp_path, HOOK)
+    tokens, path = golden_activations["tokens"][:80, :8], Layout(tmp_path).holistic_of(HOOK)
     capture_holistic(tiny_subject, tokens, True, wanted, tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
@@ -133,5 +134,5 @@ def test_damaged_holistic_activations_are_made_again(tiny_subject, golden_activa
 def test_a_hook_without_live_latents_gets_an_empty_file(tiny_subject, golden_activations, tmp_path):
     tokens = golden_activations["tokens"][:10, :8]
     capture_holistic(tiny_subject, tokens, True, {HOOK: {}}, tmp_path)
-    captured = HolisticActivations.open(holistic_path(tmp_path, HOOK))
+    captured = HolisticActivations.open(Layout(tmp_path).holistic_of(HOOK))
     assert captured.latents.size == 0 and not captured.whole_corpus and captured.is_intact()

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from featureinterp.dataset.activations.capture import CaptureParams, activations_path, capture_activations
+from featureinterp.dataset.activations.capture import CaptureParams, capture_activations
 from featureinterp.dataset.activations.store import SparseActivations
+from featureinterp.dataset.layout import Layout
 from featureinterp.errors import ActivationError, DataFolderError, InputError, StorageError
 from featureinterp.subject.subject import Subject
 
@@ -29,7 +30,7 @@ def dense(tiny_subject, tokens):
 def captured_file(tiny_subject, tokens, tmp_path_factory):
     folder = tmp_path_factory.mktemp("captured")
     capture_activations(tiny_subject, tokens, True, folder, SMALL)
-    return activations_path(folder, HOOK)
+    return Layout(folder).activations_of(HOOK)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_dense_keeps_the_order_asked_for(captured):
 
 def test_shards_and_merging_do_not_change_the_file(tiny_subject, tokens, tmp_path, captured):
     capture_activations(tiny_subject, tokens, True, tmp_path, CaptureParams(batch_size=4, shard_sequences=100))
-    whole = SparseActivations.open(activations_path(tmp_path, HOOK))
+    whole = SparseActivations.open(Layout(tmp_path).activations_of(HOOK))
     for name in ("indptr", "sequence", "position"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(captured, name))
     np.testing.assert_allclose(whole.value, captured.value, rtol=1e-5, atol=1e-5)
@@ -79,7 +80,7 @@ def test_one_latent_with_more_than_the_merge_bound(tiny_subject, tokens, tmp_pat
     capture_activations(
         tiny_subject, tokens, True, tmp_path, CaptureParams(batch_size=4, shard_sequences=10, max_memory=1)
     )
-    bounded = SparseActivations.open(activations_path(tmp_path, HOOK))
+    bounded = SparseActivations.open(Layout(tmp_path).activations_of(HOOK))
     for name in ("indptr", "sequence", "position", "value"):
         np.testing.assert_array_equal(getattr(bounded, name), getattr(captured, name))
 
@@ -96,7 +97,7 @@ def test_a_killed_capture_goes_on_and_equals_an_undisturbed_one(tiny_subject, to
         capture_activations(tiny_subject, tokens, True, tmp_path, SMALL, kill_after_first)
     shards = sorted(tmp_path.rglob(".shards-*/*.safetensors"))
     assert len(shards) == 1
-    assert not activations_path(tmp_path, HOOK).exists()
+    assert not Layout(tmp_path).activations_of(HOOK).exists()
     written = shards[0].stat().st_mtime_ns
 
     seen = []
@@ -107,7 +108,7 @@ def test_a_killed_capture_goes_on_and_equals_an_undisturbed_one(tiny_subject, to
 
     capture_activations(tiny_subject, tokens, True, tmp_path, SMALL, note)
     assert seen == [(10, 26), (14, 26), (18, 26), (20, 26), (24, 26), (26, 26)]
-    assert activations_path(tmp_path, HOOK).read_bytes() == captured_file.read_bytes()
+    assert Layout(tmp_path).activations_of(HOOK).read_bytes() == captured_file.read_bytes()
     assert not list(tmp_path.rglob(".shards-*"))
 
 
@@ -125,7 +126,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_shard(tiny_subject, tokens, tmp_
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1  # the first shard, and no half one
     capture_activations(tiny_subject, tokens, True, tmp_path, SMALL)
-    assert activations_path(tmp_path, HOOK).read_bytes() == captured_file.read_bytes()
+    assert Layout(tmp_path).activations_of(HOOK).read_bytes() == captured_file.read_bytes()
 
 
 def damage(path):
@@ -155,13 +156,13 @@ def test_a_damaged_shard_is_made_again_and_the_others_are_kept(tiny_subject, tok
             assert second.stat().st_mtime_ns == written
 
     capture_activations(tiny_subject, tokens, True, tmp_path, SMALL, look)
-    assert activations_path(tmp_path, HOOK).read_bytes() == captured_file.read_bytes()
+    assert Layout(tmp_path).activations_of(HOOK).read_bytes() == captured_file.read_bytes()
 
 
 def test_damaged_activations_are_told_when_read_and_made_again_when_asked_for(
     tiny_subject, tokens, tmp_path, captured_file
 ):
-    path = activations_path(tmp_path, HOOK)
+    path = Layout(tmp_path).activations_of(HOOK)
     path.parent.mkdir()
     path.write_bytes(captured_file.read_bytes())
     opened = SparseActivations.open(path)
@@ -193,7 +194,7 @@ def test_of_a_large_sae_only_the_asked_latents_are_captured_and_more_can_be_aske
     def capture(folder, latents):
         params = CaptureParams({HOOK: latents}, batch_size=4, shard_sequences=10)
         capture_activations(tiny_subject, tokens, True, folder, params)
-        return activations_path(folder, HOOK)
+        return Layout(folder).activations_of(HOOK)
 
     path = capture(tmp_path, few)
     assert all(set(latents) == set(few) for latents in encoded)
@@ -217,7 +218,7 @@ def test_of_a_large_sae_only_the_asked_latents_are_captured_and_more_can_be_aske
 
 
 def test_a_finished_capture_is_left_and_another_corpus_replaces_it(tiny_subject, tokens, tmp_path):
-    path = activations_path(tmp_path, HOOK)
+    path = Layout(tmp_path).activations_of(HOOK)
     capture_activations(tiny_subject, tokens[:8], True, tmp_path, SMALL)
     first = path.stat().st_mtime_ns
     capture_activations(tiny_subject, tokens[:8], True, tmp_path, SMALL)
@@ -229,7 +230,7 @@ def test_a_finished_capture_is_left_and_another_corpus_replaces_it(tiny_subject,
 def test_a_value_does_not_depend_on_its_batch(tiny_subject, tokens, tmp_path, captured):
     order = np.random.default_rng(0).permutation(26)
     capture_activations(tiny_subject, tokens[order], True, tmp_path, CaptureParams(batch_size=7))
-    shuffled = SparseActivations.open(activations_path(tmp_path, HOOK))
+    shuffled = SparseActivations.open(Layout(tmp_path).activations_of(HOOK))
     for index in range(0, 2048, 61):
         made, wanted = shuffled.dense(index, range(26)), captured.dense(index, order)
         np.testing.assert_allclose(made, wanted, atol=1e-5, rtol=1e-5)
@@ -238,7 +239,7 @@ def test_a_value_does_not_depend_on_its_batch(tiny_subject, tokens, tmp_path, ca
 def test_without_bos_every_column_counts(tiny_subject, tokens, tmp_path):
     rows = tokens[:5, 1:]
     capture_activations(tiny_subject, rows, False, tmp_path, SMALL)
-    captured = SparseActivations.open(activations_path(tmp_path, HOOK))
+    captured = SparseActivations.open(Layout(tmp_path).activations_of(HOOK))
     stream = tiny_subject.model.streams(torch.from_numpy(rows), [HOOK])[HOOK]
     wanted = tiny_subject.saes[HOOK].encode(stream, [3, 4]).numpy()
     assert captured.length == rows.shape[1]
@@ -266,7 +267,7 @@ def test_values_that_are_no_numbers_name_hook_and_sequence(tiny_subject, tokens,
     object.__setattr__(subject, "saes", tiny_subject.saes)
     with pytest.raises(ActivationError, match=f"{HOOK} is NaN or infinite in sequence {first}"):
         capture_activations(subject, tokens, True, tmp_path, SMALL)
-    assert not activations_path(tmp_path, HOOK).exists()
+    assert not Layout(tmp_path).activations_of(HOOK).exists()
 
 
 def test_sequences_longer_than_the_model_takes_are_told(tiny_subject, tmp_path):

@@ -7,7 +7,8 @@ import pytest
 
 from featureinterp.dataset import estimate as module
 from featureinterp.dataset.estimate import estimate
-from featureinterp.dataset.folder import DataFolder, prepare
+from featureinterp.dataset.folder import DataFolder
+from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.subject.subject import Subject
 

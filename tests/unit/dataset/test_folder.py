@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from featureinterp.dataset.folder import DataFolder, prepare
+from featureinterp.dataset.folder import DataFolder
+from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.records.selection import PLACING_ORDER
 from featureinterp.dataset.retrieval.embeddings import load_embeddings
 from featureinterp.dataset.spec import DataSpec

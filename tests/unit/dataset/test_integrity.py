@@ -15,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 from featureinterp.dataset.activations.arrays import ArrayFile, write_arrays
 from featureinterp.dataset.activations.store import SparseActivations, index_checksum
 from featureinterp.dataset.corpus.windows import Windows
-from featureinterp.dataset.folder import DataFolder, prepare
+from featureinterp.dataset.folder import DataFolder
+from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError, InputError
 from featureinterp.subject.subject import Subject

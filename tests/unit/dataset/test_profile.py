@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featureinterp.dataset.activations.latent_stats import BINS_PER_LEVEL, N_BINS, histogram
-from featureinterp.dataset.folder import DataFolder, prepare
+from featureinterp.dataset.folder import DataFolder
+from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError
 from featureinterp.formatting import discretise
