@@ -18,9 +18,6 @@ ANY_SEED = (-(2**63), 2**63 - 1)
 class FeatureInterpError(Exception):
     """Base of all errors that featureinterp raises on purpose."""
 
-    retryable = False
-    """Whether the same call can succeed later without anything being changed."""
-
     def __init__(self, problem: str, hint: str = "") -> None:
         self.problem = without_secrets(problem)
         self.hint = without_secrets(hint)
@@ -66,10 +63,6 @@ class ExplanationError(FeatureInterpError):
     """Text that cannot be read as an explanation."""
 
 
-class ProposalError(FeatureInterpError):
-    """A proposer that could not propose anything."""
-
-
 class ChatError(FeatureInterpError):
     """A request that a language model's endpoint refused; the attempt fails, the run goes on."""
 
@@ -77,15 +70,13 @@ class ChatError(FeatureInterpError):
 class RequestFailedError(FeatureInterpError):
     """A request that an endpoint left unanswered in all attempts: the feature is left unfinished, the run goes on."""
 
-    retryable = True
-
 
 class EndpointError(FeatureInterpError):
     """A language model that cannot be asked at all: no key or a refused one, an unknown model; the run ends."""
 
 
 class BudgetError(FeatureInterpError):
-    """A run's limit of money, tokens or time, or an endpoint that is down: the run ends, what is stored stays."""
+    """A limit of money or tokens, or an endpoint that is down: the run ends, what is stored stays."""
 
 
 class WorkerError(FeatureInterpError):
@@ -96,7 +87,7 @@ class SimulationError(FeatureInterpError):
     """A simulation that does not fit the tokens it was made for, or is not on the scale 0..5."""
 
 
-OF_ONE_FEATURE = (ActivationError, ChatError, ExplanationError, InputError, ProposalError, SimulationError)
+OF_ONE_FEATURE = (ActivationError, ChatError, ExplanationError, InputError, SimulationError)
 """Errors that spoil one attempt or one feature and leave the others alone; any other ends the run."""
 
 

@@ -91,7 +91,7 @@ class ChatModel(Protocol):
             ChatError: if the endpoint refuses this request; others may fare better.
             RequestFailedError: if the endpoint does not answer it in all attempts.
             EndpointError: if the endpoint refuses all of them: no key, a refused one, an unknown model; ends the run.
-            BudgetError: if a limit of money, tokens or time is reached or the endpoint is down; ends the run.
+            BudgetError: if a limit of money or tokens is reached or the endpoint is down; ends the run.
         """
         ...
 

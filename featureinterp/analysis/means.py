@@ -50,26 +50,6 @@ def mean_by(frame: pd.DataFrame, by: Sequence[str], value: str, level: float = 0
     return found.astype({name: frame.dtypes[name] for name in by} if rows else {})
 
 
-def score_by_layer(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """Return the mean test correlation by method, complementary source and layer, as `mean_by`."""
-    return mean_by(frame, [*_METHOD, "source", "layer", "relative_depth"], "correlation", level)
-
-
-def false_positives_by_layer(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """Return the mean of false positives per sentence by method, complementary source and layer, as `mean_by`."""
-    return mean_by(frame, [*_METHOD, "source", "layer", "relative_depth"], "false_positives_per_sentence", level)
-
-
-def complexity_by_layer(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """Return the mean complexity of explanations, 0..5, by method and layer, as `mean_by`."""
-    return mean_by(one_per_feature(frame), [*_METHOD, "layer", "relative_depth"], "complexity", level)
-
-
-def rules_by_layer(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """Return the mean number of rules of explanations by method and layer, as `mean_by`."""
-    return mean_by(one_per_feature(frame), [*_METHOD, "layer", "relative_depth"], "n_rules", level)
-
-
 def score_by_variant(frame: pd.DataFrame, source: str = MAIN_SOURCE, level: float = 0.90) -> pd.DataFrame:
     """Return the mean test correlation by method against one complementary source, as `mean_by`."""
     return mean_by(frame.loc[frame["source"] == source], _METHOD, "correlation", level)

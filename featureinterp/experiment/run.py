@@ -164,7 +164,7 @@ async def explain_feature(
         contributions=await _contributions(explanation, method, sequences, seed_of("rules")),
         chosen=found.chosen[0] if found.chosen else None,
         test_sequences=sequences,
-        scores=test_scores(sequences, key, seed),
+        scores=score_on_test(sequences, key, seed),
         floors={"token_lookup": await floor_scores(TokenLookupSimulator(train), sequences, seed_of("token_lookup"))},
         seconds=time.perf_counter() - started,
     )
@@ -180,7 +180,7 @@ async def _contributions(
         return undefined_contributions(explanation, sequences, str(error))
 
 
-def test_scores(sequences: Sequence[ScoredSequence], key: FeatureKey, seed: int) -> dict[str, Scores]:
+def score_on_test(sequences: Sequence[ScoredSequence], key: FeatureKey, seed: int) -> dict[str, Scores]:
     """Return the test scores of a feature of a run by complementary source; `seed` is the run's."""
     return score_by_source(sequences, seed=derived_seed(seed, *_names(key), "scores"))
 

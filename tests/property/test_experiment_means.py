@@ -76,6 +76,10 @@ def groups(frame: pd.DataFrame, *names: str) -> dict:
     return found
 
 
+def score_by_layer(frame: pd.DataFrame) -> pd.DataFrame:
+    return means.mean_by(frame, ["variant", "source", "layer"], "correlation")
+
+
 SEEDS = st.integers(0, 10_000)
 
 
@@ -83,7 +87,7 @@ SEEDS = st.integers(0, 10_000)
 @given(SEEDS)
 def test_means_by_layer_and_their_counts_are_those_of_a_loop(seed):
     frame = invented_scores(seed)
-    found = means.score_by_layer(frame).set_index(["variant", "source", "layer"])
+    found = score_by_layer(frame).set_index(["variant", "source", "layer"])
     wanted = groups(frame, "variant", "source", "layer")
     assert set(found.index) == set(wanted)
     for name, rows in wanted.items():
@@ -103,12 +107,12 @@ def test_means_by_layer_and_their_counts_are_those_of_a_loop(seed):
 @given(SEEDS)
 def test_the_order_of_rows_and_the_names_of_features_change_nothing(seed):
     frame, attempts = invented_scores(seed), invented_attempts(seed)
-    for function in (means.score_by_layer, means.polysemanticity_surface, means.least_cap_by_depth):
+    for function in (score_by_layer, means.polysemanticity_surface, means.least_cap_by_depth):
         pd.testing.assert_frame_equal(function(frame), function(shuffled(frame, seed)))
     for function in (rounds.rounds, rounds.selections, rounds.agreement):
         pd.testing.assert_frame_equal(function(attempts), function(shuffled(attempts, seed)))
     relabelled = frame.assign(latent=1000 - 7 * frame.latent)
-    for function in (means.score_by_layer, means.least_cap_by_depth):
+    for function in (score_by_layer, means.least_cap_by_depth):
         pd.testing.assert_frame_equal(function(frame), function(relabelled))
 
 

@@ -272,14 +272,14 @@ class ChatClient:
         logger.info(
             "%s %s; attempt %d of %d in %.1f s", self.name, fault.kind.value, attempt + 1, params.attempts, delay
         )
-        self._check(connection, delay)
+        self._check(connection)
         await connection.wait(delay)
 
-    def _check(self, connection: Connection, wait: float = 0.0) -> None:
-        """Raise where no request may go out in `wait` seconds; whoever waits for another attempt is told too."""
+    def _check(self, connection: Connection) -> None:
+        """Raise where no further request may go out, and end every other wait for an attempt."""
         connection.check()
         try:
-            self.budget.check(wait)
+            self.budget.check()
         except BudgetError as error:
             connection.end(error)
             raise

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields
 from typing import Protocol
@@ -51,7 +50,6 @@ class RunLimits:
     """US dollars."""
     max_tokens: int | None = None
     """Input and output together."""
-    max_seconds: float | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -92,20 +90,15 @@ class _Seen:
 class Budget:
     """Counts what a run pays for now, stored answers not included, and stops it at its limits."""
 
-    def __init__(
-        self, limits: RunLimits | None = None, spent: Usage | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """Begin to count, and the time to run.
+    def __init__(self, limits: RunLimits | None = None, spent: Usage | None = None) -> None:
+        """Begin to count.
 
         Args:
             limits: none by default.
             spent: what was paid for already; nothing by default.
-            clock: seconds that only grow.
         """
         self.limits = limits or RunLimits()
         self.spent = spent or Usage()
-        self._clock = clock
-        self._started = clock()
         self._seen: dict[str, _Seen] = {}
         self._on_way: list[_Reserve] = []
         self._waiting: list[asyncio.Future[None]] = []
@@ -166,8 +159,8 @@ class Budget:
             limits.max_tokens is None or tokens <= limits.max_tokens
         )
 
-    def check(self, wait: float = 0.0) -> None:
-        """Say whether another request may go out in `wait` seconds.
+    def check(self) -> None:
+        """Check that another request may go out.
 
         Raises:
             BudgetError: if a limit is reached, or cannot be kept because nobody says what answers cost.
@@ -180,8 +173,6 @@ class Budget:
                 f"{tokens} are used" if not spent.estimated else f"at most {tokens} are used, as the texts' length says"
             )
             raise BudgetError(f"the limit of {limits.max_tokens} tokens is reached: {told}", hint)
-        if limits.max_seconds is not None and self._clock() - self._started + wait >= limits.max_seconds:
-            raise BudgetError(f"the limit of {limits.max_seconds:g} seconds is reached", hint)
         if limits.max_cost is None:
             return
         if spent.cost >= limits.max_cost:

@@ -20,7 +20,7 @@ from featureinterp.display import visible_token
 from featureinterp.errors import BudgetError, ChatError, EndpointError, FeatureInterpError, RequestFailedError
 from featureinterp.experiment.methods import ModelAccess, Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
-from featureinterp.experiment.run import test_scores
+from featureinterp.experiment.run import score_on_test
 from featureinterp.llm.api.spending import Meter, RunLimits
 from featureinterp.record import MAX_LEVEL, ActivationRecord, ComplementaryRecordSource
 from featureinterp.report.server import schema
@@ -116,7 +116,7 @@ class Bench:
             edited = await simulate_records(simulator, [pair.record for pair in stored])
         except FeatureInterpError as error:
             raise self._cannot_simulate(error) from error
-        ours, theirs = test_scores(edited, key, self._seed), result.scores
+        ours, theirs = score_on_test(edited, key, self._seed), result.scores
         seed = derived_seed(self._seed, key.hook_name, key.latent, "edited")
         differences = differences_by_source(edited, stored, seed=seed)
         of = schema.ScoreValue.of

@@ -194,15 +194,6 @@ def test_a_limit_stops_what_has_not_gone_out_and_stores_what_is_on_its_way(ledge
         assert set(server.seen.answered.values()) == {1}
 
 
-def test_a_limit_of_time_ends_a_wait_that_would_pass_it(ledger) -> None:
-    with LLMServer(echo, always(Fault.BUSY_SECONDS)) as server:
-        server.retry_after = "4"
-        began = time.monotonic()
-        with pytest.raises(BudgetError, match="2 seconds is reached"):
-            ask(client(server, ledger, budget=Budget(RunLimits(max_seconds=2))), asking("a"))
-        assert time.monotonic() - began < 2
-
-
 def test_a_limit_of_money_wants_to_know_what_answers_cost(ledger) -> None:
     budget = Budget(RunLimits(max_cost=1))
     with pytest.raises(InputError, match="openai does not say what answers cost"):

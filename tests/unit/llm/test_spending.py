@@ -12,7 +12,7 @@ from featureinterp.llm.api.spending import Budget, MeteredModel, Most, Price, Ru
 def test_nothing_is_limited_by_default() -> None:
     budget = Budget()
     budget.pay(Usage(10**6, 10**9, 10**9, 1e6, 7))
-    budget.check(wait=1e9)
+    budget.check()
 
 
 @pytest.mark.parametrize(
@@ -31,15 +31,6 @@ def test_a_limit_stops_the_next_request(limits, below, reached, told) -> None:
         budget.check()
 
 
-def test_time_runs_from_the_beginning_and_a_wait_counts() -> None:
-    now = [100.0]
-    budget = Budget(RunLimits(max_seconds=60), clock=lambda: now[0])
-    budget.check(wait=59)
-    now[0] = 130.0
-    with pytest.raises(BudgetError, match="60 seconds"):
-        budget.check(wait=30)
-
-
 def test_a_limit_of_money_that_cannot_be_kept_is_told() -> None:
     budget = Budget(RunLimits(max_cost=5))
     budget.pay(Usage(1, 10, 10, unpriced=1))
@@ -47,7 +38,7 @@ def test_a_limit_of_money_that_cannot_be_kept_is_told() -> None:
         budget.check()
 
 
-@pytest.mark.parametrize("limits", [{"max_cost": 0}, {"max_tokens": -1}, {"max_seconds": float("nan")}])
+@pytest.mark.parametrize("limits", [{"max_cost": 0}, {"max_tokens": -1}, {"max_cost": float("nan")}])
 def test_a_limit_of_nothing_is_refused(limits) -> None:
     with pytest.raises(InputError, match=next(iter(limits))):
         RunLimits(**limits)
