@@ -10,7 +10,8 @@ from pathlib import Path
 
 from featureinterp.display import visible
 
-_PUNCTUATION = re.compile(r"([\\`*|\[\]#~$])")
+_MARKS = re.compile(r"[\\`*|\[\]#~$]|(?<!\w)_+|_+(?!\w)")  # within a word, underscores mark nothing
+_LIST_MARK = re.compile(r"^(\s*\d*)([-+.)])(?=\s|$)")
 
 
 def plain(text: str) -> str:
@@ -19,7 +20,8 @@ def plain(text: str) -> str:
     >>> plain("a|b <c>")
     'a\\|b &lt;c&gt;'
     """
-    return _PUNCTUATION.sub(r"\\\1", html.escape(visible(text), quote=False))
+    escaped = _MARKS.sub(lambda marks: "\\" + "\\".join(marks[0]), html.escape(visible(text), quote=False))
+    return _LIST_MARK.sub(r"\1\\\2", escaped)
 
 
 def place_free(name: str) -> str:

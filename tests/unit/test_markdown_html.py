@@ -6,12 +6,12 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from featureinterp.analysis.markdown import plain, table
 from featureinterp.display import visible
-from featureinterp.report.pages.markdown_html import inline_html, markdown_html
+from featureinterp.report.pages.markdown_html import markdown_html
 
 
 class Read(HTMLParser):
@@ -22,7 +22,7 @@ class Read(HTMLParser):
         self.tags: list[str] = []
         self.cells: list[str] = []
         self.text = ""
-        self.feed(html)
+        self.feed(str(html))
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -63,10 +63,23 @@ names = st.text(st.characters(codec="utf-8"), max_size=40)
 
 
 @given(names)
-def test_any_name_comes_out_as_it_is(name: str) -> None:
-    read = Read(inline_html(plain(name)))
-    assert read.tags == []
-    assert read.text == visible(name)
+@example("_a_ __b__ *c*")
+@example("- - a")
+@example("12. a")
+@example("+")
+@example("# a")
+@example("[a](javascript:b) <https://c.d> ![e](f)")
+def test_any_name_comes_out_as_it_is_wherever_it_stands(name: str) -> None:
+    in_line, in_item, in_cell = (
+        Read(markdown_html(markdown))
+        for markdown in (plain(name), f"- {plain(name)}\n- b", table(["a"], [[plain(name)]]))
+    )
+    assert set(in_line.tags) <= {"p"}
+    assert in_item.tags == ["ul", "li", "li"]
+    assert in_cell.tags == ["div", "table", "thead", "tr", "th", "tbody", "tr", "td"]
+    shown = visible(name).strip()
+    assert (in_line.text.strip(), in_cell.cells[-1].strip()) == (shown, shown)
+    assert in_item.text.split() == [*shown.split(), "b"]
 
 
 @given(st.text(max_size=200))
@@ -75,6 +88,7 @@ def test_no_text_makes_an_element_that_is_not_in_the_subset(text: str) -> None:
     allowed = {
         "p",
         "ul",
+        "ol",
         "li",
         "b",
         "code",
