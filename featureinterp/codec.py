@@ -33,7 +33,7 @@ def encode(noun: object) -> bytes:
     """Return a frozen dataclass as JSON that names its type and the schema's version.
 
     Raises:
-        InputError: if a number in it is NaN or infinite, or a text holds half a character: JSON cannot say them.
+        InputError: if a number in it is NaN or infinite, or a text holds a lone surrogate: JSON cannot say them.
     """
     data = msgspec.to_builtins(noun)
     _refuse_what_json_cannot_say(data, "$")
@@ -102,7 +102,7 @@ def _refuse_what_json_cannot_say(value: Any, path: str) -> None:  # noqa: ANN401
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{path} is {value}, a finite number is wanted")
     if isinstance(value, str) and _HALF_CHARACTER.search(value):
-        raise InputError(f"{path} is {value!r}, which holds half a character", "replace it by U+FFFD")
+        raise InputError(f"{path} is {value!r}, which holds a lone surrogate", "replace it by U+FFFD")
     if isinstance(value, dict):
         for key, inner in value.items():
             _refuse_what_json_cannot_say(inner, f"{path}.{key}")
@@ -112,12 +112,12 @@ def _refuse_what_json_cannot_say(value: Any, path: str) -> None:  # noqa: ANN401
 
 
 def whole_characters(text: str) -> str:
-    """Return text with U+FFFD in the place of each half character, which no encoding can write."""
+    """Return text with U+FFFD in the place of each lone surrogate, which no encoding can write."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def json_safe(value: object) -> object:
-    """Return JSON values that can always be written: half characters become U+FFFD, NaN and infinities null.
+    """Return JSON values that can always be written: lone surrogates become U+FFFD, NaN and infinities null.
 
     For text that goes to others, where a row with one odd value is worth more than none; `encode` refuses instead.
     """

@@ -274,7 +274,7 @@ def prompt_hash(name: str) -> str | None:
 
 
 def is_local(name: str) -> bool:
-    """Say whether the analyzer of that name asks nobody behind an endpoint."""
+    """Return whether the analyzer of that name asks nobody behind an endpoint."""
     return name == "lexical" or name.partition(":")[0] == "hf"
 
 

@@ -1,7 +1,7 @@
 """Tokens and rules as text that is safe to show, and as small HTML fragments for notebooks.
 
 Knows nothing of the package: strings and numbers in, strings out. A token may hold anything (control characters that
-would drive a terminal, marks that reverse the reading direction, half a character), so nothing is shown before
+would drive a terminal, marks that reverse the reading direction, a lone surrogate), so nothing is shown before
 `visible` has made it harmless and visible. The fragments carry inline styles with transparent colours, so they look
 right in light and dark notebooks, and errors are told by underlines, so that no colour is needed to see them.
 """
@@ -30,7 +30,7 @@ _UNDERLINES = {"missed": "dashed 1.5px", "false alarm": "wavy 1px"}
 
 _NAMED = {"\n": "↵", "\t": "⇥"}
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that print nothing of their own: controls, formats, halves, private and line separators."""
+"""Unicode categories that print nothing of their own: controls, formats, surrogates, private and line separators."""
 
 
 def visible(text: str) -> str:
@@ -57,7 +57,7 @@ def visible_lines(text: str) -> str:
 
 
 def is_hidden(character: str) -> bool:
-    """Say whether a character prints nothing of its own: a control, a format, half a character, a line separator."""
+    """Return whether a character prints nothing of its own: a control, a format, a lone surrogate, a line separator."""
     return unicodedata.category(character) in _HIDDEN
 
 

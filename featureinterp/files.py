@@ -201,7 +201,7 @@ def _remove(path: Path) -> None:
 
 
 def _takes_bytes(path: Path) -> bool:
-    """Say whether a path is written through: a pipe, a device, or an open file of this process such as /dev/stdout.
+    """Return whether a path is written through: a pipe, a device, or an open file of this process such as /dev/stdout.
 
     Raises:
         OSError: if nothing can be written there.
@@ -216,7 +216,7 @@ def _takes_bytes(path: Path) -> bool:
 
 
 def _is_open_file(path: Path) -> bool:
-    """Say whether a path leads to a file by the number under which this process has it open."""
+    """Return whether a path leads to a file by the number under which this process has it open."""
     while path.is_symlink():
         folder = real_path(path.parent)
         if folder.parts[:2] == ("/", "proc"):

@@ -31,7 +31,7 @@ def discretise(values: Sequence[float], maximum: float) -> NDArray[np.int64]:
 def escape(token: str) -> str:
     r"""Write a token on one line, so that it can be read back and sent anywhere.
 
-    A backslash escapes tabs, line breaks, other control characters, halves of characters and itself.
+    A backslash escapes tabs, line breaks, other control characters, lone surrogates and itself.
 
     >>> escape(" a\t\n\\")
     ' a\\t\\n\\\\'
@@ -40,7 +40,7 @@ def escape(token: str) -> str:
 
 
 def one_line(words: str) -> str:
-    r"""Write a rule's words on one line that can be sent anywhere: without line breaks and halves of characters.
+    r"""Write a rule's words on one line that can be sent anywhere: without line breaks and lone surrogates.
 
     >>> one_line("'a'\nor \ud83d")
     "'a' or \\ud83d"

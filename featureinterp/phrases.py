@@ -46,7 +46,7 @@ class TokenClass(str, Enum):
     UNDERSCORED = "underscores"
 
     def contains(self, token: str) -> bool:
-        """Say whether a token belongs to the class."""
+        """Return whether a token belongs to the class."""
         return bool(_CLASS_PATTERNS[self].fullmatch(token))
 
 

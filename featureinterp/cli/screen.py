@@ -50,7 +50,7 @@ def tell_error(text: object) -> None:
 
 
 def stdout_takes_unicode() -> bool:
-    """Say whether every character can be printed as it is."""
+    """Return whether every character can be printed as it is."""
     return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
 
 

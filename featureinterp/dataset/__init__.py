@@ -1,1 +1,1 @@
-"""From a corpus and a subject to one record per latent: windows, activations, similar sentences."""
+"""Data pipeline: from a corpus and a subject model to the records of each latent."""

@@ -1,4 +1,4 @@
-"""A folder as one file and back: a Zstandard-compressed tar that can put nothing outside of the folder it makes."""
+"""Archives of folders: Zstandard-compressed tar, unpacked safely."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LEVEL = 6
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Write the files of a folder into an archive; hidden ones, which are half-finished work, are left out.
+    """Write the files of a folder into an archive, without hidden (unfinished) files.
 
     The same files give the same bytes.
 
@@ -57,7 +57,7 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
 
 
 def unpack(archive: Path, folder: Path, check: Callable[[Path], object]) -> None:
-    """Make a folder from an archive, whole or not at all.
+    """Unpack an archive into a folder, atomically.
 
     Args:
         archive: what `pack` wrote, or what claims to be that.
@@ -81,7 +81,7 @@ def unpack(archive: Path, folder: Path, check: Callable[[Path], object]) -> None
 
 
 def inside(name: str, where: str) -> PurePosixPath:
-    """Return the path that an entry of `where` has below the folder it is put in.
+    """Return the relative path of an archive entry; SharingError if it is unsafe.
 
     Raises:
         SharingError: if it is absolute, leads out of the folder, or is no path.
@@ -98,7 +98,7 @@ def inside(name: str, where: str) -> PurePosixPath:
 
 @contextmanager
 def _members(archive: Path) -> Iterator[Iterator[tuple[tarfile.TarInfo, IO[bytes]]]]:
-    """Open an archive and give its files one after the other."""
+    """Open an archive and yield its files."""
     from zstandard import ZstdDecompressor, ZstdError
 
     try:
@@ -134,7 +134,7 @@ _FILLS_THE_DISK = "do not use it: it was made to fill the disk"
 
 
 class _Member(tarfile.TarInfo):
-    """An entry; one that only names the next is not read into memory where it is longer than names are."""
+    """Archive entry with a limit on the size of extended names."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> tarfile.TarInfo:
@@ -149,7 +149,7 @@ _ABOUT_THE_NEXT = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, t
 
 
 class _Bounded(io.RawIOBase):
-    """What an archive unpacks to, until it is more than its size lets expect."""
+    """Unpacked stream with a size limit."""
 
     def __init__(self, plain: IO[bytes], archive: Path) -> None:
         self._plain = plain

@@ -1,4 +1,4 @@
-"""What a data folder will cost before any of it is made: passes, operations, bytes and time.
+"""Cost estimate of a data folder: passes, operations, bytes and time.
 
 A short probe runs the real computation on a few windows of the corpus and is scaled up: operations are counted by torch
 while it runs, time is measured. What cannot be known before is bounded from above: which latents are dead, and how
@@ -46,7 +46,7 @@ _JSON_TOKEN_BYTES = 24
 
 @dataclass(frozen=True)
 class StageCost:
-    """What one stage costs; passes and tokens are those of the subject model."""
+    """Cost of one stage; passes and tokens of the subject model."""
 
     stage: str
     passes: int = 0
@@ -59,7 +59,7 @@ class StageCost:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a data folder costs."""
+    """Cost of a data folder by stage."""
 
     device: str
     sequences: int
@@ -82,7 +82,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Probe:
-    """Windows to measure on, and what is asked for."""
+    """Sample windows and requested stages."""
 
     spec: DataSpec
     subject: Subject
@@ -102,7 +102,7 @@ class _Probe:
 
 
 def estimate(spec: DataSpec, stages: Collection[str], subject: Subject) -> Estimate:
-    """Measure on a few windows what making a data folder will cost.
+    """Predict the cost of a data folder from a few measured windows.
 
     Args:
         spec: what the folder should hold.
@@ -146,7 +146,7 @@ def estimate(spec: DataSpec, stages: Collection[str], subject: Subject) -> Estim
 
 
 class _Deadline:
-    """Documents, until some time has passed."""
+    """Documents up to a deadline."""
 
     def __init__(self, documents: Iterable[Document], seconds: float) -> None:
         self._documents = documents
@@ -221,7 +221,7 @@ def _records_cost(probe: _Probe, holistic: bool) -> StageCost:
 
 
 def _measure(action: Callable[[], object], device: torch.device) -> tuple[float, float]:
-    """Return the seconds and the floating-point operations of an action, which is run twice, the first to warm up."""
+    """Return seconds and floating-point operations of an action, after one warm-up run."""
     with FlopCounterMode(display=False) as counter:
         action()
     begun = time.perf_counter()

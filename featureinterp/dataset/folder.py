@@ -1,4 +1,4 @@
-"""The data folder: everything about a corpus and a subject that explaining starts from.
+"""Data folder: windows, activations and records of a corpus and a subject model (read-only).
 
     folder = prepare(DataSpec(max_features=24), Path("data"))
     record = folder.index_record("blocks.0.hook_resid_post", 7)
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataFolder:
-    """A data folder as it lies on disk, seen through the latents that were asked for."""
+    """A data folder, restricted to the selected latents."""
 
     path: Path
     manifest: Manifest
@@ -43,7 +43,7 @@ class DataFolder:
 
     @classmethod
     def open(cls, path: Path) -> DataFolder:
-        """Open a folder with every latent that is in it.
+        """Open a folder with all of its latents.
 
         Raises:
             DataFolderError: if it is no data folder, or damaged.
@@ -61,7 +61,7 @@ class DataFolder:
 
     @property
     def hook_names(self) -> tuple[str, ...]:
-        """The hooks whose latents were asked for, in the order of their layers."""
+        """Hooks of the selected latents, ordered by layer."""
         return tuple(self.selected)
 
     @property
@@ -71,7 +71,7 @@ class DataFolder:
 
     @property
     def n_layers(self) -> int:
-        """Layers of the whole model; where that is not known, up to the last one in the folder."""
+        """Number of layers of the model; if unknown, up to the last one in the folder."""
         return self.manifest.n_layers or max(self.layers, default=-1) + 1
 
     def hook_of(self, layer: int) -> str:
@@ -86,7 +86,7 @@ class DataFolder:
         raise InputError(f"layer {layer} is not in {self.path}", f"it has layers {_told(self.layers)}")
 
     def latents(self, hook_name: str) -> tuple[int, ...]:
-        """Return the latents of a hook that were asked for: those with records, and dead and rare ones.
+        """Return the selected latents of a hook, including dead and rare ones.
 
         Raises:
             InputError: if the hook is not in the folder.
@@ -96,7 +96,7 @@ class DataFolder:
         return self.selected[hook_name]
 
     def latent_report(self, hook_name: str) -> dict[int, LatentReport]:
-        """Return what is known of each latent of a hook that was asked for.
+        """Return the report of each selected latent of a hook.
 
         Raises:
             InputError: if the hook is not in the folder.
@@ -110,7 +110,7 @@ class DataFolder:
         return {latent: reports[latent] for latent in wanted}
 
     def profiles(self, hook_name: str) -> Mapping[int, LatentProfile]:
-        """Return how the activations of a hook's latents are distributed and what they do to the output, by latent.
+        """Return the statistics of a hook's latents, by latent.
 
         Folders that were imported, or made before there were profiles, have none.
 
@@ -151,7 +151,7 @@ class DataFolder:
         return Windows.load(Layout(self.path).tokens)
 
     def activations(self, hook_name: str) -> SparseActivations:
-        """Return what the captured latents of a hook do on every window of the corpus.
+        """Return the activations of a hook's captured latents on the corpus.
 
         Raises:
             DataFolderError: if they are missing or damaged.
@@ -166,7 +166,7 @@ class DataFolder:
         token_strings: TokenStrings,
         source: ComplementaryRecordSource | None = ComplementaryRecordSource.OTHER,
     ) -> tuple[ActivationRecord, ...]:
-        """Return records of any windows of the corpus: what a latent does there, its causes left out.
+        """Return records of any windows of the corpus, without holistic activations.
 
         Args:
             hook_name: the hook of the latent.
@@ -194,12 +194,12 @@ class DataFolder:
 
     @property
     def has_holistic(self) -> bool:
-        """Whether the records say what causes the activations."""
+        """Whether the records have holistic activations."""
         made = self.manifest.stages.get("records")
         return made is not None and made.settings.get("holistic") is True
 
     def index_recall(self) -> IndexRecall | None:
-        """Return how much of the exact ranking the approximate index found; None where none was used.
+        """Return the recall of the approximate index; None if none was used.
 
         Raises:
             DataFolderError: if the file is damaged.
@@ -208,7 +208,7 @@ class DataFolder:
         return decode(read_file(path), IndexRecall, str(path)) if path.exists() else None
 
     def corpus_counts(self) -> Mapping[str, int]:
-        """Return how many documents were read, and how much was dropped for which reason (see `WindowCounts`)."""
+        """Return the counts of read and dropped documents and windows (see `WindowCounts`)."""
         return self.manifest.stages["tokens"].counts
 
 

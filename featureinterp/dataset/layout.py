@@ -22,7 +22,7 @@ _AGAIN = "make it again: `featureinterp records` with the options of the folder,
 
 @dataclass(frozen=True)
 class LatentTable:
-    """What is known of the latents of one hook that were looked at."""
+    """Reports of the examined latents of one hook."""
 
     reports: tuple[LatentReport, ...]
     """By latent, ascending."""
@@ -71,7 +71,7 @@ class Layout:
 
     @property
     def recall(self) -> Path:
-        """How much of the exact ranking the approximate index finds."""
+        """Path of the recall of the approximate index."""
         return self.folder / "similarity_retriever" / "recall.json"
 
     @property
@@ -84,15 +84,15 @@ class Layout:
         return self.records / hook_name / f"{latent}.json"
 
     def latents(self, hook_name: str) -> Path:
-        """Return the path of what is known of a hook's latents, beside the folder of their records."""
+        """Return the path of the reports of a hook's latents."""
         return self.records / f"{hook_name}.latents.json"
 
     def profiles(self, hook_name: str) -> Path:
-        """Return the path of the profiles of a hook's latents, which older folders lack."""
+        """Return the path of the statistics of a hook's latents (missing in older folders)."""
         return self.records / f"{hook_name}.profiles.json"
 
     def latent_reports(self, hook_name: str, n_latents: int) -> dict[int, LatentReport]:
-        """Read what is known of a hook's latents; empty where none was looked at.
+        """Read the reports of a hook's latents; empty if none were examined.
 
         Args:
             hook_name: the hook.
@@ -110,7 +110,7 @@ class Layout:
         return {report.latent: report for report in table.reports}
 
     def write_latents(self, hook_name: str, reports: Iterable[LatentReport]) -> None:
-        """Write what is known of a hook's latents.
+        """Write the reports of a hook's latents.
 
         Raises:
             StorageError: if it cannot be written.
@@ -172,7 +172,7 @@ class Layout:
 
 
 def _check_table(path: Path, hook: tuple[str, str], latents: list[int], n_latents: int) -> None:
-    """Compare a table of a hook's latents with the address that it was read by.
+    """Check that a table of latents belongs to the hook of its path.
 
     Args:
         path: the table's file.

@@ -1,4 +1,4 @@
-"""What a data folder was made from, and whether that is what is asked for now.
+"""Manifest of a data folder: settings and inputs, compared with the requested ones.
 
 `manifest.json` says for each stage which settings decide its output, those of the stages before it included. A stage's
 entry is written before its first file, so a stage that was interrupted goes on only with the same settings. A stage
@@ -41,7 +41,7 @@ class HookEntry:
 
 @dataclass(frozen=True)
 class StageEntry:
-    """A stage that was begun: all that decides its output, and what it counted."""
+    """Settings and counts of a started stage."""
 
     settings: Mapping[str, Setting]
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Manifest:
     """Of the whole model; 0 where it is not known, as of imported data."""
 
     def save(self, folder: Path) -> None:
-        """Write it below a data folder.
+        """Write the manifest into a data folder.
 
         Raises:
             StorageError: if it cannot be written.
@@ -72,12 +72,12 @@ class Manifest:
 
     @staticmethod
     def exists(folder: Path) -> bool:
-        """Say whether a folder has one."""
+        """Return whether a folder has a manifest."""
         return (folder / FILE_NAME).exists()
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
-        """Read it.
+        """Read the manifest of a data folder.
 
         Raises:
             DataFolderError: if the folder has none, or one that is damaged or of another version.
@@ -95,11 +95,11 @@ class Manifest:
         return manifest
 
     def with_stage(self, name: str, entry: StageEntry) -> Manifest:
-        """Return it with one stage's entry put in."""
+        """Return a copy with one stage's entry set."""
         return replace(self, stages={**self.stages, name: entry})
 
     def check_stage(self, folder: Path, name: str, settings: Mapping[str, Setting], outputs: Path) -> None:
-        """Compare what a stage's files were made from with what is asked for.
+        """Compare a stage's settings with the requested ones.
 
         Args:
             folder: the data folder.
@@ -127,7 +127,7 @@ class Manifest:
 
 
 def current_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide the numbers."""
+    """Return the versions of Python and of packages that affect the numbers."""
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Prepare a data folder: from a specification to windows, activations and records, or what is missing of them."""
+"""Preparation of a data folder: windows, activations and records from a specification; resumable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def prepare(
     device: str = "auto",
     subject: Subject | None = None,
 ) -> DataFolder:
-    """Make a data folder, or what is missing of it.
+    """Make a data folder, or complete an existing one.
 
     Args:
         spec: what it should hold.
@@ -70,13 +70,13 @@ def prepare(
 
 
 def _corpus_of(folder: Path) -> str:
-    """Return the fingerprint of the corpus that a folder was begun with, empty where it was not."""
+    """Return the corpus fingerprint of an existing folder; empty for a new one."""
     tokens = Manifest.load(folder).stages.get("tokens") if Manifest.exists(folder) else None
     return "" if tokens is None else str(tokens.settings.get("corpus", ""))
 
 
 def subject_of(spec: DataSpec, device: str = "auto") -> Subject:
-    """Open the model and the SAEs that a specification names.
+    """Open the model and the SAEs of a specification.
 
     Raises:
         InputError: for an unknown layer, device, dtype or quantization.
@@ -87,4 +87,4 @@ def subject_of(spec: DataSpec, device: str = "auto") -> Subject:
 
 
 def _quiet(stage: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    """No-op progress callback."""

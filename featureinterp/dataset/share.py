@@ -1,4 +1,4 @@
-"""Data folders on Weights & Biases: each is one artifact of type `dataset` that holds one archive.
+"""Data folders on Weights & Biases: one artifact of type `dataset` with one archive each.
 
 Project and account are W&B's own settings (`WANDB_PROJECT`, `WANDB_ENTITY`, `WANDB_API_KEY`, `WANDB_MODE=offline`).
 """
@@ -34,7 +34,7 @@ class _ArtifactManifest(Protocol):
 
 
 class Artifact(Protocol):
-    """What is needed of an artifact that is fetched."""
+    """Interface of a downloaded artifact."""
 
     @property
     def manifest(self) -> _ArtifactManifest:
@@ -42,11 +42,11 @@ class Artifact(Protocol):
         ...
 
     def download(self, root: str) -> str:
-        """Fetch its files into a folder."""
+        """Download its files into a folder."""
         ...
 
     def verify(self, root: str) -> None:
-        """Raise ValueError unless the files in a folder are the artifact's."""
+        """Verify the files of a folder; ValueError on a mismatch."""
         ...
 
 
@@ -59,7 +59,7 @@ def prepare_shared(
     upload_wandb: bool = False,
     device: str = "auto",
 ) -> Path:
-    """Fetch a data folder, make stages of it and send it, as far as each is asked for; returns its path.
+    """Download a data folder, run stages and upload it, each if requested; returns its path.
 
     Args:
         spec: what it holds.
@@ -83,7 +83,7 @@ def prepare_shared(
 
 
 def upload(folder: Path) -> str:
-    """Log a data folder as an artifact, and return its name; offline, it waits for `wandb sync`.
+    """Upload a data folder as an artifact and return its name; offline, it waits for `wandb sync`.
 
     Raises:
         DataFolderError: if it is no data folder.
@@ -104,7 +104,7 @@ def upload(folder: Path) -> str:
 
 
 def download(folder: Path) -> None:
-    """Fetch the newest artifact of a data folder's name, and make the folder from it.
+    """Download the latest artifact of a data folder's name and unpack it.
 
     Raises:
         SharingError: if W&B is not installed or cannot be reached, has no such artifact, or it is damaged or not safe.
@@ -119,7 +119,7 @@ def download(folder: Path) -> None:
 
 
 def fetch(artifact: Artifact, folder: Path) -> None:
-    """Make a data folder from its artifact: entries are looked at before anything is fetched, then checksums.
+    """Download and unpack an artifact, after checking its entries, then its checksums.
 
     Raises:
         SharingError: if it is no data folder's, damaged, or an entry lies outside of its folder.
@@ -155,7 +155,7 @@ def _wandb() -> ModuleType:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Turn what W&B raises into a sentence."""
+    """Convert errors of W&B to a SharingError."""
     errors: Any = _wandb().errors
     try:
         yield

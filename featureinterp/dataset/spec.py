@@ -1,4 +1,4 @@
-"""What a data folder is asked to hold: the one object that identifies it."""
+"""Specification of a data folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST = 2**53
 
 @dataclass(frozen=True)
 class DataSpec:
-    """A corpus, a subject, and how many windows of which kind each latent's records take.
+    """Corpus, subject model, and number of windows of each kind in a latent's records.
 
     `layers`, `latents` and `max_features` say how much is made; a folder can be asked for more later. Everything else
     decides what comes out, and a folder made with other values is refused.
@@ -87,15 +87,15 @@ class DataSpec:
 
     @property
     def corpus(self) -> CorpusSpec:
-        """Which corpus is read."""
+        """The corpus to read."""
         return CorpusSpec(self.dataset_name, self.dataset_split, self.dataset_config, self.text_column)
 
     def window_params(self, prepend_bos: bool) -> WindowParams:
-        """Return how the corpus is cut."""
+        """Return the window parameters."""
         return WindowParams(self.max_seq_length, self.max_dataset_size, prepend_bos, self.ascii_only)
 
     def sample_params(self) -> SampleParams:
-        """Return how a latent's windows are chosen."""
+        """Return the sampling parameters of a latent's windows."""
         names = ("top_sample_n", "quantile_n", "complementary_sample_n", "special_n", "min_documents", "projected")
         return SampleParams(**{name: getattr(self, name) for name in names})
 
@@ -109,7 +109,7 @@ class DataSpec:
         return "_".join(_last_part(name) for name in (self.dataset_name, self.model_name))
 
     def latents_of(self, saes: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, ...]]:
-        """Return the latents that are asked for by hook name, ascending.
+        """Return the selected latents by hook name, ascending.
 
         A random choice of more latents holds every smaller one of the same seed.
 

@@ -1,4 +1,4 @@
-"""The stages that fill a data folder, each skipping what is there and going on where it was interrupted.
+"""Resumable stages of a data folder; each skips finished work.
 
 tokens ──▶ sae_acts ─────────────┐
    └─────▶ similarity_retriever ─┴─▶ [holistic_acts] ──▶ records
@@ -48,7 +48,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Preparation:
-    """One filling of a data folder, stage by stage; each method makes what is missing of its stage."""
+    """Preparation of a data folder; each method completes one stage."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Preparation:
         stages: Collection[str],
         progress: Progress,
     ) -> None:
-        """Compare the folder with what is asked for, before anything is computed.
+        """Compare the folder with the specification before anything is computed.
 
         Raises:
             DataFolderError: if a stage that is needed was made with other settings or another SAE.
@@ -83,7 +83,7 @@ class Preparation:
         self.manifest = self._begin(manifest)
 
     def windows(self) -> Windows:
-        """Cut the corpus, or read the windows that are there; damaged ones are cut again.
+        """Cut the corpus, or read existing windows; damaged ones are recreated.
 
         Raises:
             CorpusError: if the corpus cannot be read.
@@ -115,7 +115,7 @@ class Preparation:
         return windows
 
     def _windows_there(self) -> Windows | None:
-        """Return the windows in the folder, with a checksum now where they had none; None where they must be cut."""
+        """Return the existing windows, adding a missing checksum; None if they must be cut."""
         path = self._layout.tokens
         if not path.exists():
             return None
@@ -135,7 +135,7 @@ class Preparation:
         return windows
 
     def _is_source_of_activations(self, windows: Windows) -> bool:
-        """Say whether the activations that are there were made from these windows, as far as their hash says."""
+        """Return whether the source hash of the existing activations matches these windows."""
         for hook, sae in self._subject.saes.items():
             path = self._layout.activations_of(hook)
             try:
@@ -147,7 +147,7 @@ class Preparation:
         return True
 
     def capture(self, windows: Windows) -> None:
-        """Write the activations that are missing or damaged, of the latents asked for now or earlier."""
+        """Write missing or damaged activations of all known latents."""
         length = windows.text_tokens.shape[1]
 
         def told(done: int, total: int) -> None:
@@ -158,7 +158,7 @@ class Preparation:
         capture_activations(self._subject, windows.tokens, windows.has_bos, self._layout.folder, params, told)
 
     def embed(self, windows: Windows) -> NDArray[np.float32]:
-        """Embed the text of every window, float32 [windows, d], or find the embeddings that are there."""
+        """Embed the text of every window, float32 [windows, d], or load existing embeddings."""
 
         def texts(rows: range) -> list[str]:
             tokens = windows.text_tokens[rows.start : rows.stop]
@@ -169,7 +169,7 @@ class Preparation:
         return embed_corpus(self._layout.embeddings, len(windows), texts, self._embedder, told)
 
     def holistic(self, windows: Windows, embeddings: NDArray[np.float32]) -> None:
-        """Measure what causes the activations of all latents asked for now or earlier.
+        """Measure the holistic activations of all known latents.
 
         Measured are the windows of their records, or of the whole corpus where that is asked for.
         """
@@ -187,7 +187,7 @@ class Preparation:
         capture_holistic(self._subject, windows.tokens, windows.has_bos, wanted, self._layout.folder, told)
 
     def records(self, windows: Windows, embeddings: NDArray[np.float32]) -> None:
-        """Write the records of every latent that has none or damaged ones, and what is known of it."""
+        """Write missing or damaged records and reports of latents."""
         for hook in self._subject.saes:
             reports, missing = self._reports(hook), self._missing(hook)
             if missing:
@@ -199,7 +199,7 @@ class Preparation:
                 self._layout.write_latents(hook, reports.values())
 
     def profiles(self) -> None:
-        """Write the profiles that are missing or damaged of the latents asked for, in older folders too."""
+        """Write missing or damaged statistics of the selected latents, in older folders too."""
         for hook, sae in self._subject.saes.items():
             path = self._layout.profiles(hook)
             try:
@@ -217,7 +217,7 @@ class Preparation:
                 atomic_write(path, encode(ProfileTable(tuple(known[latent] for latent in sorted(known)), hook)))
 
     def is_complete(self) -> bool:
-        """Say whether there is a record or a reason for every latent asked for, and nothing else is missing."""
+        """Return whether every selected latent has records or a status, and no stage is missing."""
         hooks = self._subject.saes
         looked_at = not any(self._missing(hook) for hook in hooks)
         return looked_at and ("holistic_acts" not in self.stages or all(map(self._is_measured, hooks)))
@@ -229,11 +229,11 @@ class Preparation:
             return False
 
     def _known_latents(self, hook_name: str) -> list[int]:
-        """Return the latents of a hook that are asked for now or were earlier, ascending."""
+        """Return the latents of a hook selected now or earlier, ascending."""
         return sorted({*self.latents[hook_name], *self._reports(hook_name)})
 
     def _reports(self, hook_name: str) -> dict[int, LatentReport]:
-        """Return what is known of a hook's latents; nothing where the file is damaged, which is told."""
+        """Return the reports of a hook's latents; empty, with a warning, if the file is damaged."""
         if hook_name not in self._known:
             try:
                 n_latents = self._subject.saes[hook_name].n_latents
@@ -244,7 +244,7 @@ class Preparation:
         return self._known[hook_name]
 
     def _missing(self, hook_name: str) -> list[int]:
-        """Return the latents of a hook that have to be looked at: new ones, and those whose records are damaged."""
+        """Return the latents of a hook to process: new ones, and those with damaged records."""
         reports = self._reports(hook_name)
         new = [latent for latent in self.latents[hook_name] if latent not in reports]
         if hook_name not in self._damaged:
@@ -286,14 +286,14 @@ class Preparation:
         return ApproximateRanker.open(path, embeddings)
 
     def _measure_recall(self, data: HookData, latents: Sequence[int]) -> None:
-        """Keep how much of the exact ranking the index finds, on the first latents that fire."""
+        """Store the recall of the index, measured on the first firing latents."""
         if isinstance(data.ranker, ApproximateRanker) and not self._layout.recall.exists():
             tops = list(islice(data.tops(latents, self._spec), _RECALL_SAMPLE))
             if tops:
                 atomic_write(self._layout.recall, encode(data.ranker.recall(tops)))
 
     def _needed(self, manifest: Manifest, stages: Collection[str]) -> frozenset[str]:
-        """Return the stages that are made: those needed for what is asked, and what records there already say."""
+        """Return the stages to run for the request and the existing records."""
         needed = {"tokens", "sae_acts", *stages}
         if {"holistic_acts", "records"} & needed:
             needed.add("similarity_retriever")
@@ -304,7 +304,7 @@ class Preparation:
         return frozenset(needed)
 
     def _settings(self) -> Mapping[str, dict[str, Setting]]:
-        """Return, for each stage, all that decides its output, the stages before it included."""
+        """Return the settings that determine each stage's output, including earlier stages."""
         spec, subject = self._spec, self._subject
         tokens: dict[str, Setting] = {
             "dtype": subject.model.dtype,  # the model's fingerprint changes with it, so it comes first
@@ -329,7 +329,7 @@ class Preparation:
         }
 
     def _begin(self, manifest: Manifest) -> Manifest:
-        """Refuse stages that were made with other settings, and note the settings of those to be made."""
+        """Reject stages with other settings, and store the settings of new ones."""
         outputs = {
             "tokens": self._layout.tokens,
             "sae_acts": self._layout.activations,
@@ -346,7 +346,7 @@ class Preparation:
         return manifest
 
     def _open_manifest(self) -> Manifest:
-        """Return the folder's manifest with the SAEs asked for, or a new one; refuse SAEs that changed."""
+        """Return the folder's manifest with the selected SAEs, or a new one; reject changed SAEs."""
         spec, folder = self._spec, self._layout.folder
         made = Manifest.load(folder) if Manifest.exists(folder) else Manifest(spec, {})
         asked = {h: HookEntry(sae.layer, sae.n_latents, sae.fingerprint()) for h, sae in self._subject.saes.items()}

@@ -112,7 +112,7 @@ class FolderSource:
         self._profiles = {hook: folder.profiles(hook) for hook in folder.hook_names}
 
     def status(self, key: FeatureKey) -> LatentStatus:
-        """Say whether the latent can be explained."""
+        """Return whether the latent can be explained."""
         report = self._reports[key.hook_name][key.latent]
         status = None if report.status == "ok" else report.status
         profile = self._profiles[key.hook_name].get(key.latent)

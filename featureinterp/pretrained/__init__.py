@@ -1,1 +1,1 @@
-"""Models, tokenizers and configurations of Hugging Face: opened in one place, checked, and asked for facts."""
+"""Hugging Face models, tokenizers and configurations: loading, checks, facts."""

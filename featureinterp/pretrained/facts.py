@@ -1,4 +1,4 @@
-"""Facts about models of Hugging Face: each configuration, tokenizer and model may lack what others have."""
+"""Facts about Hugging Face models, for any architecture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TOLERANCE = 1e-3
 
 
 def length_limit(config: Any) -> int | None:
-    """Return the longest sequence that a model takes, in tokens; None where its configuration sets no limit.
+    """Return a model's context length in tokens; None if its configuration has no limit.
 
     Args:
         config: Of a model's text part.
@@ -24,7 +24,7 @@ def length_limit(config: Any) -> int | None:
 
 
 def required_size(what: str, config: Any, name: str) -> int:
-    """Return a size that a model's configuration must tell.
+    """Return a required size of a model's configuration.
 
     Args:
         what: What was opened, such as `model 'gpt2'`.
@@ -47,7 +47,7 @@ def n_embeddings(model: Any) -> int:
 
 
 def check_tokenizer(what: str, tokenizer: Any, model: Any) -> None:
-    """Check that a model has an embedding for every token that its tokenizer makes of text.
+    """Check that a model has an embedding for every token of its tokenizer.
 
     Tokens that were added to the vocabulary may lie beyond: they come up only where a text spells them.
 
@@ -64,7 +64,7 @@ def check_tokenizer(what: str, tokenizer: Any, model: Any) -> None:
 
 
 def keeps_keys(model: Any) -> bool:
-    """Say whether a model leaves keys and values of every cached layer behind, for tokens that follow to attend to.
+    """Return whether every cached layer of a model has keys and values.
 
     State space models, linear attention and models of an older make do not.
     """
@@ -77,7 +77,7 @@ def keeps_keys(model: Any) -> bool:
 
 
 def check_causal(what: str, model: Any) -> None:
-    """Check that what follows a token does not change what the model computes at it.
+    """Check that a model is causal: later tokens do not change earlier outputs.
 
     Raises:
         SubjectError: if it does, or if the logits are not finite.

@@ -1,4 +1,4 @@
-"""The one place that opens models, tokenizers and configurations of Hugging Face, and sentence-transformers models.
+"""Loading of Hugging Face and sentence-transformers models, tokenizers and configurations.
 
 No code of a model's folder runs: `trust_remote_code` is always False. Left unset, transformers asks on the terminal
 and runs the code after a `y`.
@@ -26,7 +26,7 @@ _ADAPTER_HINT = "merge it: `merge_and_unload()` of peft, then `save_pretrained(F
 
 @contextmanager
 def opening(name: str, what: str, hint: str, local_hint: str = "") -> Iterator[str]:
-    """Give the folder or the hub's name that the libraries are asked for, and say in words what goes wrong with it.
+    """Yield the folder or hub name to load, and convert the libraries' errors.
 
     Args:
         name: A folder, or a name on the hub.
@@ -57,7 +57,7 @@ def opening(name: str, what: str, hint: str, local_hint: str = "") -> Iterator[s
 
 @contextmanager
 def _no_code(what: str) -> Iterator[None]:
-    """Say in a sentence that a library wants to run code of the folder, before other words are put around it.
+    """Convert a library's request to run custom code to an error.
 
     sentence-transformers only warns where it takes another activation function in the place of the folder's own.
     """
@@ -78,7 +78,7 @@ def _no_code(what: str) -> Iterator[None]:
 
 
 class _Warned(logging.Handler):
-    """Notes whether a library warned that it does not run the folder's code."""
+    """Log handler that records warnings about custom code."""
 
     of_code = False
 
@@ -102,7 +102,7 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
 
 
 def load_language_model(source: str, what: str, device: str, revision: str | None = None, **options: Any) -> Any:
-    """Return a causal language model on a device, all of whose weights are its files' own.
+    """Return a causal language model on a device, with all weights loaded from its files.
 
     Args:
         source: A folder, or a name on the hub; from `opening`.
@@ -136,7 +136,7 @@ def load_language_model(source: str, what: str, device: str, revision: str | Non
 
 
 def load_sentence_transformer(source: str, what: str, device: str | None, *, local: bool) -> Any:
-    """Return a sentence-transformers model, all of whose weights are its files' own.
+    """Return a sentence-transformers model, with all weights loaded from its files.
 
     Args:
         source: A folder, or a name on the hub; from `opening`.

@@ -1,4 +1,4 @@
-"""Whether every weight of a model came from its files: transformers fills gaps with random numbers and only logs it.
+"""Checks of loaded weights: transformers initialises missing ones randomly and only logs it.
 
 The report of `from_pretrained` lists missing, mismatched and unexpected weights, without those that the model class
 itself declares harmless (tied heads, old buffers, layers for multi-token prediction). Of what is left, only these are
@@ -44,7 +44,7 @@ _POOLER = re.compile(r"(?:\w+\.)?pooler\..*")
 
 
 def check_loaded(what: str, report: Mapping[str, Any], *, encoder: bool = False, pooled: bool = False) -> None:
-    """Check the report of a model's loading.
+    """Check the loading report of a model.
 
     Args:
         what: What was opened, such as `model 'gpt2'`.
@@ -94,7 +94,7 @@ def check_finite(what: str, model: nn.Module) -> None:
 
 @contextmanager
 def reports() -> Iterator[list[dict[str, Any]]]:
-    """Collect the report of each transformers model that is loaded inside.
+    """Collect the loading report of each transformers model loaded inside.
 
     sentence-transformers hands none on, and has no option for it, so `from_pretrained` is asked in its place.
     """
@@ -122,7 +122,7 @@ def reports() -> Iterator[list[dict[str, Any]]]:
 
 @contextmanager
 def quiet_report() -> Iterator[None]:
-    """Keep transformers from printing its table of missing and unexpected weights: it is read here."""
+    """Suppress transformers' table of missing and unexpected weights."""
 
     def is_other(record: logging.LogRecord) -> bool:
         return "LOAD REPORT" not in record.getMessage()

@@ -1,4 +1,4 @@
-"""How well an explanation predicts a feature, and where it fails.
+"""Scores of explanations, baselines, and feedback.
 
 `simulate_and_score` is the whole of it: simulate the records, compare with the truth, bootstrap the intervals.
 """

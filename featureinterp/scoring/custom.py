@@ -1,4 +1,4 @@
-"""A score of one's own: any number made from simulated windows, with the interval that every score has."""
+"""Custom scores with bootstrap intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much better one explanation predicts a feature than another, on the same windows.
+"""Paired difference of two explanations of one feature on the same windows.
 
 Both are scored on every resample of the windows, so what makes a window easy or hard for both cancels out, and the
 interval of the difference is narrower than the two intervals suggest.
@@ -19,7 +19,7 @@ from featureinterp.scoring.simulation import pooled_levels
 def differences_by_source(
     ours: Sequence[ScoredSequence], theirs: Sequence[ScoredSequence], *, seed: int = 0, n_bootstrap: int = 1000
 ) -> dict[str, Score]:
-    """Compare two explanations on the positives together with the records of each complementary source.
+    """Compare two explanations on positives plus the records of each complementary source.
 
     Returns:
         `correlation_difference` by the source's enum value, in the order in which the sources first appear.

@@ -1,4 +1,4 @@
-"""What any explanation must beat: a table of tokens, and the explanation of another feature."""
+"""Baselines: token lookup and the explanation of another feature."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Feature = TypeVar("Feature")
 
 
 class TokenLookupSimulator:
-    """Expects of a token the mean level it had in the train records, and 0 of a token that was not there."""
+    """Token-lookup baseline: predicts a token's mean level in the train records, 0 for unseen tokens."""
 
     def __init__(self, train_records: Sequence[ActivationRecord]) -> None:
         levels: defaultdict[str, list[int]] = defaultdict(list)
@@ -28,7 +28,7 @@ class TokenLookupSimulator:
         self._table = {token: float(np.mean(seen)) for token, seen in levels.items()}
 
     async def simulate(self, token_sequences: Sequence[Sequence[str]]) -> list[SequenceSimulation]:
-        """Look every token up."""
+        """Return the looked-up level of every token."""
         return [
             SequenceSimulation(tuple(tokens), tuple(self._table.get(token, 0.0) for token in tokens))
             for tokens in token_sequences
@@ -36,7 +36,7 @@ class TokenLookupSimulator:
 
 
 def pick_other(candidates: Sequence[Feature], own: Feature, rng: np.random.Generator) -> Feature:
-    """Pick another feature, whose explanation makes the shuffled floor of this one.
+    """Choose the feature whose explanation is the shuffled baseline of this one.
 
     Args:
         candidates: features that have an explanation, in an order that does not depend on when they were made.

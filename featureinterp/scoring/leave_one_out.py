@@ -1,4 +1,4 @@
-"""Which records spoil an explanation's score, and what it got wrong on them: the feedback a proposer revises from."""
+"""Feedback for revisions: the records that lower an explanation's score most, and their errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def scores_without_each(truth_by_record: Sequence[ArrayLike], expected_by_record
 
 
 def feedback(records: Sequence[ActivationRecord], simulations: Sequence[SequenceSimulation], k: int) -> Feedback:
-    """Return the score over all records (NaN where undefined) and the `k` records that spoil it most."""
+    """Return the score over all records (NaN if undefined) and the `k` records that lower it most."""
     sequences = paired(records, simulations)
     levels = pooled_levels(sequences)
     score = stats.pearson(levels.truth, levels.expected)
@@ -76,7 +76,7 @@ def _worst(sequences: Sequence[ScoredSequence], levels: PooledLevels, score: flo
 def errors_in_words(
     tokens: Sequence[str], truth: NDArray[np.float64], expected: NDArray[np.float64]
 ) -> tuple[str, ...]:
-    """Tell the largest errors of one record, worst first.
+    """Describe the largest errors of one record, worst first.
 
     >>> errors_in_words([" a", " raise"], np.array([0.0, 4.0]), np.array([0.0, 0.0]))
     ('" raise": expected 0, was 4 (missed)',)
@@ -92,7 +92,7 @@ def _in_words(token: str, truth: float, expected: float) -> str:
 
 
 def error_kind(truth: float, expected: float) -> str:
-    """Say what kind of error an expected level is: missed, a false alarm, too low or too high."""
+    """Return the kind of error of an expected level: missed, a false alarm, too low or too high."""
     if truth > 0 and expected <= ACTIVE_ABOVE:
         return "missed"
     if truth <= 0 and expected > ACTIVE_ABOVE:

@@ -1,4 +1,4 @@
-"""Simulate records with an explanation and score the simulation against the truth.
+"""Simulation and scoring of explanations on records.
 
 The scores pool all tokens of all records; expected and true activations are on the same scale 0..5, and the
 truth is not rounded to levels. Intervals resample sequences, not tokens, because the tokens of one sentence rise
@@ -67,12 +67,12 @@ def score_simulations(
     seed: int = 0,
     n_bootstrap: int = 1000,
 ) -> ScoredSimulation:
-    """Score simulations that were made already, one per record in the same order; raises as simulate_and_score."""
+    """Score existing simulations, one per record in the same order; raises as simulate_and_score."""
     return score_sequences(paired(records, simulations), seed=seed, n_bootstrap=n_bootstrap)
 
 
 def score_sequences(sequences: Sequence[ScoredSequence], *, seed: int = 0, n_bootstrap: int = 1000) -> ScoredSimulation:
-    """Score records that are paired with their simulations already; raises as `simulate_and_score`.
+    """Score records paired with their simulations; raises as `simulate_and_score`.
 
     The order of the sequences changes nothing, not even the intervals.
     """
@@ -97,7 +97,7 @@ def score_sequences(sequences: Sequence[ScoredSequence], *, seed: int = 0, n_boo
 def score_by_source(
     sequences: Sequence[ScoredSequence], *, seed: int = 0, n_bootstrap: int = 1000
 ) -> dict[str, Scores]:
-    """Score the positives together with the records of each complementary source, source by source.
+    """Score the positives plus the records of each complementary source.
 
     Returns:
         Scores by the source's enum value, in the order in which the sources first appear.
@@ -115,7 +115,7 @@ def score_by_source(
 
 
 def quick_score(records: Sequence[ActivationRecord], simulations: Sequence[SequenceSimulation]) -> float:
-    """Return the pooled correlation alone, for searches that score many simulations; NaN where undefined.
+    """Return only the pooled correlation (fast); NaN if undefined.
 
     Raises as `simulate_and_score`.
     """
@@ -125,7 +125,7 @@ def quick_score(records: Sequence[ActivationRecord], simulations: Sequence[Seque
 
 @dataclass(frozen=True)
 class PooledLevels:
-    """The tokens of all records one after the other."""
+    """True and expected levels of all tokens, concatenated."""
 
     truth: NDArray[np.float64]
     """5·a / max a, not rounded [tokens]."""
@@ -136,7 +136,7 @@ class PooledLevels:
 
 
 def pooled_levels(sequences: Sequence[ScoredSequence]) -> PooledLevels:
-    """Check that simulations fit their records and lay all tokens out in a row; raises as `simulate_and_score`."""
+    """Check simulations against their records and concatenate all tokens; raises as `simulate_and_score`."""
     records = [pair.record for pair in sequences]
     if not any(record.tokens for record in records):
         raise InputError("there are no records to score", "make records with positives first")
@@ -156,7 +156,7 @@ def pooled_levels(sequences: Sequence[ScoredSequence]) -> PooledLevels:
 
 
 def _true_levels(records: Sequence[ActivationRecord]) -> NDArray[np.float64]:
-    """Scale the activations of all records at once: those of one latent share their maximum."""
+    """Scale the activations of all records (those of one latent share a maximum)."""
     levels = []
     for maximum, group in groupby(records, key=lambda record: record.max_expression):
         of_latent = list(group)
@@ -215,7 +215,7 @@ def _canonical(pair: ScoredSequence) -> tuple[str, int, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class _Sample:
-    """What all scores of a set of sequences, and of its resamples, are computed from."""
+    """Sufficient statistics for the scores of a set of sequences and its resamples."""
 
     sums: stats.TokenSums
     pairs: stats.RankedPairs
@@ -231,7 +231,7 @@ class _Sample:
         return cls(sums, pairs, (sums.called - sums.hits) * complementary, complementary.astype(np.float64))
 
     def scores(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Return every score of every resample, given how often it holds each sequence [..., sequences]."""
+        """Return every score of every resample, given sequence counts [..., sequences]."""
         sums = self.sums.weighted(counts)
         with np.errstate(invalid="ignore"):
             per_sentence = (counts @ self.false_positives) / (counts @ self.complementary)
@@ -248,7 +248,7 @@ class _Sample:
 
 
 def _reasons(values: Mapping[str, NDArray[np.float64]], truth: NDArray[np.float64]) -> dict[str, str]:
-    """Say for every score why it is undefined, if it is."""
+    """Return the reason of every undefined score."""
     silent = "the feature is silent on all of these tokens"
     uncalled = f"no token is expected above level {ACTIVE_ABOVE:g}"
     flat_truth = "the true activation is the same on every token" if truth.any() else silent

@@ -1,4 +1,4 @@
-"""Simulators: what an explanation in words predicts the feature to do.
+"""Simulators: predicted activations of an explanation.
 
 `SIMULATORS` is the registry: a name for the command line and the place of what makes it.
 """

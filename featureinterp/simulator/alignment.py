@@ -1,4 +1,4 @@
-"""Tokens and slots: the prompt of a simulation, and where in it the level of each token is predicted.
+"""Simulation prompts and the slots of token levels in them.
 
 A text is laid out one token per line, `token<TAB>unknown`. What a model expects right behind a line's tab is its
 prediction for that token; worked examples, whose lines go over from `unknown` to digits, make it expect a digit. All
@@ -42,7 +42,7 @@ class _Example:
 
 @dataclass(frozen=True)
 class SimulationPrompt:
-    """The fixed part of the prompt, as data."""
+    """Fixed part of the simulation prompt."""
 
     version: int
     instruction: str
@@ -52,7 +52,7 @@ class SimulationPrompt:
     examples: tuple[_Example, ...]
 
     def turns(self, words: str, withheld: str = WITHHELD) -> list[Turn]:
-        """Return the conversation up to where the lines of the text to simulate begin.
+        """Return the conversation up to the lines of the simulated text.
 
         Args:
             words: what switches the feature on; line breaks in it become spaces.
@@ -67,7 +67,7 @@ class SimulationPrompt:
         return [*turns, Turn("user", (opening + self.question, one_line(words), "\n")), Turn("assistant", ())]
 
     def messages(self, words: str, tokens: Sequence[str]) -> tuple[Message, ...]:
-        """Return the conversation after which a model writes the lines `token<TAB>level` itself.
+        """Return the conversation for a model that writes the lines `token<TAB>level`.
 
         Args:
             words: what switches the feature on; line breaks in it become spaces.
@@ -87,7 +87,7 @@ class SimulationPrompt:
 
 @cache
 def simulation_prompt() -> SimulationPrompt:
-    """Return the prompt that ships with the package."""
+    """Return the packaged simulation prompt."""
     data = json.loads(_PROMPT.read_text(encoding="utf-8"))
     examples = [_Example(e["words"], tuple(e["tokens"]), tuple(e["levels"]), e["known_from"]) for e in data["examples"]]
     texts = (data["instruction"], data["chat_instruction"], data["question"])
@@ -95,13 +95,13 @@ def simulation_prompt() -> SimulationPrompt:
 
 
 def line(token: str, value: str) -> tuple[str, str, str, str]:
-    """Return the pieces of one line; what would break it inside the token is escaped."""
+    """Return the pieces of one line, with the token escaped."""
     return (escape(token), "\t", value, "\n")
 
 
 @dataclass(frozen=True)
 class Slots:
-    """A text laid out, and where its levels are predicted."""
+    """Encoded text and its slots."""
 
     ids: tuple[int, ...]
     positions: tuple[int, ...]
@@ -109,7 +109,7 @@ class Slots:
 
 
 def window_slots(encoder: PromptEncoder, tokens: Sequence[str]) -> Slots:
-    """Lay a window's tokens out as ids, all levels withheld; what follows the last slot is left out."""
+    """Encode a window's tokens without levels, up to the last slot."""
     ids: list[int] = []
     positions: list[int] = []
     before = "\n"
@@ -124,7 +124,7 @@ def window_slots(encoder: PromptEncoder, tokens: Sequence[str]) -> Slots:
 
 @dataclass(frozen=True)
 class TextSlots:
-    """A prompt as text, and where its levels are predicted."""
+    """A prompt as text, and its slots."""
 
     text: str
     offsets: tuple[int, ...]
@@ -132,7 +132,7 @@ class TextSlots:
 
 
 def text_slots(words: str, tokens: Sequence[str], withheld: str) -> TextSlots:
-    """Lay the whole prompt out as text, in the plain layout: turns with an empty line between."""
+    """Render the whole prompt as text in the plain layout: turns separated by an empty line."""
     text = "\n\n".join("".join(turn.pieces) for turn in simulation_prompt().turns(words, withheld))
     offsets: list[int] = []
     for token in tokens:

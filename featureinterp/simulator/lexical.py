@@ -1,4 +1,4 @@
-"""The simulator without a language model: matches a rule's words against tokens.
+"""Lexical simulator: matches a rule's words against tokens, without a language model.
 
 It is a lookup with context, no understanding. Words of the lexical grammar (`featureinterp.phrases`) are
 matched exactly. From free text by anybody it reads quoted strings and names of token classes; where there is
@@ -28,7 +28,7 @@ TEXT_FROM, TEXT_TO = 0.25, 0.65
 
 
 class EmbeddingMemory:
-    """Embeds each text once and compares texts by cosine.
+    """Cache of text embeddings, with cosine similarity.
 
     Without an embedder the shipped one is loaded when the first text comes, with exact vectors: a feature's result
     must not depend on which texts of other features came before.
@@ -39,7 +39,7 @@ class EmbeddingMemory:
         self._known: dict[str, NDArray[np.float32]] = {}
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return unit vectors, float32 [texts, dimensions]; a blank text's is all 0, like nothing else."""
+        """Return unit vectors, float32 [texts, dimensions]; all 0 for a blank text."""
         missing = [text for text in dict.fromkeys(texts) if text not in self._known]
         wordy = [text for text in missing if any(map(str.isalnum, text))]
         if wordy:
@@ -53,17 +53,17 @@ class EmbeddingMemory:
         return np.stack([self._known.get(text, empty) for text in texts]) if texts else empty[None, :0]
 
     def forget(self, above: int) -> None:
-        """Let go of all vectors where there are more than `above`, so that a long-lived process stays small."""
+        """Clear the cache if it has more than `above` vectors."""
         if len(self._known) > above:
             self._known.clear()
 
     def likeness(self, token: str, strings: Sequence[str]) -> float:
-        """Degree 0..1 to which a token is close in meaning to the closest of the strings."""
+        """Similarity degree 0..1 of a token to the closest of the strings."""
         vectors = self.vectors([text.strip().lower() for text in (token, *strings)])
         return float(ramp(vectors[1:] @ vectors[0], LIKE_FROM, LIKE_TO).max(initial=0.0))
 
     def text_degrees(self, text: str, tokens: tuple[str, ...]) -> NDArray[np.float64]:
-        """Degree 0..1 to which each token, in its context, is what the text speaks of, float64 [tokens]."""
+        """Similarity degree 0..1 of each token in its context to the text, float64 [tokens]."""
         contexts = [(before + token).strip() for before, token in pairwise(("", *tokens))]
         vectors = self.vectors([text, *contexts])
         return ramp(vectors[1:] @ vectors[0], TEXT_FROM, TEXT_TO)
@@ -75,7 +75,7 @@ def ramp(cosines: NDArray[np.float32], low: float, high: float) -> NDArray[np.fl
 
 
 class LexicalLevels:
-    """EV of a rule's words by the lexical grammar: 5 times the degree to which they match."""
+    """EV of a rule's words by the lexical grammar: 5 times the match degree."""
 
     def __init__(self, embeddings: EmbeddingMemory) -> None:
         self._embeddings = embeddings
@@ -101,19 +101,19 @@ class LexicalLevels:
 
 
 class LexicalSimulatorFactory(RuleSimulatorFactory):
-    """Makes lexical simulators of explanations; what one computes, the next remembers."""
+    """Factory of lexical simulators with a shared cache."""
 
     def __init__(self, embeddings: EmbeddingMemory | None = None) -> None:
         self.embeddings = embeddings or EmbeddingMemory()
         super().__init__(LexicalLevels(self.embeddings))
 
     def fresh(self) -> LexicalSimulatorFactory:
-        """Return a factory with the same embeddings that remembers nothing else."""
+        """Return a factory with the same embeddings and an empty cache."""
         return LexicalSimulatorFactory(self.embeddings)
 
 
 def make_lexical_simulator_factory(what: str, *_unneeded: object) -> LexicalSimulatorFactory:
-    """Make the factory registered as `lexical`; its embedder is loaded when it is first needed.
+    """Make the factory registered as `lexical`; loads its embedder lazily.
 
     Raises:
         InputError: if something stands behind the name.
@@ -124,7 +124,7 @@ def make_lexical_simulator_factory(what: str, *_unneeded: object) -> LexicalSimu
 
 
 class DegreeTable(dict[str, float]):
-    """Degree 0..1 to which a token is in a target, computed when it is first asked for."""
+    """Lazy table of match degrees 0..1 of tokens to a target."""
 
     def __init__(self, target: Target, likeness: Likeness) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class DegreeTable(dict[str, float]):
 
 
 def phrases_in(words: str) -> list[Phrase]:
-    """Read a rule's words: as the lexical grammar, else what free text quotes and names; [] if nothing."""
+    """Parse a rule's words: lexical grammar, else quoted strings and class names of free text; [] if none."""
     try:
         return list(parse_sentence(words))
     except ExplanationError:

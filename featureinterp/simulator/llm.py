@@ -1,4 +1,4 @@
-"""The simulator on a local language model: one forward pass per rule and window gives the levels of all its tokens.
+"""Simulator on a local language model: one forward pass per rule and window.
 
     [instruction, worked examples] [a rule's words] [token<TAB>unknown, line by line]
      once per model                 once per rule    batched by length
@@ -34,10 +34,10 @@ _HINT = "write hf:MODEL, a folder or a name on the hub"
 
 
 class LocalRuleLevels:
-    """EV of rules on a local model; computes in a thread of its own, one batch of requests at a time."""
+    """EV of rules on a local model; runs in a separate thread, one batch at a time."""
 
     def __init__(self, model: LocalModel) -> None:
-        """Take a model, and compute what all prompts share.
+        """Take a model and compute the prefix shared by all prompts.
 
         Raises:
             SubjectError: if the model's tokenizer or context does not fit the prompt.
@@ -60,7 +60,7 @@ class LocalRuleLevels:
             )
 
     async def expected_levels(self, wanted: Sequence[RuleOnWindow]) -> list[Outcome]:
-        """Return EV of each, float64 [tokens]; a `SimulationError` for one that is too long for the model."""
+        """Return EV of each, float64 [tokens]; a `SimulationError` for one beyond the context length."""
         abandoned = threading.Event()
         try:
             return await asyncio.to_thread(self._compute, wanted, abandoned)
@@ -69,7 +69,7 @@ class LocalRuleLevels:
             raise
 
     def prompt(self, words: str, tokens: Sequence[str]) -> Slots:
-        """Return the whole prompt for one rule and window, and where in it the levels are predicted."""
+        """Return the whole prompt for one rule and window, and its slots."""
         before = [*self._shared, *self._rule(words)]
         slots = window_slots(self._model.encoder, tokens)
         return Slots((*before, *slots.ids), tuple(len(before) + position for position in slots.positions))
@@ -131,7 +131,7 @@ class LocalRuleLevels:
 
 
 class LLMSimulatorFactory(RuleSimulatorFactory):
-    """Makes simulators of explanations on a local Hugging Face model, which all of them share.
+    """Factory of simulators on a shared local Hugging Face model.
 
     `model_name` is a folder, or a name on the Hugging Face hub; `model` takes its place when given.
     """
@@ -157,7 +157,7 @@ class LLMSimulatorFactory(RuleSimulatorFactory):
 
 
 def make_local_simulator_factory(what: str, device: str, _open_model: object = None) -> LLMSimulatorFactory:
-    """Make the factory registered as `hf`; `what` is a folder or a name on the Hugging Face hub.
+    """Make the factory registered as `hf`; `what` is a folder or a hub name.
 
     `@4bit` or `@8bit` behind the name quantizes the weights.
 
@@ -172,7 +172,7 @@ def make_local_simulator_factory(what: str, device: str, _open_model: object = N
 
 
 def local_prompt_hash(what: str) -> str:
-    """Return a hash of what the simulator `hf:WHAT` puts before every text; of the model only the tokenizer is read.
+    """Return a hash of the prompt prefix of `hf:WHAT`; loads only the tokenizer.
 
     Raises:
         InputError: if no model is named.

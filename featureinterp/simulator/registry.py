@@ -33,7 +33,7 @@ SERVED = frozenset({"echo", "chat"})
 
 
 def is_served(name: str) -> bool:
-    """Say whether the simulator of that name asks a language model behind an endpoint."""
+    """Return whether the simulator of that name asks a language model behind an endpoint."""
     return name.partition(":")[0] in SERVED
 
 

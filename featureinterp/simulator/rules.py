@@ -1,4 +1,4 @@
-"""A structured explanation's simulation: the strongest rule that applies, each rule computed once.
+"""Simulation of structured explanations: the strongest applicable rule, each rule computed once.
 
 expected(token) = max over rules of EV(words, token) · strength / 5
 
@@ -25,7 +25,7 @@ from featureinterp.record import MAX_LEVEL
 
 
 class RuleOnWindow(NamedTuple):
-    """What one computation is about: a rule's words, and the tokens of a window."""
+    """A rule's words and the tokens of a window."""
 
     words: str
     tokens: tuple[str, ...]
@@ -36,10 +36,10 @@ Outcome = NDArray[np.float64] | FeatureInterpError
 
 
 class RuleLevels(Protocol):
-    """What computes EV: the part that differs from simulator to simulator."""
+    """Interface: EV of rules on windows."""
 
     async def expected_levels(self, wanted: Sequence[RuleOnWindow]) -> Sequence[Outcome]:
-        """Return one outcome for each, in order; an error concerns that one alone.
+        """Return one outcome for each, in order; an error affects only its own item.
 
         Raises:
             FeatureInterpError: if nothing can be computed at all.
@@ -48,7 +48,7 @@ class RuleLevels(Protocol):
 
 
 class RuleMemory:
-    """Remembers EV(words, window), and counts what had to be computed. Errors are not remembered."""
+    """Cache of EV(words, window) with a count of computations; errors are not cached."""
 
     def __init__(self, levels: RuleLevels) -> None:
         self._levels = levels
@@ -61,7 +61,7 @@ class RuleMemory:
         """Number of (words, window) pairs computed so far."""
 
     async def expected(self, wanted: Sequence[RuleOnWindow]) -> list[NDArray[np.float64]]:
-        """Return EV of each, float64 [tokens], computing what is not known yet.
+        """Return EV of each, float64 [tokens], computing missing ones.
 
         Raises:
             FeatureInterpError: if one of them cannot be told.
@@ -76,7 +76,7 @@ class RuleMemory:
 
     @contextmanager
     def _wanted_by_one_more(self, tasks: Collection[asyncio.Task[dict[RuleOnWindow, Outcome]]]) -> Iterator[None]:
-        """Let what many wait for survive that one of them is cancelled, but not that the last one is."""
+        """Share a batch among waiting tasks; cancelled only with the last of them."""
         self._waiting.update(tasks)
         cancelled = False
         try:
@@ -93,14 +93,14 @@ class RuleMemory:
                         self._give_up(task)
 
     def _give_up(self, task: asyncio.Task[dict[RuleOnWindow, Outcome]]) -> None:
-        """Cancel a batch that nobody waits for; whoever asks from now on begins another one."""
+        """Cancel a batch without waiting tasks; later requests start a new one."""
         task.cancel()
         if self._task is task:
             self._batch = None
         self._coming = {each: other for each, other in self._coming.items() if other is not task}
 
     def _ask(self, each: RuleOnWindow) -> asyncio.Task[dict[RuleOnWindow, Outcome]]:
-        """Return the batch in which it is computed; what is asked for before the loop turns shares one."""
+        """Return the batch of a request; requests within one event loop turn share one."""
         if each not in self._coming:
             if self._batch is None or self._task is None:
                 self._batch = []
@@ -118,7 +118,7 @@ class RuleMemory:
         return outcomes
 
     def _forget(self, batch: list[RuleOnWindow], task: asyncio.Task[dict[RuleOnWindow, Outcome]]) -> None:
-        """Leave nothing behind of a batch that is done, even one that was cancelled before it began."""
+        """Remove a finished or cancelled batch."""
         if self._batch is batch:
             self._batch = None
         for each in batch:
@@ -127,7 +127,7 @@ class RuleMemory:
 
 
 class RuleSimulator:
-    """Simulates one explanation as the maximum over its rules."""
+    """Simulator of one explanation: the maximum over its rules."""
 
     def __init__(self, explanation: StructuredExplanation, memory: RuleMemory) -> None:
         self.explanation = explanation
@@ -153,7 +153,7 @@ class RuleSimulator:
 
 
 class RuleSimulatorFactory:
-    """Makes simulators of explanations; what one computes, the next remembers."""
+    """Factory of simulators with a shared cache."""
 
     def __init__(self, levels: RuleLevels) -> None:
         self.levels = levels
@@ -164,5 +164,5 @@ class RuleSimulatorFactory:
         return RuleSimulator(explanation, self.memory)
 
     def fresh(self) -> RuleSimulatorFactory:
-        """Return a factory that computes in the same way, with the same model, and remembers nothing."""
+        """Return a factory with the same model and an empty cache."""
         return RuleSimulatorFactory(self.levels)

@@ -51,7 +51,7 @@ class EchoRuleLevels:
         self._purpose = f"simulate-echo/{simulation_prompt().version}"
 
     async def expected_levels(self, wanted: Sequence[RuleOnWindow]) -> list[Outcome]:
-        """Return EV of each, float64 [tokens]; an error for one that the endpoint refuses."""
+        """Return EV of each, float64 [tokens]; an error for one rejected by the endpoint."""
         return await _each(self._of, wanted)
 
     async def _of(self, each: RuleOnWindow) -> NDArray[np.float64]:
@@ -78,14 +78,14 @@ class EchoRuleLevels:
 
 
 class ChatRuleLevels:
-    """EV of rules as a model writes them down: whole numbers."""
+    """EV of rules as written by a chat model: integers."""
 
     def __init__(self, model: ChatModel) -> None:
         self._model = model
         self._purpose = f"simulate-chat/{simulation_prompt().version}"
 
     async def expected_levels(self, wanted: Sequence[RuleOnWindow]) -> list[Outcome]:
-        """Return EV of each, float64 [tokens]; an error for one that is not answered as asked."""
+        """Return EV of each, float64 [tokens]; an error for an unparsable answer."""
         return await _each(self._of, wanted)
 
     async def _of(self, each: RuleOnWindow) -> NDArray[np.float64]:
@@ -108,7 +108,7 @@ class ChatRuleLevels:
 
 
 def _levels(text: str, tokens: Sequence[str]) -> list[int]:
-    """Read an answer as it stands, or, where that fails, without its thoughts."""
+    """Parse an answer, retrying without its reasoning."""
     try:
         return read_levels(text, tokens)
     except SimulationError:
@@ -116,7 +116,7 @@ def _levels(text: str, tokens: Sequence[str]) -> list[int]:
 
 
 def read_levels(text: str, tokens: Sequence[str]) -> list[int]:
-    r"""Read an answer of one line `token<TAB>level` for each token; spaces around a token are not compared.
+    r"""Parse an answer with one line `token<TAB>level` per token; spaces around a token are ignored.
 
     Raises:
         SimulationError: if the answer is anything else.
@@ -139,7 +139,7 @@ def read_levels(text: str, tokens: Sequence[str]) -> list[int]:
 async def _each(
     of: Callable[[RuleOnWindow], Coroutine[Any, Any, NDArray[np.float64]]], wanted: Sequence[RuleOnWindow]
 ) -> list[Outcome]:
-    """Compute all concurrently; an error that concerns one alone takes its place."""
+    """Compute all concurrently; an error of one item takes its place."""
 
     async def outcome(each: RuleOnWindow) -> Outcome:
         if not each.tokens:

@@ -1,1 +1,1 @@
-"""The subject of study: a language model and the sparse autoencoders that read what it computes."""
+"""Subject model: a language model and its sparse autoencoders."""

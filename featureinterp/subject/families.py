@@ -1,4 +1,4 @@
-"""Where each family of models keeps the parts of its decoder blocks, and how a hook point is read off them.
+"""Model families: module paths of decoder blocks, and their hook points.
 
 One row of `_FAMILIES` is all there is to a family. The points mean what they mean in TransformerLens, whose names they
 have: `hook_attn_out` and `hook_mlp_out` are what is added to the residual stream, so behind Gemma's post-norms;
@@ -33,7 +33,7 @@ _FINAL_NORMS = ("ln_f", "norm", "final_layer_norm", "final_layernorm")
 
 @dataclass(frozen=True)
 class Family:
-    """Paths of modules inside a decoder block; an empty one means that there is no such point."""
+    """Module paths inside a decoder block; an empty path means no such hook point."""
 
     attention_out: str = ""
     """Its output is what attention adds to the residual stream."""
@@ -60,13 +60,13 @@ class Family:
 
 
 def _serial(attention: str, heads: str, norms: tuple[str, str], mlp: tuple[str, ...]) -> Family:
-    """Return a family whose MLP reads what attention has written, through the second norm."""
+    """Return a family with sequential attention and MLP."""
     module, first, linear, last = mlp
     return Family(attention, heads, *norms, norms[1], norms[1], module, first, linear, last, module)
 
 
 def _parallel(attention: str, heads: str, norms: tuple[str, str], mlp: tuple[str, ...]) -> Family:
-    """Return a family whose attention and MLP read the same residual stream."""
+    """Return a family with parallel attention and MLP."""
     return replace(_serial(attention, heads, norms, mlp), middle="")
 
 
@@ -145,7 +145,7 @@ _OTHER_WIDTHS = frozenset({"attn.hook_z", "mlp.hook_pre", "mlp.hook_pre_linear",
 
 @dataclass(frozen=True)
 class Tap:
-    """Where to hook and what to make of the tensor that is found there."""
+    """Module to hook, and the transformation of its tensor."""
 
     module: nn.Module
     is_input: bool
@@ -173,7 +173,7 @@ def decoder_blocks(name: str, model: nn.Module) -> nn.ModuleList:
 
 
 def final_norm(model: nn.Module) -> nn.Module | None:
-    """Return the norm between the last decoder block and the unembedding; None where it is not known."""
+    """Return the final norm before the unembedding; None if unknown."""
     for path in _BLOCK_LISTS:
         for name in _FINAL_NORMS:
             try:
@@ -184,7 +184,7 @@ def final_norm(model: nn.Module) -> nn.Module | None:
 
 
 def tap(block: nn.Module, model_type: str, kind: str, centre: bool) -> Tap:
-    """Return where a point of a block is read.
+    """Return the tap of a hook point in a block.
 
     Args:
         block: The decoder block.
@@ -217,7 +217,7 @@ def tap(block: nn.Module, model_type: str, kind: str, centre: bool) -> Tap:
 
 
 def width_at(place: Tap, kind: str | None, hidden_size: int) -> int:
-    """Return the width of the tensor at a point.
+    """Return the tensor width at a hook point.
 
     Args:
         place: Where the point is.
@@ -231,12 +231,12 @@ def width_at(place: Tap, kind: str | None, hidden_size: int) -> int:
 
 
 def is_layer_norm(module: nn.Module) -> bool:
-    """Say whether a norm subtracts the mean; OLMo's has no weight and is a class of its own."""
+    """Return whether a norm subtracts the mean (including OLMo's weightless norm)."""
     return isinstance(module, nn.LayerNorm) or type(module).__name__ == "OlmoLayerNorm"
 
 
 def _family_of(block: Any, model_type: str) -> Family:
-    """Return a block's family; that of an unknown model where its configuration changes what flows inside."""
+    """Return a block's family; the generic one if the configuration changes the block's order."""
     family = _FAMILIES.get(model_type, Family())
     if not getattr(block, "use_parallel_residual", True):  # some GPT-NeoX
         return replace(family, middle=family.mlp_norm)
@@ -262,7 +262,7 @@ def _centred(stream: Tensor) -> Tensor:
 
 
 def _normaliser(norm: Any) -> Callable[[Tensor], Tensor]:
-    """Return what a LayerNorm or RMSNorm does before it multiplies by its weight, computed in float32."""
+    """Return a LayerNorm's or RMSNorm's normalisation without weight and bias, in float32."""
     has_mean = is_layer_norm(norm)
     epsilon = next((getattr(norm, name) for name in ("eps", "variance_epsilon") if hasattr(norm, name)), 1e-5)
 

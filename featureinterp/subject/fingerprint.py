@@ -1,4 +1,4 @@
-"""Hashes that change with the weights, read from a sample so that gigabytes take no time."""
+"""Fast hashes of weights, from a sample of their values."""
 
 from __future__ import annotations
 

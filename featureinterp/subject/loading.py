@@ -1,4 +1,4 @@
-"""Hugging Face models, tokenizers and configurations of subjects, out of a folder or from the hub."""
+"""Loading of subject models, tokenizers and configurations from a folder or the hub."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOCAL_HINT = "where the hub can be reached, `hf download {name} --local-dir FOL
 
 
 def read_config(model_name: str, revision: str | None = None) -> Any:
-    """Return the configuration of a model's text part; nothing large is read.
+    """Return the configuration of a model's text part, without loading weights.
 
     Raises:
         SubjectError: if there is no such model.
@@ -26,7 +26,7 @@ def read_config(model_name: str, revision: str | None = None) -> Any:
 
 
 def count_layers(model_name: str) -> int:
-    """Return how many decoder blocks a model has; nothing large is read.
+    """Return the number of decoder blocks, without loading weights.
 
     Raises:
         SubjectError: if there is no such model, or its configuration does not say.
@@ -35,7 +35,7 @@ def count_layers(model_name: str) -> int:
 
 
 def open_tokenizer(model_name: str) -> Any:
-    """Return a model's tokenizer, without the model.
+    """Return a model's tokenizer, without loading the model.
 
     Raises:
         SubjectError: if there is no such model.

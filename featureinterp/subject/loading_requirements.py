@@ -1,4 +1,4 @@
-"""How a model has to be loaded for an SAE's numbers to be right: what the SAE's metadata say, followed or refused.
+"""Requirements of an SAE's `model_from_pretrained_kwargs` on model loading.
 
 SAELens loads models with TransformerLens's weight processing left off, but for what a release lists under
 `model_from_pretrained_kwargs`. Most of these change only how the model computes, not what is at the points that an SAE
@@ -29,7 +29,7 @@ _CHANGED = frozenset({
 
 @dataclass(frozen=True)
 class LoadingRequirements:
-    """What an SAE needs of its model."""
+    """Requirements of an SAE on its model."""
 
     centred: bool = False
     """Whether the weights that write to the residual stream lose their mean (`center_writing_weights`)."""
@@ -40,7 +40,7 @@ class LoadingRequirements:
 
 
 def loading_requirements(kwargs: Mapping[str, Any], point: HookPoint, sae_name: str) -> LoadingRequirements:
-    """Return what an SAE's `model_from_pretrained_kwargs` ask for.
+    """Parse an SAE's `model_from_pretrained_kwargs`; raise an error for unsupported settings.
 
     Args:
         kwargs: As SAELens stores them.

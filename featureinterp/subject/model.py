@@ -1,4 +1,4 @@
-"""The language model under study: tokens in, what it computes at named points out.
+"""The subject language model: activations at hook points.
 
 Any Hugging Face causal model goes through the same code, the shipped one too; `families` knows where each family has
 its points. They are read by plain forward hooks, and the forward pass ends at the last point that is needed.
@@ -32,11 +32,11 @@ from featureinterp.subject.precision import Precision, resolve_device
 
 
 class _LastPointReached(Exception):
-    """Ends a forward pass once everything asked for has been seen."""
+    """Raised to stop a forward pass after the last hook point."""
 
 
 class SubjectModel:
-    """A causal language model that gives what it computes at named points."""
+    """A causal language model with hook points."""
 
     def __init__(self, name: str, model: Any, tokenizer: Any, centre_residual: bool = False) -> None:
         self.name = name
@@ -76,17 +76,17 @@ class SubjectModel:
 
     @property
     def device(self) -> torch.device:
-        """The device that the model computes on."""
+        """Device of the model."""
         return next(self._model.parameters()).device
 
     @property
     def dtype(self) -> str:
-        """Name of the number type that the model computes in."""
+        """Name of the model's dtype."""
         return str(self._model.dtype).removeprefix("torch.")
 
     @property
     def quantization(self) -> str | None:
-        """`8bit` or `4bit` where the weights are quantized so."""
+        """Quantization of the weights: `8bit`, `4bit` or none."""
         bits = {"8bit": "is_loaded_in_8bit", "4bit": "is_loaded_in_4bit"}
         return next((name for name, flag in bits.items() if getattr(self._model, flag, False)), None)
 
@@ -102,39 +102,39 @@ class SubjectModel:
 
     @property
     def max_length(self) -> int | None:
-        """Longest sequence that the model takes, in tokens, BOS included; None where there is no limit (ALiBi)."""
+        """Context length in tokens, including BOS; None without a limit (ALiBi)."""
         return length_limit(self._config)
 
     @property
     def bos_token_id(self) -> int | None:
-        """Id of the token that begins a sequence, as TransformerLens has it; None where there is none."""
+        """Id of the BOS token, as in TransformerLens; None if there is none."""
         found = begin_token_id(self._tokenizer)
         return found if found is not None and found < self.vocabulary_size else None
 
     @property
     def has_own_bos(self) -> bool:
-        """Whether the tokenizer itself has a BOS; elsewhere another token is taken for it."""
+        """Whether the tokenizer has its own BOS (otherwise another token is used)."""
         return self._tokenizer.bos_token_id is not None
 
     @property
     def n_heads(self) -> int | None:
-        """Number of attention heads; None where the configuration does not say."""
+        """Number of attention heads; None if not in the configuration."""
         return getattr(self._config, "num_attention_heads", None)
 
     @property
     def special_token_ids(self) -> frozenset[int]:
-        """Ids of tokens that stand for no text."""
+        """Ids of special tokens."""
         begin = self.bos_token_id
         return frozenset(self._tokenizer.all_special_ids) | (set() if begin is None else {begin})
 
     @property
     def vocabulary_size(self) -> int:
-        """Token ids are 0 to one less."""
+        """Number of token ids."""
         return n_embeddings(self._model)
 
     @property
     def n_token_strings(self) -> int:
-        """Token ids below this have a text; embeddings may be padded beyond."""
+        """Number of token ids with a text (embeddings may be padded beyond)."""
         return min(self.vocabulary_size, len(self._tokenizer))
 
     @property
@@ -161,14 +161,14 @@ class SubjectModel:
         return found
 
     def token_strings(self, ids: Iterable[int]) -> list[str]:
-        r"""Return the exact text that each token stands for, with its leading space.
+        r"""Return the exact text of each token, with its leading space.
 
         A token that is a part of a character stands as its bytes, `\xe2\x80`.
         """
         return token_texts(self._tokenizer, ids)
 
     def width_at(self, hook_name: str) -> int:
-        """Return the width of what the model computes at a named point.
+        """Return the tensor width at a hook point.
 
         Raises:
             InputError: if the model has no such point.
@@ -179,7 +179,7 @@ class SubjectModel:
     def streams(
         self, tokens: Int[Tensor, "batch pos"], hook_names: Sequence[str]
     ) -> dict[str, Float[Tensor, "batch pos width"]]:
-        """Return what the model computes on whole sequences (no padding) at each named point, on its device.
+        """Return activations of full sequences (no padding) at each hook point, on the model's device.
 
         A sequence's values do not depend on the others in its batch. Nothing after the last point is run.
 
@@ -192,7 +192,7 @@ class SubjectModel:
     def deletion_streams(
         self, tokens: Int[Tensor, "batch pos"], hook_names: Sequence[str], first: int
     ) -> Iterator[tuple[int, dict[str, Float[Tensor, "batch rest width"]]]]:
-        """Delete one column of tokens after the other and give what becomes of the named points behind it.
+        """Delete one token column at a time and yield the activations after it at the hook points.
 
         In a causal model nothing before the column changes, so only what follows is computed again, on the keys and
         values that the whole sequences left behind: the same numbers as a plain pass over the shortened sequences. A
@@ -271,7 +271,7 @@ class SubjectModel:
 
     @contextmanager
     def _captured(self, taps: Mapping[str, Tap]) -> Iterator[dict[str, Tensor]]:
-        """Hook the modules; the dictionary fills while the model runs, which ends with the last point."""
+        """Hook modules and capture activations in a dictionary; stop the pass after the last hook point."""
         captured: dict[str, Tensor] = {}
 
         def store(name: str, stream: Tensor) -> None:

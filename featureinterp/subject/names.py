@@ -1,4 +1,4 @@
-"""Hook names and layers: which point of the model an SAE reads, and which layers a user asked for.
+"""Hook names, hook points and layer selections.
 
 Names are TransformerLens's, as SAELens stores them: `blocks.{layer}.` and one of `KINDS`. An SAE that was trained on a
 bare Hugging Face model names a module of it instead, such as `model.layers.3`, and reads that module's output.
@@ -42,7 +42,7 @@ _BLOCK_POINT = re.compile(r"blocks\.(\d+)\.(.+)")
 
 @dataclass(frozen=True)
 class HookPoint:
-    """A point of the model."""
+    """A hook point of the model."""
 
     layer: int
     kind: str | None
@@ -76,7 +76,7 @@ def layer_of(name: str) -> int:
 
 
 def hook_point(name: str) -> HookPoint:
-    """Return the point that a hook name stands for.
+    """Parse a hook name.
 
     Raises:
         InputError: if it holds no layer, or names a point of the block that cannot be read.
@@ -96,7 +96,7 @@ def hook_point(name: str) -> HookPoint:
 
 
 def select_layers(text: str, n_layers: int) -> tuple[int, ...]:
-    """Read a user's choice of layers: `all`, `even`, `odd`, `spaced:N`, or numbers such as `1,2`; sorted, no repeats.
+    """Parse a layer selection: `all`, `even`, `odd`, `spaced:N`, or numbers such as `1,2`; sorted, distinct.
 
     `spaced:N` takes N evenly spaced layers, the first and the last among them; all where there are no more.
 

@@ -1,6 +1,6 @@
-"""From vocabulary pieces to the text they stand for, one piece at a time.
+"""Text of single vocabulary pieces.
 
-A tokenizer's own `decode` drops or adds spaces at the edges of a text and replaces half characters, so it
+A tokenizer's own `decode` drops or adds spaces at the edges of a text and replaces lone surrogates, so it
 cannot show single tokens faithfully; the vocabulary piece can. Four alphabets are in use: GPT-2's of bytes,
 SentencePiece's with `▁` for a space, WordPiece's with `##` before a piece that goes on with a word, and the oldest
 BPE's with `</w>` behind a piece that ends one. The last two keep no spaces, so a word's stands where `decode` puts it.
@@ -27,14 +27,14 @@ _TRANSFORMER_LENS_EOS = "<|endoftext|>"
 
 @cache
 def _byte_of_character() -> dict[str, int]:
-    """GPT-2's alphabet: printable bytes stand for themselves, the others for characters from U+0100 on."""
+    """GPT-2's byte alphabet: printable bytes map to themselves, others to characters from U+0100 on."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
 
 
 def byte_level_text(piece: str) -> str:
-    r"""Return the text of a piece in GPT-2's byte alphabet; bytes that are no whole character stand as `\xe2`.
+    r"""Decode a piece in GPT-2's byte alphabet; incomplete characters become bytes such as `\xe2`.
 
     >>> byte_level_text("Ġhello"), byte_level_text("âĢ")
     (' hello', '\\xe2\\x80')
@@ -46,7 +46,7 @@ def byte_level_text(piece: str) -> str:
 
 
 def sentencepiece_text(piece: str) -> str:
-    r"""Return the text of a piece of SentencePiece; a byte that is no whole character stands as `\xe2`.
+    r"""Decode a SentencePiece piece; an incomplete character becomes a byte such as `\xe2`.
 
     >>> sentencepiece_text("▁hello"), sentencepiece_text("<0xE2>")
     (' hello', '\\xe2')
@@ -57,7 +57,7 @@ def sentencepiece_text(piece: str) -> str:
 
 
 def wordpiece_text(piece: str) -> str:
-    """Return the text of a piece of WordPiece, with a space before a word.
+    """Decode a WordPiece piece, with a space before a word.
 
     >>> wordpiece_text("walk"), wordpiece_text("##ing"), wordpiece_text(","), wordpiece_text("##")
     (' walk', 'ing', ',', ' ##')
@@ -68,7 +68,7 @@ def wordpiece_text(piece: str) -> str:
 
 
 def word_end_text(piece: str) -> str:
-    """Return the text of a piece of a BPE that marks the ends of words, with a space behind a word.
+    """Decode a BPE piece with end-of-word marks, with a space after a word.
 
     >>> word_end_text("walk"), word_end_text("ing</w>")
     ('walk', 'ing ')
@@ -77,7 +77,7 @@ def word_end_text(piece: str) -> str:
 
 
 def continued_text(piece: str) -> str:
-    """Return the text of a piece of a BPE that marks pieces inside a word, with a space behind a word.
+    """Decode a BPE piece with continuation marks, with a space after a word.
 
     >>> continued_text("walk@@"), continued_text("ing")
     ('walk', 'ing ')
@@ -104,7 +104,7 @@ _TEXT_BY_MARK: dict[str, Callable[[str], str]] = {
 
 
 def token_texts(tokenizer: Any, ids: Iterable[int]) -> list[str]:  # noqa: ANN401 - of Hugging Face, imported elsewhere
-    """Return the exact text that each token of a Hugging Face tokenizer stands for; special ones as spelt.
+    """Return the exact text of each token of a Hugging Face tokenizer; special tokens as spelled.
 
     Raises:
         InputError: if an id is not in the vocabulary.
@@ -117,7 +117,7 @@ def token_texts(tokenizer: Any, ids: Iterable[int]) -> list[str]:  # noqa: ANN40
 
 
 def begin_token_id(tokenizer: Any) -> int | None:  # noqa: ANN401 - of Hugging Face, imported elsewhere
-    """Return the id that TransformerLens begins a sequence with: BOS, or else EOS, or else `<|endoftext|>`.
+    """Return the BOS id as in TransformerLens: BOS, else EOS, else `<|endoftext|>`.
 
     None where there is none of them. A vocabulary with a token for unknown text gives its id for `<|endoftext|>`.
     """
@@ -129,7 +129,7 @@ def begin_token_id(tokenizer: Any) -> int | None:  # noqa: ANN401 - of Hugging F
 
 
 def _spelling(tokenizer: Any) -> Callable[[str], str]:
-    """Return how the vocabulary's pieces are read."""
+    """Return the decoder of the vocabulary's pieces."""
     if (backend := getattr(tokenizer, "backend_tokenizer", tokenizer)) is not tokenizer:
         decoder = repr(getattr(backend, "decoder", None))
         return next((text for name, text in _TEXT_BY_DECODER.items() if f"{name}(" in decoder), sentencepiece_text)
@@ -138,7 +138,7 @@ def _spelling(tokenizer: Any) -> Callable[[str], str]:
 
 
 def _pieces(tokenizer: Any, numbers: list[int]) -> list[str]:  # noqa: ANN401 - of Hugging Face
-    """Return how the vocabulary spells each id; what tokenizers do with one that is not there differs."""
+    """Return the vocabulary piece of each id, for any tokenizer's behaviour on missing ids."""
     wrong = next((number for number in numbers if number < 0), None)
     try:
         pieces = tokenizer.convert_ids_to_tokens(numbers) if wrong is None else []

@@ -1,4 +1,4 @@
-"""On which device and in which numbers a model computes, checked before anything large is loaded."""
+"""Device, dtype and quantization of a model, checked before loading."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DEVICE = re.compile(r"cpu|mps|cuda(?::(\d+))?")
 
 @dataclass(frozen=True)
 class Precision:
-    """In which numbers a model computes."""
+    """Dtype and quantization of a model."""
 
     dtype: str = "auto"
     """One of `DTYPES`, or `auto` for what the SAEs were trained with, float32 where they do not say."""
@@ -33,7 +33,7 @@ class Precision:
             raise InputError(f"quantization {self.quantization!r} is not known", f"give {' or '.join(QUANTIZATIONS)}")
 
     def resolved(self, advised: str | None) -> Precision:
-        """Return it with `auto` replaced by the advised dtype, or float32.
+        """Return a copy with `auto` replaced by the recommended dtype, or float32.
 
         Raises:
             InputError: if the advised dtype is none of `DTYPES`.
@@ -41,7 +41,7 @@ class Precision:
         return self if self.dtype != "auto" else Precision(advised or "float32", self.quantization)
 
     def loading_options(self, device: str) -> dict[str, Any]:
-        """Return the arguments of Hugging Face's `from_pretrained` that load a model so.
+        """Return the corresponding arguments of Hugging Face's `from_pretrained`.
 
         Raises:
             InputError: if bitsandbytes is needed and not installed.
@@ -62,7 +62,7 @@ class Precision:
 
 
 def resolve_device(device: str) -> str:
-    """Return the torch device that `auto` stands for here (the GPU where there is one), or the device itself.
+    """Return the torch device; `auto` is the GPU if available.
 
     Raises:
         InputError: if there is no such device here.

@@ -1,4 +1,4 @@
-"""How good a language model and its SAEs are: bits per byte, active latents, variance explained, dead latents."""
+"""Quality of a language model and its SAEs: bits per byte, L0, variance explained, dead latents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NO_LIMIT = 2048
 
 @dataclass(frozen=True)
 class SaeQuality:
-    """What one SAE does on a corpus, BOS not counted."""
+    """Quality figures of one SAE on a corpus, without BOS."""
 
     l0: float
     """Mean number of active latents per token."""
@@ -33,7 +33,7 @@ class SaeQuality:
 
 @torch.inference_mode()
 def bits_per_byte(model: SubjectModel, texts: Sequence[str]) -> float:
-    """Return a model's mean bits per UTF-8 byte; each text is scored alone, in windows behind a BOS.
+    """Return a model's mean bits per UTF-8 byte; each text is scored separately, in windows after a BOS.
 
     Raises:
         InputError: if there is no text, or the model has no BOS.
@@ -69,7 +69,7 @@ def sae_quality(subject: Subject, tokens: NDArray[np.int32], has_bos: bool) -> d
 
 
 class _Sums:
-    """Running sums behind `SaeQuality`, in float64."""
+    """Running sums for `SaeQuality`, in float64."""
 
     def __init__(self, n_latents: int, width: int) -> None:
         self.tokens = 0
@@ -78,7 +78,7 @@ class _Sums:
         self.fired = torch.zeros(n_latents, dtype=torch.bool)
 
     def add(self, stream: torch.Tensor, latents: torch.Tensor, rebuilt: torch.Tensor) -> None:
-        """Count [tokens, width] of the residual stream, its latents and its reconstruction."""
+        """Add [tokens, width] of the residual stream, its latents and its reconstruction."""
         is_active = latents > 0
         self.tokens += len(stream)
         self.active += float(is_active.sum())
@@ -89,7 +89,7 @@ class _Sums:
         self.fired |= is_active.any(dim=0).cpu()
 
     def quality(self) -> SaeQuality:
-        """Return the figures of everything counted."""
+        """Return the figures of all added tokens."""
         variance = self.squares - float(self.total.square().sum()) / self.tokens
         dead = 1 - float(self.fired.float().mean())
         return SaeQuality(self.active / self.tokens, 1 - self.missed / variance, dead)

@@ -1,4 +1,4 @@
-"""SAELens's list of releases: whether a name is in it, which names are near, and an SAE of it loaded."""
+"""SAELens releases: lookup, suggestions and loading."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def load_from_release(release: str, sae_id: str, device: str) -> SAE[Any]:
 
 
 def check_release(release: str, sae_id: str) -> None:
-    """Look a release and an SAE's id up in the list that comes with SAELens, without asking the hub.
+    """Look up a release and an SAE id in SAELens's list, without network access.
 
     A name with a slash that is no release is taken for a repository, of which nothing is known here.
 
@@ -57,7 +57,7 @@ def check_release(release: str, sae_id: str) -> None:
 
 @contextmanager
 def quiet_saelens() -> Iterator[None]:
-    """Silence SAELens's requirements on loading the model by hand: what it says is done here."""
+    """Suppress SAELens's warnings about manual model loading, which is handled here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield

@@ -1,4 +1,4 @@
-"""Sparse autoencoders through SAELens: where what a model computes becomes activations of latents.
+"""Sparse autoencoders, loaded with SAELens.
 
 Loading and encoding are SAELens's own, so the numbers are those of its recommended path for a release. In most
 architectures each latent is computed alone, so asking for a few latents encodes with a slice of the same SAE; in TopK
@@ -65,7 +65,7 @@ _CONFIG_HINT = "its cfg.json does not fit its weights: take the one that was sav
 
 
 class SparseAutoencoder:
-    """One SAE or transcoder and the point of the model that it reads."""
+    """One SAE or transcoder and its hook point."""
 
     def __init__(self, sae: SAE[Any], name: str) -> None:
         self.name = name
@@ -86,7 +86,7 @@ class SparseAutoencoder:
 
     @property
     def hook_name(self) -> str:
-        """TransformerLens's name of the point that the SAE reads."""
+        """TransformerLens name of the hook point."""
         hook = self._metadata.get("hook_name")
         if not isinstance(hook, str) or not hook:
             raise SubjectError(f"SAE {self.name!r} does not say which hook it reads", "its metadata needs hook_name")
@@ -102,7 +102,7 @@ class SparseAutoencoder:
 
     @property
     def model_name(self) -> str | None:
-        """Name of the model that it was trained on; None where it does not say."""
+        """Name of the model the SAE was trained on; None if not in the metadata."""
         name = self._metadata.get("model_name")
         return name if isinstance(name, str) else None
 
@@ -113,22 +113,22 @@ class SparseAutoencoder:
 
     @property
     def width(self) -> int:
-        """Width of what the SAE reads."""
+        """Input width."""
         return self._sae.cfg.d_in
 
     @property
     def width_out(self) -> int:
-        """Width of what the SAE gives back, or of what a transcoder predicts."""
+        """Output width."""
         return self._sae.W_dec.shape[1]
 
     @property
     def writes_residual(self) -> bool:
-        """Whether its latents stand for directions in the residual stream; the hook of any other module may be one."""
+        """Whether the decoder writes to the residual stream (possible for any other module too)."""
         is_transcoder = "transcoder" in self._sae.cfg.architecture()
         return is_transcoder or hook_point(self.hook_name).kind in (None, *RESIDUAL_KINDS)
 
     def direction(self, latent: int) -> Float[Tensor, " width_out"]:
-        """Return the direction that one latent writes, of length 1 as SAEDashboard has it.
+        """Return the unit decoder direction of a latent, as in SAEDashboard.
 
         Raises:
             SubjectError: if the SAE has no such latent.
@@ -139,11 +139,11 @@ class SparseAutoencoder:
 
     @property
     def prepend_bos(self) -> bool:
-        """Whether the SAE expects sequences to begin with BOS; SAELens's default is that it does."""
+        """Whether the SAE expects a BOS token (SAELens's default: yes)."""
         return self._metadata.get("prepend_bos") is not False
 
     def part(self, stream: Float[Tensor, "*batch point"]) -> Float[Tensor, "*batch width"]:
-        """Return what the SAE reads of its point: all of it, or one head's output."""
+        """Return the SAE's input from its hook point: all of it, or one head's output."""
         if self.head is None:
             return stream
         return stream[..., self.head * self.width : (self.head + 1) * self.width]
@@ -152,7 +152,7 @@ class SparseAutoencoder:
     def encode(
         self, stream: Float[Tensor, "*batch point"], latents: Sequence[int] | None = None
     ) -> Float[Tensor, "*batch latents"]:
-        """Return the activations of the asked latents in their order (None: of all), each at least 0.
+        """Return the activations of the given latents in order (None: all), each at least 0.
 
         They are on the SAE's device and in its number type, wherever the stream is.
 
@@ -169,7 +169,7 @@ class SparseAutoencoder:
 
     @torch.inference_mode()
     def decode(self, activations: Float[Tensor, "*batch latents"]) -> Float[Tensor, "*batch width_out"]:
-        """Return what the activations of all latents stand for: what was read, or what a transcoder predicts."""
+        """Decode the activations of all latents: a reconstruction, or a transcoder's prediction."""
         return self._sae.decode(activations)
 
     def check_latents(self, latents: Sequence[int]) -> None:
@@ -181,7 +181,7 @@ class SparseAutoencoder:
                 )
 
     def _try_out(self) -> None:
-        """Encode a zero, so that a setting that does not fit the weights is found before a corpus is read."""
+        """Encode a zero vector to detect inconsistent settings early."""
         try:
             with torch.inference_mode():
                 found = self._sae.encode(torch.zeros(1, self.width, device=self._sae.W_dec.device))
@@ -199,7 +199,7 @@ class SparseAutoencoder:
         return hash_weights(self._sae.state_dict(), json.dumps(config, default=str, sort_keys=True))
 
     def _slice(self, latents: tuple[int, ...]) -> SAE[Any]:
-        """Return the SAE with only these latents; the last one asked for is kept, as batch follows batch."""
+        """Return the SAE restricted to these latents; the last result is cached."""
         if self._sliced is None or self._sliced[0] != latents:
             self._sliced = (latents, _slice_of(self._sae, latents))
         return self._sliced[1]
@@ -263,7 +263,7 @@ def _check_architecture(name: str, architecture: str) -> None:
 
 
 def _check_normalisation(name: str, normalisation: str) -> None:
-    """Refuse, or tell of, a scale that was used in training and was not saved with the SAE."""
+    """Reject, or warn about, a training-time scale that is not saved with the SAE."""
     if normalisation == "covariance_whitening":
         raise SubjectError(
             f"SAE {name!r} was trained on whitened activations, and the whitening is not folded into its weights",
@@ -291,7 +291,7 @@ def _checked_head(head: object, hook_name: str, name: str) -> int | None:
 
 
 def _slice_of(sae: SAE[Any], latents: Sequence[int]) -> SAE[Any]:
-    """Return an SAE of the same class with only these latents, sharing no computation with the rest."""
+    """Return an SAE of the same class with only these latents."""
     index = torch.as_tensor(latents, dtype=torch.long, device=sae.W_enc.device)
     config = copy.copy(sae.cfg)
     config.d_sae, config.device = len(latents), "meta"

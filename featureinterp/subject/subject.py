@@ -1,4 +1,4 @@
-"""A model and the SAEs that read it, loaded together and checked against each other."""
+"""A subject model and its SAEs, loaded together and checked for consistency."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from featureinterp.subject.sae import SparseAutoencoder, load_sae
 
 @dataclass(frozen=True)
 class Subject:
-    """What is explained: the latents of the SAEs of one model."""
+    """A subject model and its SAEs."""
 
     model: SubjectModel
     saes: Mapping[str, SparseAutoencoder]
@@ -65,7 +65,7 @@ class Subject:
             )
 
     def _wants_bos(self, sae: SparseAutoencoder) -> bool:
-        """Say whether an SAE's windows begin with BOS.
+        """Return whether an SAE's windows begin with BOS.
 
         SAELens trains an SAE that names a module through the bare model, with no token in front where the tokenizer has
         no BOS. Through TransformerLens, the EOS stands there.
@@ -74,7 +74,7 @@ class Subject:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The layers that SAEs read, in the order of `saes`."""
+        """Layers of the SAEs, in the order of `saes`."""
         return tuple(sae.layer for sae in self.saes.values())
 
     @property
@@ -95,12 +95,12 @@ class Subject:
 
     @property
     def most_tokens(self) -> int | None:
-        """Tokens of the longest window, its BOS not counted; None where the model sets no limit."""
+        """Longest window in tokens, without BOS; None if the model has no limit."""
         longest = self.model.max_length
         return None if longest is None else longest - self.prepend_bos
 
     def check_length(self, n_tokens: int) -> None:
-        """Raise InputError if the model does not take sequences of so many tokens and the BOS that the SAEs want."""
+        """Raise InputError if windows of this length, plus BOS if used, exceed the context."""
         most = self.most_tokens
         if most is not None and n_tokens > most:
             raise InputError(
@@ -122,7 +122,7 @@ def open_subject(
     device: str = "auto",
     precision: Precision | None = None,
 ) -> Subject:
-    """Load a model and its SAEs; the SAEs first, so that most mistakes are found before the large part is read.
+    """Load a model and its SAEs (SAEs first, so that most errors occur early).
 
     An SAE that names another model than the one given is told by a warning, not refused: the same model has many names.
 
@@ -181,7 +181,7 @@ def _tell_other_model(model_name: str, sae: SparseAutoencoder) -> None:
 
 
 def same_model(one: str, other: str) -> bool:
-    """Say whether two names are of one model, as far as names can say: owners, case and a few aliases do not count.
+    """Return whether two names mean the same model, ignoring owner, case and known aliases.
 
     >>> same_model("openai-community/gpt2", "gpt2-small"), same_model("models/gemma-2-9b", "google/gemma-2-9b")
     (True, True)

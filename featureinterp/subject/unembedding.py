@@ -1,4 +1,4 @@
-"""Which next tokens a direction in the residual stream speaks for: the logit lens, as SAEDashboard computes it.
+"""Logit lens of residual stream directions, as in SAEDashboard.
 
 SAEDashboard multiplies a latent's decoder direction, at length 1, by the unembedding of TransformerLens's processed
 model. There the final norm's weight is folded into the unembedding, the direction loses its mean where that norm is a
@@ -23,7 +23,7 @@ _BLOCK = 1 << 15
 
 
 def why_no_outputs(model: SubjectModel, sae: SparseAutoencoder) -> str:
-    """Say why an SAE's directions cannot be read as output tokens; empty where they can."""
+    """Return the reason why an SAE has no logit lens; empty if it has one."""
     unembedding = _unembedding(model)
     if unembedding is None or final_norm(model.language_model) is None:
         return f"it is not known where model {model.name!r} keeps its final norm and its unembedding"
@@ -37,7 +37,7 @@ def why_no_outputs(model: SubjectModel, sae: SparseAutoencoder) -> str:
 
 
 class Unembedding:
-    """A model's final norm and unembedding, as far as they act on a direction."""
+    """A model's final norm and unembedding, applied to directions."""
 
     def __init__(self, model: SubjectModel) -> None:
         norm, weight = final_norm(model.language_model), _unembedding(model)
@@ -51,7 +51,7 @@ class Unembedding:
 
     @torch.inference_mode()
     def logits(self, direction: Float[Tensor, " width"]) -> Float[Tensor, " vocabulary"]:
-        """Return how much a direction adds to each token's logit, float32 on the CPU."""
+        """Return the contribution of a direction to each token's logit, float32 on the CPU."""
         read = direction.to(self._gain.device, torch.float32)
         read = (read - read.mean() if self._centred else read) * self._gain
         logits = torch.cat([block.float() @ read for block in self._weight.split(_BLOCK)])
@@ -60,7 +60,7 @@ class Unembedding:
     def extremes(
         self, direction: Float[Tensor, " width"], n: int
     ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-        """Return the n tokens with the largest logits and the n with the smallest, the most extreme first."""
+        """Return the n tokens with the largest and the n with the smallest logits, most extreme first."""
         logits = self.logits(direction)[: self._model.n_token_strings]
         order = torch.argsort(logits, descending=True, stable=True).tolist()
         return self._named(logits, order[:n]), self._named(logits, order[::-1][:n])
@@ -78,7 +78,7 @@ def _unembedding(model: SubjectModel) -> Float[Tensor, "vocabulary width"] | Non
 
 @torch.inference_mode()
 def _gain(norm: nn.Module, like: Tensor) -> Float[Tensor, " width"]:
-    """Return what a norm multiplies each entry by; an RMSNorm tells by what it makes of ones."""
+    """Return the gain of a norm; for an RMSNorm, its output on ones."""
     if is_layer_norm(norm):
         weight = getattr(norm, "weight", None)
         return torch.ones(like.shape[1], device=like.device) if weight is None else weight.detach().float()

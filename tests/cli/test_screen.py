@@ -43,7 +43,7 @@ FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "＝1")  # no
 
 
 def explained_in_evil_words() -> FeatureResult:
-    """A feature whose every text drives the terminal, save for half a character, which no run holds."""
+    """A feature whose every text drives the terminal, save for a lone surrogate, which no run holds."""
     tokens = tuple(token for token in HOSTILE_TOKENS if token != HALF_A_CHARACTER)
     words, n = "".join(tokens[:-1]), len(tokens)
     active = scored(record(tokens, tuple(float(i % 11) for i in range(n)), 1), *(i % 6 for i in range(n)))
@@ -152,7 +152,7 @@ def test_in_a_pipe_rows_stay_data(evil: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_whose_name_is_no_text(evil: Path, tmp_path: Path) -> None:
-    """Bytes that are no UTF-8: Python has halves of characters in their place."""
+    """Bytes that are no UTF-8: Python has lone surrogates in their place."""
     name = os.fsdecode(b"vari\xffant")
     (tmp_path / "runs" / "subject" / name).mkdir(parents=True)
     shutil.copy(evil / "run.sqlite", tmp_path / "runs" / "subject" / name)

@@ -172,7 +172,7 @@ def test_the_file_of_data_is_the_result(report: Path) -> None:
         assert codec.decode(path.read_bytes(), FeatureResult) == result
 
 
-def test_the_file_of_data_holds_hostile_text_but_half_characters() -> None:
+def test_the_file_of_data_holds_hostile_text_but_lone_surrogates() -> None:
     odd = replace(hostile(), density=float("nan"))
     data = json.loads(feature_json(odd))["data"]
     tokens = data["test_sequences"][0]["record"]["tokens"]

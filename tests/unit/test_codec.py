@@ -100,5 +100,5 @@ def test_a_record_whose_lists_differ_in_length_is_named():
 
 @pytest.mark.parametrize("half", ["\ud83d", "a\udc00b"])
 def test_half_a_character_is_refused_with_its_place(half: str) -> None:
-    with pytest.raises(InputError, match=r"\$\.rules\[1\]\.activates_on is .* half a character"):
+    with pytest.raises(InputError, match=r"\$\.rules\[1\]\.activates_on is .* a lone surrogate"):
         encode(StructuredExplanation((Rule("whole \U0001f600", 1), Rule(half, 2))))

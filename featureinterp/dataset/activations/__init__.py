@@ -1,1 +1,1 @@
-"""Activations of a hook's latents: capture, storage, causes, and statistics of each latent."""
+"""Activations of a hook's latents: capture, storage, holistic activations, latent statistics."""

@@ -1,4 +1,4 @@
-"""Arrays on disk that never have to be in memory as a whole: safetensors written and read by the slice.
+"""Safetensors files read and written in slices, for arrays larger than memory.
 
 The files are plain safetensors and open with any reader of them. Slices are read and written with ordinary file
 access, not through a mapping, because pages of a mapping count as the process's memory.
@@ -38,7 +38,7 @@ CHECKSUM = "checksum"
 
 
 class _Entry(msgspec.Struct):
-    """What a header says of an array."""
+    """Header entry of an array."""
 
     dtype: str
     shape: list[Annotated[int, msgspec.Meta(ge=0)]]
@@ -102,7 +102,7 @@ class ArrayFile:
         return cls(path, metadata, specs, {name: 8 + length + e.data_offsets[0] for name, e in entries.items()})
 
     def check(self, name: str, dtype: DTypeLike, dimensions: int, length: int | None = None) -> ArraySpec:
-        """Return what is known of an array that is wanted.
+        """Return the specification of a required array.
 
         Args:
             name: the array.
@@ -123,12 +123,12 @@ class ArrayFile:
         return spec
 
     def check_intact(self) -> None:
-        """Raise DataFolderError if the arrays are not those that `write_arrays` wrote; reads the file once."""
+        """Verify the checksum of `write_arrays` and raise DataFolderError on a mismatch; reads the file once."""
         if not self.is_intact():
             raise DataFolderError(f"{self.path} is damaged: its checksum is wrong", _REMAKE)
 
     def is_intact(self) -> bool:
-        """Say whether the arrays are those that `write_arrays` wrote, by its checksum."""
+        """Return whether the checksum of `write_arrays` matches."""
         found = 0
         for name, spec in self.specs.items():
             rows = max(1, _BLOCK_BYTES // max(1, spec.row_bytes))
@@ -152,7 +152,7 @@ class ArrayFile:
 
 
 def _spec(name: str, entry: _Entry) -> ArraySpec:
-    """Return what an entry says; ValueError unless type, shape and place agree."""
+    """Parse an entry; ValueError unless type, shape and offsets agree."""
     if entry.dtype not in _DTYPES:
         raise ValueError(f"{name!r} has numbers of the type {entry.dtype!r}, {', '.join(_DTYPES)} are read")
     spec = ArraySpec(tuple(entry.shape), _DTYPES[entry.dtype])
@@ -168,7 +168,7 @@ def _spec(name: str, entry: _Entry) -> ArraySpec:
 
 
 def _end(entries: Mapping[str, _Entry]) -> int:
-    """Return where the last array ends; ValueError if two overlap."""
+    """Return the end offset of the last array; ValueError if two overlap."""
     places = sorted(entry.data_offsets for entry in entries.values() if entry.data_offsets[0] != entry.data_offsets[1])
     if any(after[0] < before[1] for before, after in zip(places, places[1:], strict=False)):
         raise ValueError("two of its arrays overlap")
@@ -177,7 +177,7 @@ def _end(entries: Mapping[str, _Entry]) -> int:
 
 @dataclass(frozen=True)
 class ArrayWriter:
-    """A file under way whose rows can be written in any order; rows never written are 0."""
+    """Writer of a file whose rows can be written in any order; unwritten rows are 0."""
 
     file: BinaryIO
     specs: Mapping[str, ArraySpec]
@@ -192,7 +192,7 @@ class ArrayWriter:
 
 @contextmanager
 def array_writer(path: Path, specs: Mapping[str, ArraySpec], metadata: Mapping[str, str]) -> Iterator[ArrayWriter]:
-    """Write a safetensors file piece by piece; it appears at `path` whole, when the block ends well.
+    """Write a safetensors file in pieces, atomically: it appears at `path` when the block succeeds.
 
     Raises:
         StorageError: if it cannot be written; what was at `path` stays.
@@ -213,12 +213,12 @@ def array_writer(path: Path, specs: Mapping[str, ArraySpec], metadata: Mapping[s
 
 
 def _file_order(specs: Mapping[str, ArraySpec]) -> list[str]:
-    """Return the names, those of wide numbers first, which keeps every array aligned."""
+    """Return the names ordered by item size, widest first, which keeps every array aligned."""
     return sorted(specs, key=lambda name: -np.dtype(specs[name].dtype).itemsize)
 
 
 def checksum(array: NDArray, before: int = 0) -> int:
-    """Return the CRC-32 of an array's bytes, continuing that of what came before."""
+    """Return the CRC-32 of an array's bytes, continuing a previous value."""
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, before)
 
 
@@ -231,7 +231,7 @@ def checksum_of(arrays: Sequence[NDArray]) -> int:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> None:
-    """Write whole arrays as one safetensors file with a checksum, all or nothing.
+    """Write arrays atomically as one safetensors file with a checksum.
 
     Raises:
         StorageError: if it cannot be written; what was at `path` stays.

@@ -1,4 +1,4 @@
-"""Holistic activations: how much each token of a window causes the activations that come after it.
+"""Holistic activations: the effect of each token on later activations of its window.
 
 The holistic activation of token t is the mean, over the other tokens, of how much their activation falls when t is
 deleted from the sequence: h[t] = 1/(T-1) · sum over u != t of (a[u] - a without t [u]), token matched to token. In a
@@ -38,7 +38,7 @@ Wanted = Mapping[str, Mapping[int, Sequence[int] | NDArray[np.integer]]]
 def holistic_activations(
     subject: Subject, tokens: NDArray[np.int32], has_bos: bool, latents: Mapping[str, Sequence[int]]
 ) -> dict[str, NDArray[np.float32]]:
-    """Measure the holistic activations of some latents of each hook on every given sequence.
+    """Measure the holistic activations of the given latents of each hook on every given sequence.
 
     Args:
         subject: The model and its SAEs.
@@ -124,7 +124,7 @@ _Plan = Mapping[str, Mapping[int, NDArray[np.integer]]]
 
 
 def _ascending(sequences: Sequence[int] | NDArray[np.integer]) -> NDArray[np.integer]:
-    """Return distinct sequences in order; an array that is so already is not copied: many latents may share it."""
+    """Return the distinct sequences in order, without copying an array that is already sorted and unique."""
     array = np.asarray(sequences, dtype=np.int32)
     return array if (np.diff(array) > 0).all() else np.unique(array)
 
@@ -137,7 +137,7 @@ def _digest(source: str, pairs: Mapping[int, NDArray[np.integer]]) -> str:
 
 
 def _is_written(path: Path, digest: str) -> bool:
-    """Say whether a file is there whole and was made from what the digest stands for; tell where it is damaged."""
+    """Return whether a file is complete and matches the digest; warn if it is damaged."""
     if not path.exists():
         return False
     try:
@@ -161,7 +161,7 @@ def _is_intact(path: Path) -> bool:
 
 
 def _sequence_groups(subject: Subject, plan: _Plan, n_sequences: int) -> list[NDArray[np.integer]]:
-    """Group the wanted sequences so that those needed by the same hooks share a batch, and shallow ones stay cheap."""
+    """Group sequences by the hooks that need them, so that a batch runs only to its deepest hook."""
     deepest_last = sorted(plan, key=lambda hook: subject.saes[hook].layer)
     wanted_by = np.zeros((len(plan), n_sequences), bool)
     for row, hook in enumerate(deepest_last):
@@ -175,7 +175,7 @@ def _sequence_groups(subject: Subject, plan: _Plan, n_sequences: int) -> list[ND
 def _measure_group(
     subject: Subject, tokens: NDArray[np.int32], has_bos: bool, plan: _Plan, group: NDArray[np.integer]
 ) -> dict[str, NDArray]:
-    """Measure the wanted pairs of some sequences; returns latent, sequence and value arrays named by their hook."""
+    """Measure the pairs of a group of sequences; returns latent, sequence and value arrays by hook name."""
     wanted = {
         hook: {latent: rows for latent, sequences in by_latent.items() if len(rows := _rows_in(group, sequences))}
         for hook, by_latent in plan.items()
@@ -198,14 +198,14 @@ def _measure_group(
 
 
 def _rows_in(group: NDArray[np.integer], sequences: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return which rows of a group are among some sequences, at least one, which ascend."""
+    """Return the rows of a group that are among the given ascending, non-empty sequences."""
     place = np.minimum(np.searchsorted(sequences, group), len(sequences) - 1)
     return np.flatnonzero(sequences[place] == group)
 
 
 @dataclass(frozen=True)
 class _HookFile:
-    """The file that one hook's pairs are merged into."""
+    """Output file of one hook's merged pairs."""
 
     hook_name: str
     path: Path

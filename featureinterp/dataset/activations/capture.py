@@ -1,4 +1,4 @@
-"""Write the activations of latents on a whole corpus: one pass over the model for all hooks.
+"""Activation capture: one forward pass per window for all hooks.
 
 The corpus goes through in shards. A finished shard stays when the process is killed, and the next run goes on behind
 it, after making damaged ones again; at the end the shards of each hook are merged into one file grouped by latent
@@ -41,7 +41,7 @@ _COLUMNS_PER_ENCODING = 64
 
 @dataclass(frozen=True)
 class CaptureParams:
-    """What is captured, and how much is in memory at a time."""
+    """Latents to capture and memory limits."""
 
     latents: Mapping[str, Sequence[int]] | None = None
     """By hook name, the latents that are wanted; None takes all."""
@@ -53,7 +53,7 @@ class CaptureParams:
     """Bytes that a batch's dense activations may take, and that merging may take."""
 
     def wanted(self, sae: SparseAutoencoder) -> NDArray[np.int32]:
-        """Return the latents of an SAE that are captured, ascending: those asked for, and all of a small SAE."""
+        """Return the latents to capture, ascending: all of a small SAE, else the selected ones."""
         asked = None if self.latents is None else self.latents.get(sae.hook_name, ())
         if asked is None or sae.n_latents <= SMALL_SAE:
             return np.arange(sae.n_latents, dtype=np.int32)
@@ -63,7 +63,7 @@ class CaptureParams:
 
 @dataclass(frozen=True)
 class _Target:
-    """What is to be captured of one hook."""
+    """Capture target of one hook."""
 
     sae: SparseAutoencoder
     latents: NDArray[np.int32]
@@ -76,7 +76,7 @@ class _Target:
         return self.shards / f"{start:09d}.safetensors"
 
     def is_captured(self, start: int) -> bool:
-        """Say whether a shard is there and whole."""
+        """Return whether a shard exists and is intact."""
         try:
             return ArrayFile.open(self.shard(start)).is_intact()
         except DataFolderError:
@@ -141,7 +141,7 @@ def capture_activations(
 
 
 def check_length(subject: Subject, tokens: NDArray[np.int32]) -> None:
-    """Raise InputError if the sequences are longer than the model takes."""
+    """Raise InputError if the sequences exceed the model's context."""
     longest = subject.model.max_length
     if longest is not None and tokens.shape[1] > longest:
         raise InputError(
@@ -151,7 +151,7 @@ def check_length(subject: Subject, tokens: NDArray[np.int32]) -> None:
 
 
 def source_of(subject: Subject, sae: SparseAutoencoder, tokens: NDArray[np.int32], has_bos: bool) -> str:
-    """Return the hash that activations on these sequences are stored under: of model, SAE and sequences."""
+    """Return the source hash of activations: of model, SAE and sequences."""
     return _source(_corpus_of(subject, tokens, has_bos), sae)
 
 
@@ -178,7 +178,7 @@ def remove_shards(folder: Path) -> None:
 
 
 def check_finite(values: torch.Tensor, hook_name: str, sequences: Sequence[int]) -> None:
-    """Raise ActivationError, naming the first sequence of [sequences, ...] with a value that is no finite number."""
+    """Raise ActivationError at the first sequence of [sequences, ...] with a NaN or infinite value."""
     if bool(torch.isfinite(values).all()):
         return
     bad = int((~torch.isfinite(values)).flatten(1).any(dim=1).nonzero()[0])
@@ -189,7 +189,7 @@ def check_finite(values: torch.Tensor, hook_name: str, sequences: Sequence[int])
 
 
 def _target(sae: SparseAutoencoder, corpus: str, folder: Path, params: CaptureParams) -> _Target | None:
-    """Return what is to be captured of a hook; None if its file holds it all."""
+    """Return the capture target of a hook; None if its file is complete."""
     path = Layout(folder).activations_of(sae.hook_name)
     source = _source(corpus, sae)
     latents = params.wanted(sae)
@@ -211,7 +211,7 @@ def _target(sae: SparseAutoencoder, corpus: str, folder: Path, params: CapturePa
 
 @dataclass(frozen=True)
 class _Shards:
-    """Captures the activations of some rows of the corpus at a time."""
+    """Capture in shards of corpus rows."""
 
     subject: Subject
     tokens: NDArray[np.int32]
@@ -220,7 +220,7 @@ class _Shards:
     told: Progress
 
     def write(self, targets: Sequence[_Target], rows: range) -> None:
-        """Write the shard of some rows of every target that has none, or a damaged one."""
+        """Write the missing or damaged shards of a range of rows, for every target."""
         missing = [target for target in targets if not target.is_captured(rows.start)]
         parts: dict[str, list[tuple[NDArray, ...]]] = {target.sae.hook_name: [] for target in missing}
         for start in range(rows.start, rows.stop, self.params.batch_size) if missing else ():
@@ -239,7 +239,7 @@ class _Shards:
         self.told(rows.stop, len(self.tokens))
 
     def _encoded(self, target: _Target, stream: torch.Tensor, batch: range) -> Iterator[tuple[NDArray, ...]]:
-        """Encode a batch, as many sequences at a time as fit the memory."""
+        """Encode a batch in chunks that fit the memory limit."""
         dense_bytes = stream.shape[1] * target.sae.n_latents * stream.element_size()
         size = max(1, self.params.max_memory // (8 * dense_bytes))
         for first in range(0, len(batch), size):

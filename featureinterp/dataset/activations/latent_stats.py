@@ -1,4 +1,4 @@
-"""What a latent is besides its sentences: the distribution of its activations, and its effect on the output.
+"""Latent statistics: activation histogram and logit-lens tokens.
 
 Both are small, so they travel with the feature's result and no report needs the data folder.
 """
@@ -26,7 +26,7 @@ N_OUTPUT_TOKENS = 10
 
 @dataclass(frozen=True)
 class OutputToken:
-    """A token that the model may put next, and how much the latent's direction speaks for it."""
+    """An output token and its logit under the latent's decoder direction."""
 
     text: str
     logit: float
@@ -34,7 +34,7 @@ class OutputToken:
 
 @dataclass(frozen=True)
 class LatentProfile:
-    """How a latent's activations are distributed over the corpus, and which next tokens it promotes and suppresses."""
+    """Activation histogram of a latent over the corpus, and its promoted and suppressed tokens."""
 
     latent: int
     histogram: tuple[int, ...]
@@ -50,7 +50,7 @@ class LatentProfile:
 
     @property
     def share_active(self) -> float:
-        """Share of the corpus's tokens on which it is active, 0..1."""
+        """Share of the corpus tokens on which the latent is active, 0..1."""
         return sum(self.histogram) / self.n_tokens if self.n_tokens else 0.0
 
 
@@ -65,7 +65,7 @@ class ProfileTable:
 
 
 def histogram(values: NDArray[np.floating]) -> tuple[int, ...]:
-    """Count activations above 0 in equal parts of their range; a part holds its lower end, the last one the maximum.
+    """Count activations above 0 in equal bins (lower bound included; the last bin includes the maximum).
 
     >>> counts = histogram(np.array([0.5, 2.0, 10.0]))
     >>> [part for part, count in enumerate(counts) if count]
@@ -79,7 +79,7 @@ def histogram(values: NDArray[np.floating]) -> tuple[int, ...]:
 def profile_latents(
     subject: Subject, hook_name: str, latents: Sequence[int], activations: SparseActivations
 ) -> Iterable[LatentProfile]:
-    """Give the profile of each latent, in order; none depends on which others are asked for.
+    """Yield the profile of each latent, in order; independent of the other latents.
 
     Args:
         subject: the model and its SAEs.

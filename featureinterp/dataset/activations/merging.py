@@ -1,4 +1,4 @@
-"""Merge the shards of a capture into one file grouped by latent, within a bound on memory.
+"""Merging of shards into one file grouped by latent, within a memory limit.
 
 A shard holds, for each of the captured latents, what a part of the corpus makes of it: `indptr` [latents + 1] and
 `sequence`, `position`, `value`. Latents are merged range by range; one that fills the memory alone is copied shard by
@@ -28,7 +28,7 @@ _POINTER_BYTES = 32
 
 @dataclass(frozen=True)
 class MergeTarget:
-    """The file that shards are merged into."""
+    """Output file of a merge."""
 
     path: Path
     latents: NDArray[np.int32]
@@ -68,7 +68,7 @@ def merge_shards(parts: Sequence[Path], target: MergeTarget, max_memory: int) ->
 
 
 def _ranges(indptr: NDArray[np.int64], n_files: int, max_memory: int) -> Iterator[tuple[int, int]]:
-    """Cut the latents into ranges that fit the memory, or of one latent that does not."""
+    """Split the latents into ranges that fit the memory limit (at least one latent each)."""
     taken = indptr * _ENTRY_BYTES + np.arange(len(indptr)) * n_files * _POINTER_BYTES
     first, n_columns = 0, len(indptr) - 1
     while first < n_columns:
@@ -93,7 +93,7 @@ def _append_latent(files: Sequence[ArrayFile], first: int, last: int, start: int
 
 
 def _merge_latents(files: Sequence[ArrayFile], first: int, last: int, start: int, writer: ArrayWriter) -> list[int]:
-    """Bring the shards' entries of a range of latents together; within a latent the shards keep their order."""
+    """Merge the shards' entries of a range of latents; within a latent the shards keep their order."""
     pointers = [file.rows("indptr", first, last + 1) for file in files]
     latents = np.concatenate([np.repeat(np.arange(last - first, dtype=np.int32), np.diff(p)) for p in pointers])
     order = np.argsort(latents, kind="stable")

@@ -1,4 +1,4 @@
-"""Activations of one hook's latents as they lie on disk, grouped by latent.
+"""Stored activations of one hook's latents, grouped by latent.
 
 A file of activations covers the whole corpus: the captured `latents` [F], their `indptr` [F+1] and `checksum` [F] and,
 of everything above 0, `sequence`, `position` and `value`, sorted by (latent, sequence, position). Positions count from
@@ -28,12 +28,12 @@ _MADE_ANEW = "give the command that made it again: damaged activations are made 
 
 
 def index_checksum(latents: NDArray[np.int32], indptr: NDArray[np.int64]) -> dict[str, str]:
-    """Return the entry of a file's metadata that its index is compared with."""
+    """Return the checksum entry of a file's index."""
     return {_INDEX: str(checksum_of([latents, indptr]))}
 
 
 def _check_index(file: ArrayFile, n_entries: int, n_latents: int | None) -> None:
-    """Raise DataFolderError unless latents ascend and their places cover the entries in order."""
+    """Raise DataFolderError unless latents ascend and their offsets cover the entries in order."""
     n = file.check("latents", np.int32, 1).shape[0]
     file.check("indptr", np.int64, 1, n + 1)
     file.check("checksum", np.int64, 1, n)
@@ -69,7 +69,7 @@ class LatentActivations:
         return found
 
     def fits(self, n_sequences: int, length: int) -> bool:
-        """Say whether these can be activations on so many sequences of so many tokens, by sequence and position."""
+        """Return whether the entries are sorted and within the given number of sequences and tokens."""
         order = self.sequence.astype(np.int64) * length + self.position
         inside = (self.sequence < n_sequences).all() and (self.position >= 0).all() and (self.position < length).all()
         ascend = (np.diff(order, prepend=-1) > 0).all()
@@ -85,7 +85,7 @@ class LatentActivations:
 
 @dataclass(frozen=True)
 class SparseActivations:
-    """The activations of the captured latents of one hook, read from disk latent by latent."""
+    """Activations of the captured latents of one hook, read from disk one latent at a time."""
 
     path: Path
     source: str
@@ -122,7 +122,7 @@ class SparseActivations:
         return cls(path, source, n_sequences, length, n_latents, *(file.mapped(name) for name in names))
 
     def latent(self, index: int) -> LatentActivations:
-        """Return everything about one latent; empty arrays if it never fires.
+        """Return the activations of one latent; empty arrays if it never fires.
 
         Raises:
             InputError: if there is no such latent, or it was not captured.
@@ -144,7 +144,7 @@ class SparseActivations:
         return found
 
     def is_intact(self, latents: NDArray[np.integer]) -> bool:
-        """Say whether the captured activations of some latents are as they were written."""
+        """Return whether the checksums of the given latents match."""
         try:
             for latent in latents.tolist():
                 self.latent(latent)
@@ -172,7 +172,7 @@ class SparseActivations:
 
 @dataclass(frozen=True)
 class HolisticActivations:
-    """Measured pairs of latent and sequence of one hook, read from disk latent by latent."""
+    """Holistic activations of one hook by latent and sequence, read from disk one latent at a time."""
 
     path: Path
     digest: str
@@ -224,7 +224,7 @@ class HolisticActivations:
         return sequence, value
 
     def is_intact(self) -> bool:
-        """Say whether everything is as it was written."""
+        """Return whether all checksums match."""
         try:
             for latent in self.latents.tolist():
                 self.latent(latent)
@@ -233,7 +233,7 @@ class HolisticActivations:
         return True
 
     def max_activation(self, index: int) -> float:
-        """Return the largest holistic activation measured for a latent; 0 if none is above."""
+        """Return the largest holistic activation of a latent, at least 0."""
         return float(self.latent(index)[1].max(initial=0.0))
 
     def dense(self, index: int, sequences: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float32]:

@@ -1,1 +1,1 @@
-"""Corpora: documents from any source, and the token windows they are cut into."""
+"""Corpora: documents and token windows."""

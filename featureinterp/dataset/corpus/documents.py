@@ -1,4 +1,4 @@
-"""Documents: what a corpus is made of, text or token ids, and which column of a table holds them."""
+"""Documents of a corpus (text or token ids) and the choice of their column."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UNDERSTOOD = (
 
 @dataclass(frozen=True)
 class CorpusSpec:
-    """Which corpus, and which part of it."""
+    """Corpus name, split, configuration and column."""
 
     name: str = PYTHON_DOCS
     """`python-docs`, a path, or owner/name of a dataset on the Hugging Face hub."""
@@ -44,7 +44,7 @@ class CorpusSpec:
     """Column of the texts, or of token ids; without a column `text`, `input_ids` and `tokens` are tried."""
 
     def refuse(self, what: str, *names: str) -> None:
-        """Refuse options that a kind of corpus has no use for, where they were given.
+        """Raise InputError for given options that do not apply to this kind of corpus.
 
         Args:
             what: the corpus, in words.
@@ -63,19 +63,19 @@ _OPTIONS = {"split": "--dataset-split", "config": "--dataset-config", "text_colu
 
 
 def is_text(name: str) -> bool:
-    """Say whether a file is plain text, which has no columns."""
+    """Return whether a file is plain text (no columns)."""
     return name.endswith(_TEXT_SUFFIXES)
 
 
 class Corpus(Protocol):
-    """Something that documents can be read from, the same ones each time."""
+    """A deterministic source of documents."""
 
     def fingerprint(self) -> str:
-        """Return what decides the documents: a hash of files, or name and revision."""
+        """Return the identity of the documents: a hash of files, or name and revision."""
         ...
 
     def documents(self) -> Iterator[Document]:
-        """Yield the documents in a fixed order; blank ones may be among them.
+        """Yield the documents in a fixed order, including blank ones.
 
         Raises:
             CorpusError: if what is read is damaged, or neither text nor token ids.
@@ -84,7 +84,7 @@ class Corpus(Protocol):
 
 
 def choose_column(columns: Sequence[str], wanted: str, where: str) -> str:
-    """Return the column that holds the documents of a table.
+    """Return the document column of a table.
 
     Raises:
         CorpusError: if there is none; it lists those there are.
@@ -100,7 +100,7 @@ def choose_column(columns: Sequence[str], wanted: str, where: str) -> str:
 
 
 def as_document(value: object, where: str) -> Document:
-    """Return a value of a table as a document; None is an empty one.
+    """Convert a table value to a document; None becomes an empty one.
 
     Raises:
         CorpusError: if it is neither a text nor a list of token ids.

@@ -1,4 +1,4 @@
-"""Corpora in datasets of the Hugging Face library: on the hub, streamed, or saved in a local folder."""
+"""Hugging Face datasets as corpora: streamed from the hub, or saved in a local folder."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _LOCAL = f"or give the path of a local file or folder: {FILE_KINDS}, or a saved 
 
 
 class HubDataset:
-    """A dataset on the hub: nothing is downloaded but what is read."""
+    """A dataset on the hub, streamed."""
 
     def __init__(self, spec: CorpusSpec, made: str = "") -> None:
-        """Find out the dataset's newest revision, or keep to the one of an earlier fingerprint.
+        """Resolve the dataset's latest revision, or use that of an earlier fingerprint.
 
         Raises:
             CorpusError: if the hub cannot be reached, or has no such dataset or configuration.
@@ -47,7 +47,7 @@ class HubDataset:
         return self._identity + self._revision
 
     def documents(self) -> Iterator[Document]:
-        """Yield the documents, read over the network as they are asked for."""
+        """Yield the documents, streamed over the network."""
         where = f"dataset {self._spec.name!r}"
         with _told(where):
             builder = self._builder or self._open(self._revision)
@@ -75,14 +75,14 @@ class HubDataset:
 
 
 class SavedDataset:
-    """A folder that `save_to_disk` wrote: a dataset, or several by split."""
+    """A folder written by `save_to_disk`: a dataset, or one per split."""
 
     def __init__(self, spec: CorpusSpec) -> None:
         self._spec = spec
 
     @staticmethod
     def is_at(path: Path) -> bool:
-        """Say whether a folder is a saved dataset, or several by split."""
+        """Return whether a folder is a saved dataset, or has one per split."""
         return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
 
     def fingerprint(self) -> str:
@@ -115,7 +115,7 @@ class SavedDataset:
             yield from _documents(loaded.with_format(None), self._spec.text_column, where)
 
     def _check_config(self, loaded: Dataset | DatasetDict) -> None:
-        """Refuse a configuration that is asked for, unless the dataset says that it is of it."""
+        """Raise an error if the requested configuration is not that of the dataset."""
         tables = loaded.values() if isinstance(loaded, dict) else [loaded]
         names = {str(table.info.config_name) for table in tables if table.info.config_name}
         if self._spec.config and names != {self._spec.config}:
@@ -139,7 +139,7 @@ def _documents(dataset: Dataset | IterableDataset, wanted: str, where: str) -> I
 
 @contextmanager
 def _told(where: str) -> Iterator[None]:
-    """Turn what the libraries raise on a dataset that cannot be had into a sentence."""
+    """Convert errors of the dataset libraries to a CorpusError."""
     from datasets import config
     from datasets.exceptions import DatasetsError
     from pyarrow import ArrowException

@@ -1,4 +1,4 @@
-"""Lines of text files, plain or compressed by Zstandard or gzip, with a bound on everything that a file decides.
+"""Lines of text files, plain or compressed (Zstandard, gzip), with size limits.
 
 A line is at most `LONGEST` characters. A compressed file may unpack to `UNPACKED_TIMES` its size and `UNPACKED_FLOOR`
 bytes: text does not compress better than that, and a file made to fill the memory does. Memory is that of the longest
@@ -37,7 +37,7 @@ _NOT_TEXT = "give a file of text, in UTF-8"
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Yield a file's lines without their ends; one that ends in .zst or .gz is unpacked.
+    """Yield a file's lines without line endings; .zst and .gz are decompressed.
 
     Raises:
         CorpusError: if it is damaged, cut short, not UTF-8 text, or has a line or unpacks to more than is read.
@@ -62,7 +62,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def too_long(where: str) -> CorpusError:
-    """Return the error of a document that is longer than is read."""
+    """Return the error for a document above the size limit."""
     return CorpusError(
         f"{where} has more than {LONGEST:,} characters, the most that are read of one document",
         "cut it into documents: only the beginning of each is used",
@@ -70,7 +70,7 @@ def too_long(where: str) -> CorpusError:
 
 
 class _Unpacked(io.RawIOBase):
-    """Chunks as a file, until they are more than a compressed file's size lets expect."""
+    """File interface over decompressed chunks, with a size limit."""
 
     def __init__(self, path: Path, chunks: Iterator[bytes]) -> None:
         self._path = path

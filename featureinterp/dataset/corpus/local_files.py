@@ -52,7 +52,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """A corpus that is a file or a folder."""
+    """A local file or folder as a corpus."""
 
     name: str
     """As it was given."""
@@ -61,7 +61,7 @@ class LocalFiles:
 
     @classmethod
     def find(cls, spec: CorpusSpec) -> LocalFiles:
-        """Find the files of a corpus given by its path; what a folder holds beside them is counted in a warning.
+        """Find the files of a corpus by path; a warning counts skipped files.
 
         Raises:
             CorpusError: if there is no such path or split, or nothing in it that can be read.
@@ -87,7 +87,7 @@ class LocalFiles:
         return cls(spec.name, paths, spec.text_column)
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 over the files, and the column where it is not the usual one."""
+        """Return a SHA-256 over the files, and the column if not the default."""
         column = "" if self.text_column == TEXT_COLUMN else f" column {self.text_column}"
         return f"sha256 {hash_files(self.paths)}{column}"
 
@@ -110,7 +110,7 @@ class LocalFiles:
 
 
 def _files_of_folder(folder: Path, spec: CorpusSpec) -> tuple[Path, ...]:
-    """Return the files of a folder that are read, and tell of those that are not."""
+    """Return the supported files of a folder; warn about skipped ones."""
     closed: list[OSError] = []
     walk = os.walk(folder, onerror=closed.append)
     found = sorted(Path(place) / name for place, _, names in walk for name in names)
@@ -129,7 +129,7 @@ def _files_of_folder(folder: Path, spec: CorpusSpec) -> tuple[Path, ...]:
 
 
 def hash_files(paths: tuple[Path, ...]) -> str:
-    """Return a SHA-256 over the content of files, in their order; of very large ones over a part.
+    """Return a SHA-256 over the content of files, in order; sampled for very large files.
 
     Raises:
         CorpusError: if one cannot be read.
@@ -154,7 +154,7 @@ def hash_files(paths: tuple[Path, ...]) -> str:
 
 
 def _blocks(path: Path) -> Iterator[str]:
-    """Yield what stands between blank lines."""
+    """Yield the blocks between blank lines."""
     block: list[str] = []
     length = 0
     for number, line in enumerate(read_lines(path), start=1):
@@ -186,7 +186,7 @@ def _json_rows(path: Path, wanted: str) -> Iterator[Document]:
 
 
 def _token_rows(path: Path, wanted: str) -> Iterator[Document]:
-    """Yield the rows of an array of token ids; those of one document together, where the file says which they are."""
+    """Yield rows of token ids, grouped by document if the file has document numbers."""
     try:
         file = ArrayFile.open(path)
         if CHECKSUM in file.metadata:

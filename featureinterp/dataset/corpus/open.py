@@ -1,4 +1,4 @@
-"""Where text comes from: a corpus by its name or path, and its documents one after the other.
+"""Opening a corpus by name or path, and reading its documents.
 
 What can be read, and how, is in `docs/corpora.md`.
 """
@@ -31,7 +31,7 @@ class PythonDocs:
 
 
 def open_corpus(spec: CorpusSpec, made: str = "") -> Corpus:
-    """Find a corpus; its documents are looked at when they are read.
+    """Open a corpus by name or path; documents are validated when read.
 
     Args:
         spec: which corpus.
@@ -58,7 +58,7 @@ def open_corpus(spec: CorpusSpec, made: str = "") -> Corpus:
 
 
 def read_documents(corpus: Corpus, name: str) -> Iterator[Document]:
-    """Yield the documents of a corpus in their order; blank ones are passed over.
+    """Yield the documents of a corpus in order, skipping blank ones.
 
     Raises:
         CorpusError: if there is not one with text, or what is read is damaged.

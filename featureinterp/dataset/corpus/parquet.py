@@ -1,4 +1,4 @@
-"""One column of a parquet file, row by row, with a bound on what the file can make its reader allocate.
+"""One column of a parquet file, row by row, with bounded memory.
 
 Trap: a page says itself how large it is when it is unpacked, and how many values it holds: a file of 100 bytes may
 claim two billion. The library allocates what they say, so the heads of pages are read here before it does.
@@ -58,14 +58,14 @@ def parquet_rows(path: Path, wanted: str) -> Iterator[Document]:
 
 
 def _plain(value: Any) -> object:  # noqa: ANN401 - a scalar of any type of arrow
-    """Return a value as Python or numpy has it; a list of numbers is never made of Python's."""
+    """Convert a value to Python, or to numpy for a list of numbers."""
     if not value.is_valid or not hasattr(value, "values"):
         return value.as_py()
     return value.values.to_numpy(zero_copy_only=False)
 
 
 class _Pages:
-    """What the heads of a file's pages claim."""
+    """Page headers of a file."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path = path
@@ -73,7 +73,7 @@ class _Pages:
         self._most_values = VALUES_FLOOR + VALUES_PER_BYTE * path.stat().st_size
 
     def rows_at_a_time(self, file: ParquetFile, group: int, column: str) -> int:
-        """Return how many rows of a row group fit in a batch; CorpusError if it claims more than a file can hold."""
+        """Return the batch size of a row group in rows; CorpusError for implausible sizes."""
         chunks = file.metadata.row_group(group)
         largest = 1
         for index in range(chunks.num_columns):
@@ -98,7 +98,7 @@ class _Pages:
         return largest
 
     def _head(self, place: int) -> tuple[int, int, int, int]:
-        """Return a page's size unpacked and as it is, its number of values, and the size of its head."""
+        """Return a page's unpacked and packed size, number of values, and header size."""
         try:
             fields, length = self._fields(place)
             counts = (fields.get(kind) for kind in (5, 7, 8))
@@ -125,14 +125,14 @@ class _Pages:
 
 
 class _CompactThrift:
-    """Structs in Thrift's compact protocol, of which integers and structs are kept and the rest is passed over."""
+    """Parser of Thrift's compact protocol that keeps integers and structs only."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.place = 0
 
     def struct(self, depth: int = 0) -> dict[int, Any]:
-        """Return a struct's fields by their numbers; IndexError or ValueError if there is none."""
+        """Parse a struct into fields by number; IndexError or ValueError if invalid."""
         fields, number = {}, 0
         while kind := self._byte():
             number = number + (kind >> 4) if kind >> 4 else self._integer()

@@ -1,4 +1,4 @@
-"""Splits of a folder of files, such as a dataset downloaded from the hub: the same files that `datasets` would pick.
+"""Splits of a folder of files, resolved as in `datasets`.
 
 A dataset card (`README.md`) can name the files of each split; else the names of files and folders do
 (`data/train-00000-of-00002.parquet`, `test/a.jsonl`, `dev.txt`); where no name says anything, all are `train`.
@@ -28,7 +28,7 @@ _OTHER_SPLIT = f"name one with --dataset-split, or give --dataset-split {ALL} to
 
 
 def files_of_split(folder: Path, readable: Sequence[Path], spec: CorpusSpec) -> tuple[Path, ...]:
-    """Return the files of a folder that the split and the configuration of a corpus mean.
+    """Return the files of a corpus's split and configuration.
 
     Args:
         folder: the folder.
@@ -56,7 +56,7 @@ def files_of_split(folder: Path, readable: Sequence[Path], spec: CorpusSpec) -> 
 
 
 def _splits(folder: Path, chosen: Mapping[str, Any], readable: Sequence[Path]) -> dict[str, tuple[Path, ...]]:
-    """Return the files of each split that can be read: those that a card names, or those whose names say so."""
+    """Return the supported files of each split, by dataset card or file name."""
     from datasets.data_files import EmptyDatasetError, get_data_patterns, sanitize_patterns
 
     base, named = _inside(folder, str(chosen.get("data_dir") or ".")), chosen.get("data_files")
@@ -81,7 +81,7 @@ _EVERYTHING = {DEFAULT_SPLIT: ["**"]}
 
 
 def _matching(base: Path, patterns: Sequence[str], readable: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the readable files that patterns of the dataset library match, in its order."""
+    """Return the supported files that match patterns of the dataset library, in its order."""
     from datasets.data_files import resolve_pattern
 
     by_place = {os.path.realpath(path): path for path in readable}
@@ -97,7 +97,7 @@ def _matching(base: Path, patterns: Sequence[str], readable: Sequence[Path]) -> 
 
 
 def _inside(folder: Path, pattern: str) -> Path:
-    """Return a place below a folder; CorpusError where a card names an address, or a place elsewhere."""
+    """Return a path below a folder; CorpusError for a URL or a path outside."""
     if "://" in pattern or "::" in pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
         raise CorpusError(
             f"the README.md of corpus folder {folder} names {pattern!r} as data", "only files in the folder are read"
@@ -106,7 +106,7 @@ def _inside(folder: Path, pattern: str) -> Path:
 
 
 def _configurations(folder: Path) -> dict[str, Mapping[str, Any]]:
-    """Return what the dataset card says of each configuration; nothing where there is none, or it says nothing."""
+    """Return the configurations of the dataset card; empty without a card."""
     path = folder / "README.md"
     if not path.is_file():
         return {}
@@ -123,7 +123,7 @@ def _configurations(folder: Path) -> dict[str, Mapping[str, Any]]:
 
 
 def _chosen(folder: Path, cards: Mapping[str, Mapping[str, Any]], config: str) -> Mapping[str, Any]:
-    """Return what the card says of the configuration that is asked for, or of its default one."""
+    """Return the requested configuration of the card, or the default one."""
     if config or not cards:
         return cards.get(config, {})
     defaults = [name for name, card in cards.items() if name == "default" or card.get("default")]

@@ -1,4 +1,4 @@
-"""What the embedded model learnt from: docstrings of scientific packages plus Python's own documentation.
+"""Training mixture of the embedded model: docstrings of scientific packages and Python's documentation.
 
 Read from the packages that are installed beside it. Which documents are held out is decided by
 `featureinterp.subject.embedded.is_held_out`, for every mixture alike, so that a machine with fewer packages has
@@ -23,14 +23,14 @@ PACKAGES = (
 
 
 def package_documents(name: str) -> Iterator[str]:
-    """Yield the docstrings of one installed package; nothing when it is not installed."""
+    """Yield the docstrings of an installed package; nothing if it is not installed."""
     spec = importlib.util.find_spec(name)
     if spec is not None and spec.origin is not None:
         yield from docstrings(Path(spec.origin).parent)
 
 
 def training_mixture() -> list[str]:
-    """Return every distinct document of the mixture, sorted by hash so that no package clusters."""
+    """Return every distinct document of the mixture, sorted by hash to mix packages."""
     documents = set(python_documentation())
     for name in PACKAGES:
         documents.update(package_documents(name))

@@ -1,4 +1,4 @@
-"""Texts of windows: the string of each token, and the sentence that the strings make."""
+"""Texts of windows: token strings and their sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TokenStrings = Callable[[Sequence[int]], Sequence[str]]
 
 
 def texts_of(tokens: NDArray[np.int32], token_strings: TokenStrings) -> tuple[tuple[str, ...], ...]:
-    """Return the text of each token of [windows, T]; each distinct token is looked up once."""
+    """Return the text of each token of [windows, T]."""
     distinct, where = np.unique(tokens, return_inverse=True)
     strings = np.array(token_strings(distinct.tolist()), dtype=object)
     return tuple(tuple(row) for row in strings[where.reshape(tokens.shape)])
@@ -23,7 +23,7 @@ _PARTS_OF_CHARACTERS = re.compile(r"(?:\\x[89a-f][0-9a-f])+")
 
 
 def sentence_of(tokens: Sequence[str]) -> str:
-    r"""Return the text of a window whose tokens may be parts of characters, which stand as their bytes.
+    r"""Return the text of a window; byte tokens are joined to characters.
 
     Only for text beyond ASCII: in other text `\xe2` is what it says.
 

@@ -1,4 +1,4 @@
-"""Windows: documents cut into equally long token sequences, the rows of everything that follows.
+"""Windows: documents cut into token sequences of equal length.
 
 A text is cut to 8·T characters so that none dominates, tokenized by itself, and cut into windows of T tokens; what
 remains at its end is dropped. A document that is token ids already is only cut into windows. A window never crosses
@@ -35,21 +35,21 @@ _TOLD_EVERY = 512
 
 
 class WindowTokenizer(Protocol):
-    """What is needed of the subject model to cut windows."""
+    """Interface of the subject model for cutting windows."""
 
     @property
     def bos_token_id(self) -> int | None:
-        """Id of the token that begins a sequence; None where the model has none."""
+        """Id of the BOS token; None if the model has none."""
         ...
 
     @property
     def special_token_ids(self) -> frozenset[int]:
-        """Ids of tokens that stand for no text."""
+        """Ids of special tokens."""
         ...
 
     @property
     def vocabulary_size(self) -> int:
-        """Token ids are 0 to one less."""
+        """Number of token ids."""
         ...
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -59,7 +59,7 @@ class WindowTokenizer(Protocol):
 
 @dataclass(frozen=True)
 class WindowParams:
-    """How a corpus is cut."""
+    """Window length, number and filters."""
 
     length: int = 32
     """Tokens per window, BOS not counted; at least 2."""
@@ -78,7 +78,7 @@ class WindowParams:
 
 @dataclass(frozen=True)
 class WindowCounts:
-    """What was read, and what was dropped for which reason."""
+    """Counts of read and dropped documents and windows."""
 
     documents: int
     """Documents read."""
@@ -93,7 +93,7 @@ class WindowCounts:
 
     @property
     def dropped(self) -> str:
-        """What was dropped and why, in a sentence; empty where nothing was.
+        """Sentence about dropped documents and windows; empty if none.
 
         >>> WindowCounts(documents=400, not_ascii=320, too_short=2, special=0, duplicates=0).dropped
         'of 400 documents 322 were left out: 320 not ASCII (keep them with --no-ascii-only), 2 too short'
@@ -116,7 +116,7 @@ def _told(reasons: Mapping[str, int]) -> str:
 
 @dataclass(frozen=True)
 class Windows:
-    """The token windows of a corpus; a row is known everywhere by its number, `dataset_index`."""
+    """Token windows of a corpus; the row number is `dataset_index` everywhere."""
 
     tokens: NDArray[np.int32]
     """int32 [windows, T], or [windows, T + 1] with BOS in column 0."""
@@ -142,7 +142,7 @@ class Windows:
 
     @classmethod
     def load(cls, path: Path, vocabulary_size: int | None = None) -> Windows:
-        """Read what `save` wrote: the whole file, compared with its checksum.
+        """Read a file of `save` and verify its checksum.
 
         Args:
             path: the file; one that was written before there were checksums is looked at for what cannot be.
@@ -165,7 +165,7 @@ class Windows:
         return windows
 
     def _check(self, path: Path, vocabulary_size: int | None) -> None:
-        """Raise DataFolderError if the numbers cannot be those of windows."""
+        """Raise DataFolderError for invalid ids or documents."""
         least, largest = int(self.tokens.min()), int(self.tokens.max())
         if least < 0 or (vocabulary_size is not None and largest >= vocabulary_size):
             wrong = least if least < 0 else largest
@@ -230,7 +230,7 @@ def cut_windows(
 def _raw_windows(
     documents: Iterable[Document], tokenizer: WindowTokenizer, params: WindowParams, counts: Counter[str]
 ) -> Iterator[tuple[int, NDArray[np.int32]]]:
-    """Yield (document, window) pairs, and count the documents that give none."""
+    """Yield (document, window) pairs, and count the documents without a window."""
     numbered = enumerate(_pieces(documents, tokenizer))
     while batch := list(islice(numbered, _DOCUMENTS_PER_BATCH)):
         texts = {
@@ -252,7 +252,7 @@ def _raw_windows(
 
 
 def _pieces(documents: Iterable[Document], tokenizer: WindowTokenizer) -> Iterator[Document]:
-    """Yield texts as they are, and what lies between the special tokens of each list of ids."""
+    """Yield texts unchanged and lists of ids split at special tokens."""
     special = list(tokenizer.special_token_ids)
     for number, document in enumerate(documents):
         if isinstance(document, str):

@@ -1,1 +1,1 @@
-"""Records of one latent: which windows are selected, and the records made of them."""
+"""Records of a latent: selection of windows and construction."""

@@ -1,4 +1,4 @@
-"""One latent's evidence: what there is to say about it, and its records made from the windows that were chosen."""
+"""Latent reports, and records built from selected windows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LatentStatus = Literal["ok", "dead", "rare"]
 
 @dataclass(frozen=True)
 class LatentReport:
-    """What is known of a latent on a corpus, whether or not it has records."""
+    """Status and counts of a latent on a corpus, with or without records."""
 
     latent: int
     status: LatentStatus
@@ -40,7 +40,7 @@ class LatentReport:
 
 @dataclass(frozen=True)
 class LatentEvidence:
-    """What a latent does on the windows that its records are made of."""
+    """Activations of a latent on the windows of its records."""
 
     sequences: tuple[int, ...]
     """The windows, ascending."""
@@ -57,7 +57,7 @@ class LatentEvidence:
 def report_latent(
     latent: int, active: NDArray[np.integer], maxima: NDArray[np.floating], documents: NDArray[np.integer], least: int
 ) -> LatentReport:
-    """Say whether a latent fires often enough to be explained.
+    """Report a latent's status: live, rare or dead.
 
     Args:
         latent: its index.
@@ -82,7 +82,7 @@ def report_latent(
 
 
 def list_sizes(selection: Selection) -> dict[str, int]:
-    """Return how many windows each list of a latent holds."""
+    """Return the number of windows in each list of a latent."""
     return {
         "positives": len(selection.positives),
         **{source.value: len(selection.complementary[source]) for source in sorted(selection.complementary)},
@@ -90,7 +90,7 @@ def list_sizes(selection: Selection) -> dict[str, int]:
 
 
 def index_record(identity: SAEIndexId, selection: Selection, evidence: LatentEvidence) -> SAEIndexRecord:
-    """Make a latent's records; its largest holistic activation is over the windows on which it was measured."""
+    """Build a latent's records; the largest holistic activation is that of the measured windows."""
     row_of = {sequence: row for row, sequence in enumerate(evidence.sequences)}
     holistic = evidence.holistic_expressions
     max_holistic = 0.0 if holistic is None else float(holistic.max(initial=0.0))

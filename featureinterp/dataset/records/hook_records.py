@@ -1,4 +1,4 @@
-"""One hook's latents, looked at one by one: which windows each needs, and its records made from them."""
+"""Records of one hook's latents, one latent at a time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from featureinterp.stats import generator
 
 @dataclass(frozen=True)
 class Plan:
-    """What was found out about a latent, and the windows of its records; None where it is dead or rare."""
+    """Report of a latent and its selected windows (None if dead or rare)."""
 
     report: LatentReport
     selection: Selection | None
@@ -38,7 +38,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class HookData:
-    """All that the records of one hook are made from."""
+    """Inputs of one hook's records."""
 
     hook_name: str
     layer: int
@@ -51,7 +51,7 @@ class HookData:
     token_strings: TokenStrings
 
     def plans(self, latents: Sequence[int], spec: DataSpec) -> Iterator[tuple[int, Plan]]:
-        """Report on latents one by one and choose the windows of the records of those that fire often enough."""
+        """Yield the report of each latent, with selected windows if it is live."""
         params, documents = spec.sample_params(), self.windows.documents
         for start in range(0, len(latents), LARGEST_BLOCK):
             block = latents[start : start + LARGEST_BLOCK]
@@ -67,7 +67,7 @@ class HookData:
                     yield latent, Plan(reports[latent], None)
 
     def tops(self, latents: Sequence[int], spec: DataSpec) -> Iterator[NDArray[np.int64]]:
-        """Give the top sequences of each latent that fires."""
+        """Yield the top sequences of each firing latent."""
         for latent in latents:
             found = self.activations.latent(latent).sequence_maxima()
             if len(found[0]):
@@ -80,7 +80,7 @@ class HookData:
         similar: Iterable[int],
         spec: DataSpec,
     ) -> Selection:
-        """Choose the windows of a latent from the sequences it fires on, its maxima there, and the ranked corpus."""
+        """Select the windows of a latent from its active sequences, their maxima, and the ranked corpus."""
         params, documents = spec.sample_params(), self.windows.documents
         random = partial(generator, spec.seed, self.hook_name, latent)
         selection = select_windows(*found, similar, documents, params, random)
@@ -95,7 +95,7 @@ class HookData:
         return add_projected(selection, similar, silent, documents, params.complementary_sample_n)
 
     def record(self, latent: int, selection: Selection, holistic: HolisticActivations | None) -> SAEIndexRecord:
-        """Make a latent's records from the windows that were chosen."""
+        """Build a latent's records from its selected windows."""
         sequences = selection.sequences
         evidence = LatentEvidence(
             sequences=sequences,

@@ -1,4 +1,4 @@
-"""Which windows become a latent's records: what fires, what is alike but silent, and what is random.
+"""Selection of a latent's windows: positives, similar, random, and their negatives.
 
 Everything here is arithmetic on arrays. Every list is ordered so that its `i::3` slices are train, valid and test, and
 that within a latent no document gives windows to two of them: a document is bound, once and for all lists, to one
@@ -37,7 +37,7 @@ PROJECTED = (
 
 @dataclass(frozen=True)
 class SampleParams:
-    """How many windows of which kind a latent's records take."""
+    """Number of windows of each kind in a latent's records."""
 
     top_sample_n: int = 30
     """Positives."""
@@ -65,21 +65,21 @@ class SampleParams:
 
 @dataclass(frozen=True)
 class Selection:
-    """The windows of one latent's records, in the order of its lists."""
+    """Selected windows of one latent, by list."""
 
     positives: tuple[int, ...]
     complementary: Mapping[ComplementaryRecordSource, tuple[int, ...]]
 
     @property
     def sequences(self) -> tuple[int, ...]:
-        """Every window that is in a list, once, sorted."""
+        """All selected windows, sorted, without duplicates."""
         return tuple(sorted({*self.positives, *(s for chosen in self.complementary.values() for s in chosen)}))
 
 
 def interleave(
     candidates: Sequence[Iterable[int]], sizes: Sequence[int], documents: NDArray[np.integer]
 ) -> list[tuple[int, ...]]:
-    """Fill lists from their candidates so that no document is in two of their `i::3` slices.
+    """Fill lists from candidates so that no document is in two `i::3` slices.
 
     Lists are filled one after the other, each from its candidates in order. A document that is not bound yet takes
     the lowest free slot and is bound to that window and to the slot's position modulo 3. A bound one enters a further
@@ -111,7 +111,7 @@ def _fill(
     bound: dict[int, tuple[int, int]],
     closed: frozenset[int],
 ) -> tuple[int, ...]:
-    """Fill one list and add what it binds to `bound`."""
+    """Fill one list and add its documents to `bound`."""
     slots: dict[int, int] = {}
     free = list(range(N_SPLITS))  # the lowest free slot of each residue
     for window in windows:
@@ -140,7 +140,7 @@ def select_windows(
     params: SampleParams,
     random: Callable[[str], np.random.Generator],
 ) -> Selection:
-    """Choose the windows of one latent's records.
+    """Select the windows of one latent's records.
 
     Args:
         active: int [m], the windows on which the latent fires, distinct.
@@ -173,7 +173,7 @@ def select_windows(
 
 
 def silent_windows(active: NDArray[np.integer], n_windows: int) -> NDArray[np.bool_]:
-    """Return which windows a latent is silent on, bool [windows]."""
+    """Return a mask of the windows on which a latent is silent, bool [windows]."""
     silent = np.ones(n_windows, dtype=bool)
     silent[active] = False
     return silent
@@ -186,7 +186,7 @@ def add_projected(
     documents: NDArray[np.integer],
     size: int,
 ) -> Selection:
-    """Add the two lists of windows that are alike under the latent's map, by the same rules as the others.
+    """Add the two lists ranked by projected similarity, under the same rules.
 
     Args:
         selection: the lists that are there.
@@ -203,6 +203,6 @@ def add_projected(
 
 
 def held_out_documents(selection: Selection, documents: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Return the documents that give a valid or a test record."""
+    """Return the documents of valid and test records."""
     lists = (selection.positives, *selection.complementary.values())
     return documents[[window for chosen in lists for place, window in enumerate(chosen) if place % N_SPLITS]]

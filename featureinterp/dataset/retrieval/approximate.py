@@ -1,4 +1,4 @@
-"""Ranking corpora beyond memory: a FAISS index finds candidates, exact similarities order them.
+"""Approximate ranking for embeddings larger than memory: FAISS candidates, ordered by exact similarity.
 
 The index keeps a byte per number and looks at a part of its clusters, so it can miss a sentence; how many it misses is
 measured on a sample of latents and kept beside it (`IndexRecall`). A list that needs more than the index gives goes on
@@ -32,7 +32,7 @@ _ROWS_AT_A_TIME = 65_536
 
 @dataclass(frozen=True)
 class IndexRecall:
-    """How much of the exact ranking an approximate one finds, on a sample of latents."""
+    """Recall of the approximate ranking, on a sample of latents."""
 
     latents: int
     """In the sample."""
@@ -46,7 +46,7 @@ class IndexRecall:
 
 @dataclass(frozen=True)
 class ApproximateRanker:
-    """Ranks by an index; see `ExactRanker`."""
+    """Ranker with a FAISS index; see `ExactRanker`."""
 
     embeddings: NDArray[np.float32]
     """Unit rows, float32 [corpus, d], memory-mapped."""
@@ -54,7 +54,7 @@ class ApproximateRanker:
 
     @classmethod
     def open(cls, path: Path, embeddings: NDArray[np.float32]) -> ApproximateRanker:
-        """Open the index in a file, or build it from the embeddings where the file is missing or older than they are.
+        """Open an index file, or build it if missing or older than the embeddings.
 
         Raises:
             InputError: if FAISS is not installed.
@@ -75,20 +75,20 @@ class ApproximateRanker:
         return cls(embeddings, index)
 
     def rankings(self, tops: Iterable[NDArray[np.integer]]) -> Iterator[Iterable[int]]:
-        """Give, for each choice of sequences, the corpus from the most to the least similar one, as far as is known."""
+        """Yield, for each set of sequences, the corpus ranked by similarity."""
         for top in tops:
             mean = mean_embedding(self.embeddings, top)
             yield _Ranking(self.embeddings, top, self.candidates(mean, CANDIDATES))
 
     def candidates(self, mean: NDArray[np.float64], n: int) -> NDArray[np.int64]:
-        """Return up to `n` sequences that the index finds, the most similar first, by exact similarity."""
+        """Return up to `n` sequences found by the index, ordered by exact similarity."""
         # one query at a time: in a batch the index multiplies matrices, whose rounding depends on the companions
         _, found = self.index.search(mean.astype(np.float32)[None], min(n, len(self.embeddings)))
         rows = np.sort(found[0][found[0] >= 0])
         return rows[np.argsort(-similarities(self.embeddings, rows, mean), kind="stable")]
 
     def recall(self, tops: Sequence[NDArray[np.integer]], first: int = 100) -> IndexRecall:
-        """Compare the first of each ranking with the exact one, for a sample of at least one latent."""
+        """Compare the top of each ranking with the exact one, for a sample of at least one latent."""
         first = min(first, len(self.embeddings))
         shares = []
         for top, exact in zip(tops, ExactRanker(self.embeddings).rankings(tops), strict=True):
@@ -99,7 +99,7 @@ class ApproximateRanker:
 
 @dataclass(frozen=True)
 class _Ranking:
-    """What the index found, and after it the rest of the exact ranking."""
+    """Ranking with the index's candidates first, then the rest of the exact ranking."""
 
     embeddings: NDArray[np.float32]
     top: NDArray[np.integer]
@@ -113,7 +113,7 @@ class _Ranking:
 
 
 def _build(faiss: Any, embeddings: NDArray[np.float32]) -> Any:  # noqa: ANN401 - faiss declares no types
-    """Return an inverted file of 4·√N clusters with a byte per number, trained on evenly spaced rows."""
+    """Build an inverted file index with 4·√N clusters and 8-bit scalars, trained on evenly spaced rows."""
     n, dimensions = embeddings.shape
     clusters = max(1, min(int(4 * n**0.5), n // 39))
     index = faiss.index_factory(dimensions, f"IVF{clusters},SQ8", faiss.METRIC_INNER_PRODUCT)

@@ -1,4 +1,4 @@
-"""The sentence embedding of every window of a corpus: made once, found again by what was embedded.
+"""Sentence embeddings of a corpus's windows, with a content-addressed cache.
 
 Windows are embedded shard by shard, so a killed run loses one shard at most. The matrix knows the hash of its texts
 and embedder: the same are never embedded twice, not even for another data folder, and other texts or a damaged file are
@@ -46,7 +46,7 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class EmbedderSource:
-    """An embedder that is loaded only where something is to be embedded."""
+    """A lazily loaded embedder."""
 
     identity: str
     """A part of what identifies the embeddings."""
@@ -54,7 +54,7 @@ class EmbedderSource:
 
     @classmethod
     def of(cls, name: str) -> EmbedderSource:
-        """Name the embedder of a name on the hub, or of a folder, which its files identify wherever it is.
+        """Identify an embedder by hub name, or by the files of a folder.
 
         Raises:
             CorpusError: if a file of the folder cannot be read.
@@ -71,7 +71,7 @@ class EmbedderSource:
 def embed_corpus(
     path: Path, n_texts: int, texts: Texts, embedder: EmbedderSource, progress: Progress, cache: Path | None = None
 ) -> NDArray[np.float32]:
-    """Embed a corpus into a file, or find the file that holds it; returns it memory-mapped, float32 [n_texts, d].
+    """Embed a corpus, or find its cached embeddings; returns a memory map, float32 [n_texts, d].
 
     Args:
         path: the file.
@@ -111,7 +111,7 @@ def embed_corpus(
 
 
 def load_embeddings(path: Path) -> NDArray[np.float32]:
-    """Map the corpus' embedding matrix, float32 [sequences, d].
+    """Memory-map the corpus embeddings, float32 [sequences, d].
 
     Raises:
         DataFolderError: if the file is missing or cut short.
@@ -122,7 +122,7 @@ def load_embeddings(path: Path) -> NDArray[np.float32]:
 
 
 def _is_made_of(path: Path, content: str) -> bool:
-    """Say whether a file is there whole and holds the embeddings of this content; tell where it is damaged."""
+    """Return whether a file has intact embeddings of this content; warn if it is damaged."""
     if not path.exists():
         return False
     try:
@@ -138,7 +138,7 @@ def _is_made_of(path: Path, content: str) -> bool:
 
 
 def _checked(embeddings: NDArray[np.float32], n_texts: int) -> NDArray[np.float32]:
-    """Return what an embedder gave; SubjectError unless it is a vector of length 1 for each text.
+    """Check an embedder's output; SubjectError unless it is one unit vector per text.
 
     A ranking by vectors that are not would look like any other.
     """
@@ -156,7 +156,7 @@ def _checked(embeddings: NDArray[np.float32], n_texts: int) -> NDArray[np.float3
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy it where that cannot be; neither is ever written to."""
+    """Hard-link a file, or copy it if links are impossible."""
     with atomic_path(target) as temporary:
         try:
             temporary.hardlink_to(source)

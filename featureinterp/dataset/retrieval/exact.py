@@ -1,4 +1,4 @@
-"""Which sentences of the corpus are like those a latent fires on.
+"""Exact ranking of the corpus by similarity to a latent's top sequences.
 
 The corpus is embedded once. The similarity of a sequence to a latent is the mean cosine between its embedding and
 those of the latent's `special_n` most active sequences, which are rows of the same matrix. The mean of cosines to m
@@ -31,16 +31,16 @@ _ROWS_AT_A_TIME = 8192
 
 
 class Ranker(Protocol):
-    """Ranks the corpus by similarity to some of its sequences."""
+    """Interface: rank the corpus by similarity to sets of its sequences."""
 
     def rankings(self, tops: Iterable[NDArray[np.integer]]) -> Iterator[Iterable[int]]:
-        """Give, for each choice of sequences, the corpus from the most to the least similar one."""
+        """Yield, for each set of sequences, the corpus ranked by similarity."""
         ...
 
 
 @dataclass(frozen=True)
 class ExactRanker:
-    """Ranks the whole corpus, many latents per matrix product."""
+    """Exact ranker: many latents per matrix product."""
 
     embeddings: NDArray[np.float32]
     """Unit rows, float32 [corpus, d]; may be memory-mapped."""
@@ -48,7 +48,7 @@ class ExactRanker:
     """Bytes that the similarities of a block of latents may take."""
 
     def rankings(self, tops: Iterable[NDArray[np.integer]]) -> Iterator[Ranking]:
-        """Give, for each choice of sequences, the corpus from the most to the least similar one; equals by number."""
+        """Yield, for each set of sequences, the corpus ranked by similarity; ties by number."""
         size = max(1, min(LARGEST_BLOCK, self.max_memory // (4 * max(1, len(self.embeddings)))))
         remaining = iter(tops)
         while block := list(islice(remaining, size)):
@@ -60,7 +60,7 @@ class ExactRanker:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The corpus by its similarity to a latent, settled only as far as it is looked at."""
+    """Lazy ranking of the corpus by similarity to a latent."""
 
     embeddings: NDArray[np.float32]
     mean: NDArray[np.float64]
@@ -76,7 +76,7 @@ class Ranking:
             given, looked = given + len(settled), looked * _WIDENING
 
     def first(self, looked: int) -> NDArray[np.int64]:
-        """Return the first sequences of the ranking, about as many as are looked at.
+        """Return the top of the ranking, about the requested number of sequences.
 
         A float32 dot product of d numbers is off by less than (d + 2)·2⁻²³·|e|·|m|. So where τ is the least score
         looked at, whatever was not looked at is less similar than τ + error, and what is more similar is in place.
@@ -93,20 +93,20 @@ class Ranking:
 
 
 def mean_embedding(embeddings: NDArray[np.float32], sequences: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return the mean of some rows, of at least one, float64 [d]."""
+    """Return the mean of at least one row, float64 [d]."""
     return np.asarray(embeddings[sequences]).mean(axis=0, dtype=np.float64)
 
 
 def similarities(
     embeddings: NDArray[np.float32], sequences: NDArray[np.integer], mean: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the dot product of each of some rows with a vector; a row's does not depend on the other rows."""
+    """Return the dot product of each row with a vector, independent of the other rows."""
     blocks = [sequences[start : start + _ROWS_AT_A_TIME] for start in range(0, len(sequences), _ROWS_AT_A_TIME)]
     return np.concatenate([np.empty(0), *((embeddings[block] * mean).sum(axis=1) for block in blocks)])
 
 
 def top_sequences(sequences: NDArray[np.integer], maxima: NDArray[np.floating], n: int) -> NDArray[np.int64]:
-    """Return the `n` sequences of largest maximum, largest first; of equals the lower number comes first.
+    """Return the `n` sequences with the largest maxima, descending; ties by number.
 
     Args:
         sequences: int [m], distinct.

@@ -1,4 +1,4 @@
-"""Projected similarity: a linear map, trained for one latent, that brings the sentences it fires on close together.
+"""Projected similarity: a linear map trained per latent to bring its positives close together.
 
 The map is the identity plus a part of low rank, x + (x·down)·up, trained with InfoNCE: seen from each positive, every
 other positive should be closer (by cosine) than all of a sample of silent sentences. It begins as the identity, so what
@@ -35,12 +35,12 @@ class Projection:
     """float32 [RANK, d]"""
 
     def apply(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the images of some rows, each scaled to length 1."""
+        """Return the normalised images of rows."""
         mapped = embeddings + (embeddings @ self.down) @ self.up
         return mapped / np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-12)
 
     def rank(self, embeddings: NDArray[np.float32], sequences: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Return the corpus from the most to the least similar to some of its rows; equals by number.
+        """Rank the corpus by similarity to some of its rows; ties by number.
 
         The similarity is the mean cosine between images.
         """
@@ -53,7 +53,7 @@ class Projection:
 def train_projection(
     positives: NDArray[np.float32], negatives: NDArray[np.float32], random: np.random.Generator
 ) -> Projection:
-    """Train the map of one latent; the identity where there are no two positives or no negatives.
+    """Train the map of one latent; the identity for fewer than two positives or no negatives.
 
     Args:
         positives: embeddings of sentences that it fires on, float32 [m, d].

@@ -34,7 +34,7 @@ class RecordSource(Protocol):
     """Where a run gets its evidence."""
 
     def status(self, key: FeatureKey) -> LatentStatus:
-        """Say whether the latent can be explained."""
+        """Return whether the latent can be explained."""
         ...
 
     def record(self, key: FeatureKey) -> SAEIndexRecord:

@@ -153,7 +153,7 @@ def _repaired(text: str) -> Any:
 
 
 def _is_meant_as_rules(value: object, *, whole: bool = True) -> bool:
-    """Say whether a value is meant as rules, well formed or not.
+    """Return whether a value is meant as rules, well formed or not.
 
     A list whose bracket never closes is one that was cut short, if it holds objects alone; else it stands in prose.
     """
@@ -249,12 +249,12 @@ def _improvement(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return prose on one line, without control characters and halves of characters."""
+    """Return prose on one line, without control characters and lone surrogates."""
     return _escaped(re.sub(r"\s*[\n\r]\s*", " ", text.strip()))
 
 
 def _escaped(text: str) -> str:
-    r"""Return text with control characters written as such (`\n` may be what a rule is about), halves replaced."""
+    r"""Return text with control characters written as such (`\n` may be what a rule is about), lone surrogates replaced."""
     joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
     return "".join(c if c == "\\" else escape(c) for c in joined)
 

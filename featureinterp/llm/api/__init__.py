@@ -1,1 +1,1 @@
-"""Language models behind an endpoint: requests, retries, stored answers, spending."""
+"""Language models behind an endpoint: requests, retries, cached answers, spending."""

@@ -1,4 +1,4 @@
-"""What an answer took, read from a server's JSON; what the server does not say is never taken for nothing.
+"""Usage and cost of an answer from a server's JSON; missing values are bounded from above.
 
 A number counts as said only where it is finite, not negative and possible. Tokens that are not said are the most that
 the text can have, one per byte, and the answer is marked as estimated; a cost that is not said is unpriced.
@@ -33,7 +33,7 @@ class _Body(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Bill:
-    """What a server says that an answer took; None for what it does not say."""
+    """Usage and cost reported by a server; None if not reported."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -44,11 +44,11 @@ class Bill:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is said."""
+        """Whether nothing is reported."""
         return self == Bill()
 
     def usage(self, endpoint: Endpoint, most: Most, received: int) -> Usage:
-        """Return what the answer took, with an upper bound for tokens that are not said.
+        """Return the usage, with an upper bound for unreported tokens.
 
         Args:
             endpoint: who answered; whether it is free decides what an untold cost means.
@@ -67,7 +67,7 @@ class Bill:
 
 
 def most_of(request: ChatRequest | PromptRequest, price: Price | None = None) -> Most:
-    """Return the most that a request can take: a token per byte of its text, and the longest answer allowed.
+    """Return the maximum usage of a request: a token per byte of its text, and the longest allowed answer.
 
     >>> most_of(PromptRequest("zwölf"))
     Most(input_tokens=86, output_tokens=1, price=None)
@@ -81,7 +81,7 @@ def most_of(request: ChatRequest | PromptRequest, price: Price | None = None) ->
 
 
 def read_bill(text: str) -> Bill:
-    """Return what a server's JSON says that an answer took; an empty bill where it is no JSON."""
+    """Read the bill in a server's JSON; an empty bill for invalid JSON."""
     try:
         usage = msgspec.json.decode(msgspec.json.decode(text, type=_Body).usage)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -92,7 +92,7 @@ def read_bill(text: str) -> Bill:
 
 
 def _tokens(usage: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """Return the tokens of a request and of its answer; a request of none is one that nobody counted."""
+    """Return the tokens of a request and its answer; 0 request tokens count as unreported."""
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
     numbers = (_number(usage.get(name), MOST_TOKENS) for name in names)
     read, written, total = (None if number is None or number % 1 else int(number) for number in numbers)
@@ -104,7 +104,7 @@ def _tokens(usage: Mapping[str, Any]) -> tuple[int | None, int | None]:
 
 
 def _cost(usage: Mapping[str, Any]) -> float | None:
-    """Return the whole cost: what the router charges, and with one's own key what the model's provider charges.
+    """Return the total cost: the router's, plus the provider's with a user-supplied provider key.
 
     Without such a key OpenRouter repeats its own charge as the provider's.
     """

@@ -1,4 +1,4 @@
-"""Asking a language model over the network, so that no paid answer is lost and nothing is asked twice.
+"""Client of a language model endpoint: every paid answer is stored, none is requested twice.
 
     request ──stored?──▶ answer
        └─ no ─▶ may it go out? ─▶ endpoint ─▶ answer ─▶ ledger ─▶ answer
@@ -44,7 +44,7 @@ def open_chat_model(
     params: ChatParams | None = None,
     budget: Budget | None = None,
 ) -> ChatClient:
-    """Return the language model of a name, as a context manager that finishes and stores what is on its way.
+    """Open a language model by name; a context manager that finishes and stores pending requests.
 
     Nothing is sent, and no key is wanted, before the first request that is not stored.
 
@@ -71,7 +71,7 @@ def open_chat_model(
 
 
 class ChatClient:
-    """A language model behind an endpoint; a `ChatModel` and a `PromptModel`. It closes its ledger with itself."""
+    """A language model behind an endpoint (a `ChatModel` and a `PromptModel`); closes its ledger on exit."""
 
     def __init__(self, endpoint: Endpoint, ledger: Ledger, params: ChatParams, budget: Budget) -> None:
         self.endpoint = endpoint
@@ -109,7 +109,7 @@ class ChatClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Wait for the answers that are on their way, store them, and let go of connections and ledger.
+        """Wait for pending answers, store them, and close the connections and the ledger.
 
         What waits for another attempt is given up.
         """
@@ -143,7 +143,7 @@ class ChatClient:
         return [found[sample] for sample in range(first, first + n)]
 
     async def read_prompt(self, request: PromptRequest) -> PromptReading:
-        """Return the prompt's tokens with what the model expected; as `PromptModel.read_prompt`."""
+        """Return the prompt's tokens with log probabilities; as `PromptModel.read_prompt`."""
         asked = wire.canonical(self.endpoint, request)
 
         def ask(_sample: int) -> Coroutine[Any, Any, PromptReading]:
@@ -160,7 +160,7 @@ class ChatClient:
         return None if stored is None else replace(stored, stored=True)
 
     async def _once(self, asked: bytes, sample: int, ask: Callable[[int], Coroutine[Any, Any, Answer]]) -> Answer:
-        """Ask for an answer once, however many want it."""
+        """Request an answer once for all concurrent callers."""
 
         async def ask_and_store() -> Answer:
             return self.ledger.put(asked, sample, await ask(sample))
@@ -185,7 +185,7 @@ class ChatClient:
             task.exception()  # it is known to whoever still waits
 
     async def _converse(self, request: ChatRequest, sample: int) -> ChatAnswer:
-        """Ask for one sample, in the form that the endpoint is known to take by now."""
+        """Request one sample, in the form accepted by the endpoint so far."""
         form = self._form
 
         def body() -> dict[str, Any]:
@@ -215,7 +215,7 @@ class ChatClient:
         read: Callable[[str], Answer | Fault],
         otherwise: Callable[[Fault], bool] | None = None,
     ) -> Answer:
-        """Make one request until it is answered or no attempt is left.
+        """Send one request until it is answered or no attempt is left.
 
         Args:
             path: below the endpoint's address.
@@ -248,7 +248,7 @@ class ChatClient:
     def _paid(
         self, connection: Connection, text: str, most: Most, read: Callable[[str], Answer | Fault]
     ) -> Answer | Fault:
-        """Read what came back and pay for it; an answer that cannot be used is paid for too, if the server says so."""
+        """Parse an answer and record its cost, also for an unusable answer."""
         outcome, bill = read(text), read_bill(text)
         usage = bill.usage(self.endpoint, most, len(text.encode(errors="replace")))
         if not (isinstance(outcome, Fault) and bill.is_empty):
@@ -258,13 +258,13 @@ class ChatClient:
         return outcome if isinstance(outcome, Fault) else replace(outcome, usage=usage)
 
     def _check_wanted(self) -> None:
-        """End a request that has not gone out where nobody waits for its answer any more."""
+        """Cancel an unsent request without waiting callers."""
         task = asyncio.current_task()
         if task in self._waiting and not self._waiting[task]:
             raise asyncio.CancelledError
 
     async def _wait(self, connection: Connection, fault: Fault, faults: Sequence[FaultKind]) -> None:
-        """Wait before the next attempt, or raise where there is none; `faults` are all that the request has met."""
+        """Wait before the next attempt, or raise the error of the last one; `faults` are those so far."""
         params, attempt = self._params, len(faults)
         connection.check_fault(fault, attempt, faults.count(fault.kind))
         delay = backoff(attempt - 1, params.backoff_seconds, params.longest_wait, self._rng)
@@ -276,7 +276,7 @@ class ChatClient:
         await connection.wait(delay)
 
     def _check(self, connection: Connection) -> None:
-        """Raise where no further request may go out, and end every other wait for an attempt."""
+        """Raise if no further request may be sent; also ends other waiting requests."""
         connection.check()
         try:
             self.budget.check()
@@ -295,7 +295,7 @@ class ChatClient:
         return self._connection
 
     async def _disconnect(self) -> None:
-        """Let go of connections, unless in a block or in use: a notebook asks in one event loop after another."""
+        """Close unused connections outside of a context (a notebook uses several event loops)."""
         if self._connection is not None and not self._stays_open and not self._asking:
             connection, self._connection = self._connection, None
             await connection.close()

@@ -1,4 +1,4 @@
-"""The connections to one endpoint through the `openai` package, and the circuit that opens when it is down.
+"""Connections to one endpoint through the `openai` package, with a circuit breaker.
 
 Retries are not made here and not by the package: an attempt is a body or a fault, whatever is thrown on the way. The
 key is known to this module alone, and is cut out of all that a server says.
@@ -33,7 +33,7 @@ SILENCES = 4
 
 @dataclass(frozen=True)
 class ChatParams:
-    """How a client asks."""
+    """Request parameters of a client."""
 
     concurrency: int = 16
     """Requests on their way at once."""
@@ -60,10 +60,10 @@ class ChatParams:
 
 
 class Connection:
-    """The way to one endpoint."""
+    """Connection pool of one endpoint."""
 
     def __init__(self, endpoint: Endpoint, key: str, params: ChatParams) -> None:
-        """Nothing is sent yet; an event loop must run, and it serves no other."""
+        """Create the pool in the running event loop; sends nothing."""
         self.places = asyncio.Semaphore(params.concurrency)
         """One for each request that may be on its way."""
         self._failures = 0  # attempts in a row that failed by the endpoint's fault
@@ -77,22 +77,22 @@ class Connection:
         self._turns = cycle(self._pools)
 
     def end(self, error: FeatureInterpError) -> None:
-        """Let no further request out, and let everybody who waits know why."""
+        """Stop all further requests and end waiting ones with this error."""
         if not self._ended.done():
             self._ended.set_result(error)
 
     def check(self) -> None:
-        """Raise what ended it, if anything has."""
+        """Raise the error that ended the connection, if any."""
         if self._ended.done():
             error = self._ended.result()
             raise type(error)(error.problem, error.hint)
 
     def answered(self) -> None:
-        """Note that the endpoint answers, so that it is not given up for what failed before."""
+        """Record an answer; resets the failure count."""
         self._failures = self._silences = 0
 
     def check_fault(self, fault: Fault, attempt: int, alike: int = 0) -> None:
-        """Raise where a request is not to be made again.
+        """Raise if a request must not be retried.
 
         Args:
             fault: what it met.
@@ -123,12 +123,12 @@ class Connection:
         raise error
 
     async def wait(self, seconds: float) -> None:
-        """Wait so long; raise where the endpoint is given up meanwhile."""
+        """Wait; raise if the connection ends meanwhile."""
         await asyncio.wait([self._ended], timeout=seconds)
         self.check()
 
     async def attempt(self, path: str, body: dict[str, Any]) -> str | Fault:
-        """Send one request and return the body of its answer, or the fault; neither has the key in it.
+        """Send one request and return the answer's body, or the fault, with the key redacted.
 
         Args:
             path: below the endpoint's address.
@@ -150,11 +150,11 @@ class Connection:
             return Fault(FaultKind.FAILING, self.without_key(str(error.__cause__ or error)))
 
     def without_key(self, text: str) -> str:
-        """Return a text without the key."""
+        """Redact the key from a text."""
         return cut_out(text, self._key)
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         for pool in self._pools:
             await pool.close()
 
@@ -166,7 +166,7 @@ class Connection:
         return self.without_key(response.text)
 
     def _check_silence(self, fault: Fault) -> None:
-        """End it where the endpoint has been silent to many, for long enough to ask twice.
+        """End the connection after several timeouts in a row over two timeout periods.
 
         Raises:
             BudgetError: if it has.
@@ -185,7 +185,7 @@ class Connection:
 
 
 def _open_pool(endpoint: Endpoint, key: str, params: ChatParams) -> AsyncOpenAI:
-    """Return a pool of connections; nothing is sent yet.
+    """Create a connection pool; sends nothing.
 
     Raises:
         EndpointError: if the environment names a proxy that cannot be used.

@@ -1,4 +1,4 @@
-"""How answers end, in the words of all providers: whole, cut short, or stopped by a filter.
+"""Finish reasons of all providers: complete, truncated, or content filter.
 
 Only endings that are known to be good make a whole answer. One that nobody knows is no answer: half a sentence must not
 be scored as if the model had said it.
@@ -11,7 +11,7 @@ from enum import Enum
 
 
 class Ending(str, Enum):
-    """Why an answer ended; the values are those of the OpenAI protocol."""
+    """Finish reason of an answer; values of the OpenAI protocol."""
 
     WHOLE = "stop"
     CUT = "length"
@@ -38,7 +38,7 @@ _BY_WORD = {word: ending for ending, words in _WORDS.items() for word in words}
 
 
 def ending_of(word: str | None, behind: str | None = None) -> Ending | None:
-    """Return how an answer ended, or None where the word is unknown.
+    """Normalise a finish reason; None if unknown.
 
     Args:
         word: why it ended, as the server says; None and an empty one count as whole, since some servers say nothing.

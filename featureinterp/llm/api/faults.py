@@ -1,4 +1,4 @@
-"""What goes wrong with a request to a language model, and what to do about it: one table, the same for all providers.
+"""Faults of requests and their remedies, in one table for all providers.
 
 A fault is a value until it is known whether another attempt is worth it. What it becomes in the end depends on whose
 fault it is: the request's own (`ChatError`: an attempt fails), or the endpoint's, which decides no result: it leaves
@@ -27,7 +27,7 @@ LONGEST_BODY = 20_000
 
 
 class FaultKind(str, Enum):
-    """What went wrong, said so that it follows the name of a model."""
+    """Kind of fault; the value follows a model's name in messages."""
 
     AUTHENTICATION = "refuses the key"
     CREDIT = "says that the account has no credit"
@@ -47,7 +47,7 @@ class FaultKind(str, Enum):
 
 @dataclass(frozen=True)
 class Remedy:
-    """What to do about a kind of fault."""
+    """Remedy for a kind of fault."""
 
     retry: bool
     """Whether the same request may succeed a little later."""
@@ -122,7 +122,7 @@ class Fault:
     """All that the server said, in which it may name a field that it does not take."""
 
     def error(self, name: str, attempts: int = 1) -> FeatureInterpError:
-        """Return what it becomes for the model `name` when there is no further attempt."""
+        """Return the error for the model `name` after the last attempt."""
         remedy = REMEDIES[self.kind]
         tried = f" after {attempts} attempts" if remedy.retry and attempts > 1 else ""
         told = f": {self.message}" if self.message else ""
@@ -130,7 +130,7 @@ class Fault:
 
 
 def fault_of_status(status: int, text: str, headers: Mapping[str, str]) -> Fault:
-    """Return the fault that a server's refusal is.
+    """Return the fault of an HTTP error response.
 
     Args:
         status: of HTTP, 300 or more; or the number in an error that came with status 200.
@@ -147,7 +147,7 @@ def fault_of_status(status: int, text: str, headers: Mapping[str, str]) -> Fault
 
 
 def message_in(text: str) -> str:
-    """Return the message in a server's error, which is JSON of one of several forms, or plain text."""
+    """Extract the message of a server error (JSON in several forms, or plain text)."""
     try:
         found = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError):
@@ -172,7 +172,7 @@ def shorten(message: str) -> str:
 
 
 def wait_asked_for(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Return the seconds that a server asks to wait: `Retry-After-Ms`, or `Retry-After` as seconds or HTTP date.
+    """Return the requested wait in seconds: `Retry-After-Ms`, or `Retry-After` as seconds or HTTP date.
 
     What cannot be read counts as not said, and a date that has passed is no wait.
     """
@@ -200,7 +200,7 @@ def _seconds(value: str) -> float | None:
 
 
 def backoff(attempt: int, first: float, longest: float, rng: Random) -> float:
-    """Return how long to wait after failed attempt number `attempt` (from 0): doubling, half of it random.
+    """Return the wait in seconds after failed attempt `attempt` (from 0): exponential, half of it random.
 
     The random half keeps requests that failed together from coming back together.
     """

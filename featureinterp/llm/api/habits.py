@@ -1,4 +1,4 @@
-"""What an endpoint refuses in the form of a request, learned from its own words, and how the same is asked otherwise.
+"""Request parameters rejected by an endpoint, detected from its messages, and their replacements.
 
     "System role not supported"                          the instruction goes into the user's turn
     "Use 'max_completion_tokens' instead"                the limit goes by the other name
@@ -39,7 +39,7 @@ _TOO_LARGE = re.compile(
 
 @dataclass(frozen=True)
 class Form:
-    """How requests are put to an endpoint."""
+    """Form of requests to an endpoint."""
 
     limit_names: tuple[str, ...] = LIMIT_NAMES
     """What the most tokens of an answer are called: the first is used, the others are not refused yet."""
@@ -52,12 +52,12 @@ class Form:
 
     @classmethod
     def of(cls, provider: Provider) -> Form:
-        """Return the form that a provider is known to take."""
+        """Return the default form of a provider."""
         others = (name for name in LIMIT_NAMES if name != provider.limit_name)
         return cls((provider.limit_name, *others), seed=provider.takes_seed)
 
     def and_of(self, other: Form) -> Form:
-        """Return what neither of two forms was refused, but for the limit, which is a matter of one request."""
+        """Return the common form of two, except for the answer limit of a single request."""
         names = min(self.limit_names, other.limit_names, key=len)
         return Form(
             names,
@@ -68,7 +68,7 @@ class Form:
 
 
 def asked_otherwise(form: Form, fault: Fault, request: ChatRequest, name: str) -> Form | None:
-    """Return the form in which a refused request may be answered; None where its words name nothing of the form.
+    """Return an adapted form for a rejected request; None if the message names no parameter.
 
     Args:
         form: in which it was refused.
@@ -102,7 +102,7 @@ def asked_otherwise(form: Form, fault: Fault, request: ChatRequest, name: str) -
 
 
 def told(before: Form, after: Form) -> str:
-    """Return in words what was learned."""
+    """Return a message about an adapted form."""
     learned = {
         "the system role: its words stand in the user's turn": before.system_role and not after.system_role,
         "a temperature: none is sent": before.temperature and not after.temperature,
@@ -113,7 +113,7 @@ def told(before: Form, after: Form) -> str:
 
 
 def messages_in(form: Form, messages: Sequence[Message]) -> list[Message]:
-    r"""Return a conversation as the form has it.
+    r"""Return a conversation in the given form.
 
     >>> messages_in(Form(system_role=False), [Message("system", "be brief"), Message("user", "hi")])
     [Message(role='user', content='be brief\n\nhi')]

@@ -1,4 +1,4 @@
-"""The ledger: every answer of a language model that was ever paid for, in one SQLite file.
+"""Ledger: cache of all language model answers, in one SQLite file.
 
 An answer is written before it is used, under the hash of the whole request and the sample's number; the first one
 stays, also where two programs ask at once. The file is a write-ahead log with normal sync: `kill -9` loses nothing
@@ -44,10 +44,10 @@ logger = logging.getLogger(__name__)
 
 
 class Ledger:
-    """Stored answers. A context manager; close it or leave the block to let go of the file."""
+    """Answer cache; a context manager that closes the file."""
 
     def __init__(self, path: Path = DEFAULT_PATH) -> None:
-        """Open the ledger, or begin it where there is none.
+        """Open the ledger, or create it.
 
         Raises:
             DataFolderError: if the file is something else, damaged, or of another version.
@@ -79,11 +79,11 @@ class Ledger:
             return self._connection.execute("SELECT count(*) FROM answer").fetchone()[0]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def get(self, asked: bytes, sample: int, answer_type: type[Answer]) -> Answer | None:
-        """Return a stored answer, or None where there is none.
+        """Return a cached answer, or None.
 
         Args:
             asked: the whole request, as bytes that are equal for equal requests.
@@ -110,7 +110,7 @@ class Ledger:
         return None
 
     def put(self, asked: bytes, sample: int, answer: Answer) -> Answer:
-        """Store an answer in one transaction and return it; or the one that somebody else stored before.
+        """Store an answer in one transaction and return it, or the one stored earlier.
 
         Raises:
             StorageError: if it cannot be written.
@@ -126,7 +126,7 @@ class Ledger:
         return self.get(asked, sample, type(answer)) or answer
 
     def requests(self) -> Iterator[bytes]:
-        """Yield every request that has a stored answer, as it was asked."""
+        """Yield every request with a cached answer."""
         with self._errors():
             for (asked,) in self._connection.execute("SELECT asked FROM request"):
                 with suppress(zlib.error, TypeError):
@@ -170,7 +170,7 @@ class Ledger:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turn SQLite's errors into ours: a full or read-only disk, a locked file, no database at all."""
+        """Convert SQLite errors: a full or read-only disk, a locked file, no database."""
         try:
             yield
         except sqlite3.OperationalError as error:

@@ -1,4 +1,4 @@
-"""Who serves language models: one table of providers, the names of models, and where keys come from.
+"""Providers of language models, model names, and API keys.
 
 A model is named `provider:model`; a bare `vendor/model`, as the original writes it, is one of OpenRouter's. The
 provider `local` is any server that speaks the OpenAI protocol, and its address is told by `@`, an option, or the
@@ -26,7 +26,7 @@ BASE_URL_NAME = "FEATUREINTERP_BASE_URL"
 
 @dataclass(frozen=True)
 class Provider:
-    """A provider's address, key and peculiarities."""
+    """A provider's base URL, key and parameters."""
 
     name: str
     base_url: str
@@ -70,7 +70,7 @@ PROVIDERS: Mapping[str, Provider] = {
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One model at one address."""
+    """One model at one base URL."""
 
     provider: Provider
     model: str
@@ -78,12 +78,12 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        """`provider:model`, which stands for the model in results and in the ledger, wherever it is served."""
+        """`provider:model`, the identifier in results and in the ledger (without the URL)."""
         return f"{self.provider.name}:{self.model}"
 
 
 def parse_model_name(text: str, base_url: str = "") -> Endpoint:
-    """Read a model's name.
+    """Parse a model name.
 
     Args:
         text: `provider:model`, `provider:model@URL`, or `vendor/model` for OpenRouter.
@@ -119,7 +119,7 @@ def parse_model_name(text: str, base_url: str = "") -> Endpoint:
 
 
 def check_url(url: str) -> str:
-    """Return an address without what does not belong to it: a slash at its end, the path of the chat itself.
+    """Normalise a base URL: without a trailing slash or the chat path.
 
     Raises:
         InputError: if it is no address of a web server, or has a password in it.
@@ -145,7 +145,7 @@ def check_url(url: str) -> str:
 
 
 def setting(name: str, folder: Path | None = None) -> str:
-    """Return a setting from the environment or, where it has none, from `.env`; empty where neither has one.
+    """Return a setting from the environment, else from `.env`, else empty.
 
     Nothing is written to the environment.
 
@@ -172,7 +172,7 @@ def setting(name: str, folder: Path | None = None) -> str:
 
 
 def find_key(provider: Provider, folder: Path | None = None) -> str:
-    """Return a provider's key; empty where it has none and needs none.
+    """Return a provider's key; empty if none is set and none is required.
 
     Raises:
         EndpointError: if it is missing, or is nothing that can be a key. The key itself is never told.

@@ -1,4 +1,4 @@
-"""A language model that says what a script says: for tests and dry runs, on the path that real answers take."""
+"""A scripted language model for tests and dry runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Script = Callable[[ChatRequest, int], "str | ChatAnswer | FeatureInterpError"]
 
 
 class ScriptedChatModel:
-    """Answers by a script and notes what it was asked.
+    """A chat model with scripted answers that records its requests.
 
     >>> import asyncio
     >>> from featureinterp.chat import Message

@@ -1,4 +1,4 @@
-"""What a run may spend on language models, what it has spent, and what each feature took."""
+"""Limits, spending and per-feature usage of language models."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from featureinterp.protocols import ChatModel, PromptModel
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars per million tokens, for endpoints that do not tell what an answer cost."""
+    """Price in US dollars per million tokens, for endpoints that do not report costs."""
 
     input: float
     output: float
 
     def of(self, input_tokens: int, output_tokens: int) -> float:
-        """Return the US dollars for so many tokens."""
+        """Return the cost in US dollars."""
         return (self.input * input_tokens + self.output * output_tokens) / 1e6
 
 
 @dataclass(frozen=True)
 class Most:
-    """The most that one request can take."""
+    """Maximum usage of one request."""
 
     input_tokens: int
     output_tokens: int
@@ -39,7 +39,7 @@ class Most:
 
 @dataclass(frozen=True)
 class RunLimits:
-    """What a run may take, all its models together; None for no limit.
+    """Limits of a run over all its models; None for no limit.
 
     No request goes out once a limit is reached, nor beside others on their way where all of them together may pass it.
     So the last answer alone can pass a limit: it is exceeded by less than one answer (per worker, where several share
@@ -60,7 +60,7 @@ class RunLimits:
 
 @dataclass(frozen=True)
 class _Reserve:
-    """What is set aside for a request on its way."""
+    """Reservation for a pending request."""
 
     tokens: int
     cost: float
@@ -68,7 +68,7 @@ class _Reserve:
 
 @dataclass
 class _Seen:
-    """What answers of one model took: bounds for those to come."""
+    """Usage of a model's answers so far, as bounds for later ones."""
 
     tokens: int = 0
     """Of the largest answer with its request."""
@@ -88,10 +88,10 @@ class _Seen:
 
 
 class Budget:
-    """Counts what a run pays for now, stored answers not included, and stops it at its limits."""
+    """Counter of a run's new spending (without cached answers); stops the run at its limits."""
 
     def __init__(self, limits: RunLimits | None = None, spent: Usage | None = None) -> None:
-        """Begin to count.
+        """Start the counters.
 
         Args:
             limits: none by default.
@@ -104,13 +104,13 @@ class Budget:
         self._waiting: list[asyncio.Future[None]] = []
 
     def pay(self, usage: Usage, model: str = "") -> None:
-        """Add what an answer of a model took."""
+        """Add the usage of an answer."""
         self.spent += usage
         self._seen.setdefault(model, _Seen()).add(usage)
 
     @asynccontextmanager
     async def place(self, model: str, most: Most) -> AsyncIterator[None]:
-        """Set aside what a request may take while it is on its way; pay for it inside.
+        """Reserve the maximum usage of a pending request; call `pay` inside the block.
 
         It goes out where it fits beside all others on their way, or alone. Otherwise it waits until one of them ends.
         The first request to a model of unknown price goes alone.
@@ -142,7 +142,7 @@ class Budget:
                     turn.set_result(None)
 
     def _reserve(self, model: str, most: Most) -> _Reserve:
-        """Return the most that a request may take: by its length, by the price told or seen, or as the dearest yet."""
+        """Return the reservation of a request: by its length and the known or highest seen price."""
         seen = self._seen.get(model, _Seen())
         if most.price is not None:
             cost = most.price.of(most.input_tokens, most.output_tokens)
@@ -151,7 +151,7 @@ class Budget:
         return _Reserve(max(most.input_tokens + most.output_tokens, seen.tokens), max(cost, seen.cost))
 
     def _fits(self, reserve: _Reserve) -> bool:
-        """Say whether a request fits below the limits, beside those on their way."""
+        """Return whether a request fits below the limits, together with pending ones."""
         limits, spent, all_of_them = self.limits, self.spent, [*self._on_way, reserve]
         cost = spent.cost + sum(each.cost for each in all_of_them)
         tokens = spent.input_tokens + spent.output_tokens + sum(each.tokens for each in all_of_them)
@@ -160,7 +160,7 @@ class Budget:
         )
 
     def check(self) -> None:
-        """Check that another request may go out.
+        """Check that another request may be sent.
 
         Raises:
             BudgetError: if a limit is reached, or cannot be kept because nobody says what answers cost.
@@ -189,7 +189,7 @@ class LanguageModel(ChatModel, PromptModel, Protocol):
 
 
 class Meter:
-    """Adds up what answers took: one for each feature, over all language models that it asks."""
+    """Usage of one feature over all its language models."""
 
     def __init__(self) -> None:
         self.usage = Usage()
@@ -199,16 +199,16 @@ class Meter:
 
     @property
     def is_refused(self) -> bool:
-        """Whether a model refused requests, or used up its tokens before any answer began, and answered none."""
+        """Whether every request was rejected, or ran out of tokens before an answer."""
         return bool(self._refused - self._answered)
 
     def note(self, name: str, *, answered: bool) -> None:
-        """Note that a model answered a request, or refused it."""
+        """Record an answered or rejected request."""
         (self._answered if answered else self._refused).add(name)
 
 
 class MeteredModel:
-    """A language model whose answers a meter adds up; many features share the client below it."""
+    """A language model whose usage is metered per feature, over a shared client."""
 
     def __init__(self, model: LanguageModel, meter: Meter | None = None) -> None:
         self._model = model
@@ -229,7 +229,7 @@ class MeteredModel:
         return answers
 
     async def read_prompt(self, request: PromptRequest) -> PromptReading:
-        """Return the prompt's tokens with what the model expected; as `PromptModel.read_prompt`."""
+        """Return the prompt's tokens with log probabilities; as `PromptModel.read_prompt`."""
         with self._noted():
             reading = await self._model.read_prompt(request)
         self.meter.usage += reading.usage

@@ -1,4 +1,4 @@
-r"""Thoughts of reasoning models in the text of an answer: found by their marks and cut.
+r"""Removal of reasoning from the text of an answer, by its markers.
 
     <think>..</think>   also thinking, thought, reasoning, reflection, seed:think and the like, and [THINK]..[/THINK]
     ..</think>          opened by the chat template, so that the answer holds the closing mark alone
@@ -55,7 +55,7 @@ _WRAPPER = re.compile(
 
 
 def without_thoughts(text: str) -> str:
-    r"""Return the answer alone; empty where the thoughts never end.
+    r"""Return the answer without reasoning; empty if the reasoning has no end marker.
 
     Raises:
         ExplanationError: if the text is longer than `LONGEST_TEXT`, or a closing mark that nothing opened stands in the
@@ -80,7 +80,7 @@ def without_thoughts(text: str) -> str:
 
 
 def has_begun(answer: ChatAnswer) -> bool:
-    """Say whether anything of the answer itself came before its tokens were used up."""
+    """Return whether the answer began before the token limit."""
     if ending_of(answer.finish_reason) is not Ending.CUT:
         return True
     try:
@@ -90,7 +90,7 @@ def has_begun(answer: ChatAnswer) -> bool:
 
 
 def used_up(tokens: int) -> tuple[str, str]:
-    """Return the problem and the hint of an answer that had not begun when its tokens were used up."""
+    """Return problem and hint for an answer that hit the token limit before it began."""
     return f"{tokens} tokens were used up before the answer began", RAISE
 
 
@@ -102,7 +102,7 @@ def _final_channel(text: str) -> str:
 
 
 def _outside(text: str) -> str:
-    """Return what stands outside of thoughts."""
+    """Return the text outside of reasoning."""
     kept: list[str] = []
     place, opened = 0, False
     for number, mark in enumerate(_MARK.finditer(text)):
@@ -119,13 +119,13 @@ def _outside(text: str) -> str:
 
 
 def _opens(text: str, mark: re.Match[str]) -> bool:
-    """Say whether it opens thoughts: at the beginning of a line, or right behind another mark."""
+    """Return whether a marker opens reasoning: at the start of a line, or right after another marker."""
     before = _line_before(text, mark).rstrip()
     return not _is_token(text, mark) and (before.strip(">") == "" or before.endswith((">", "]", "▷")))
 
 
 def _closes(text: str, mark: re.Match[str], *, opened: bool) -> bool:
-    """Say whether it closes thoughts, as against being told of.
+    """Return whether a marker closes reasoning (and is not quoted in the answer).
 
     Raises:
         ExplanationError: if nothing says which.
@@ -147,5 +147,5 @@ def _line_before(text: str, mark: re.Match[str]) -> str:
 
 
 def _is_token(text: str, mark: re.Match[str]) -> bool:
-    """Say whether it is a token of a text that is laid out line by line: its level stands behind a tab."""
+    """Return whether a marker is a token of a simulated text: a tab and a level follow."""
     return text[mark.end() : mark.end() + 1] == "\t"

@@ -1,4 +1,4 @@
-"""Requests and answers as the JSON of the OpenAI protocol. Pure: text in, nouns or faults out.
+"""OpenAI protocol: JSON of requests and answers. Pure functions.
 
 Servers differ in what they leave out, so everything but the text itself may be missing. What is no answer becomes a
 `Fault`: a web page, half a JSON, no choice, an error that came with status 200.
@@ -93,7 +93,7 @@ class _ErrorIn200(msgspec.Struct):
 
 
 class _Asked(msgspec.Struct):
-    """The fields of a conversation that identify it, in the order in which they were first stored."""
+    """Identifying fields of a conversation, in their stored order."""
 
     messages: tuple[Message, ...]
     temperature: float | None
@@ -103,7 +103,7 @@ class _Asked(msgspec.Struct):
 
 
 def canonical(endpoint: Endpoint, request: Request) -> bytes:
-    """Return all that decides an answer, its sample's number apart, as JSON that is equal for equal requests."""
+    """Return the canonical JSON of a request, without the sample number."""
     kind = type(request).__name__
     asked = sendable(request)
     if isinstance(asked, ChatRequest):
@@ -113,7 +113,7 @@ def canonical(endpoint: Endpoint, request: Request) -> bytes:
 
 
 def sendable(request: Request) -> Request:
-    """Return a request whose texts can be sent: halves of characters, which have no UTF-8, become U+FFFD."""
+    """Return a request with lone surrogates replaced by U+FFFD."""
     if isinstance(request, PromptRequest):
         return replace(request, prompt=_HALVES.sub("\ufffd", request.prompt))
     if not any(_HALVES.search(message.content) for message in request.messages):
@@ -123,7 +123,7 @@ def sendable(request: Request) -> Request:
 
 
 def chat_body(endpoint: Endpoint, request: ChatRequest, sample: int, form: Form | None = None) -> dict[str, Any]:
-    """Return the JSON that asks for one sample of an answer, in the form that its provider is known to take."""
+    """Return the JSON request for one sample, in the provider's form."""
     form = form or Form.of(endpoint.provider)
     messages = messages_in(form, sendable(request).messages)
     body: dict[str, Any] = {
@@ -143,7 +143,7 @@ def chat_body(endpoint: Endpoint, request: ChatRequest, sample: int, form: Form 
 
 
 def prompt_body(endpoint: Endpoint, request: PromptRequest) -> dict[str, Any]:
-    """Return the JSON that asks for a prompt's own log probabilities.
+    """Return the JSON request for a prompt's log probabilities.
 
     One token is generated, since some servers refuse to generate none; it is cut off again.
     """
@@ -158,7 +158,7 @@ def prompt_body(endpoint: Endpoint, request: PromptRequest) -> dict[str, Any]:
 
 
 def read_chat(text: str) -> ChatAnswer | Fault:
-    """Return the answer in a server's JSON, or the fault that it is; what it took is read by `billing`."""
+    """Parse the answer in a server's JSON, or its fault; `billing` reads the usage."""
     found = _decode(text, _Completion)
     if isinstance(found, Fault):
         return found
@@ -190,7 +190,7 @@ def read_chat(text: str) -> ChatAnswer | Fault:
 
 
 def _text(message: _Message | None) -> str:
-    """Return what a message says, without the parts that are thoughts."""
+    """Return the text of a message, without reasoning parts."""
     if message is None:
         return ""
     content = message.content
@@ -200,7 +200,7 @@ def _text(message: _Message | None) -> str:
 
 
 def read_prompt(text: str, request: PromptRequest) -> PromptReading | Fault:
-    """Return the reading of a prompt in a server's JSON, or the fault that it is; `billing` reads what it took."""
+    """Parse a prompt reading in a server's JSON, or its fault; `billing` reads the usage."""
     found = _decode(text, _EchoCompletion)
     if isinstance(found, Fault):
         return found
@@ -214,7 +214,7 @@ def read_prompt(text: str, request: PromptRequest) -> PromptReading | Fault:
 
 
 def is_other_model(asked: str, answered: str) -> bool:
-    """Say whether an answer names another model than was asked, more than a date or a vendor apart.
+    """Return whether an answer names another model than requested, ignoring dates and vendors.
 
     >>> is_other_model("gpt-4.1-mini", "gpt-4.1-mini-2025-04-14"), is_other_model("meta/llama:free", "meta/llama")
     (False, False)
@@ -237,7 +237,7 @@ def _decode(text: str, wanted: type[Any]) -> Any | Fault:  # noqa: ANN401 - one 
 
 
 def _fault_of(error: str | dict[str, Any], text: str) -> Fault:
-    """Return the fault that an error inside an answer with status 200 is; without a number it may pass."""
+    """Return the fault of an error inside a 200 response; transient without a status code."""
     code = str(error.get("code")) if isinstance(error, dict) else ""
     status = int(code) if code.isascii() and code.isdigit() and len(code) == 3 else 0
     told = msgspec.json.encode({"error": error}).decode() if error else text
@@ -250,7 +250,7 @@ def _alternatives(token: _Token) -> Mapping[str, float]:
 
 
 def _prompt_tokens(echo: _Echo, prompt: str) -> tuple[PromptToken, ...]:
-    """Return the tokens that make up the prompt; none where they do not.
+    """Return the tokens of the prompt; none if they do not match it.
 
     A server may put a token in front and has one generated behind: both are left out.
     """
@@ -267,7 +267,7 @@ def _prompt_tokens(echo: _Echo, prompt: str) -> tuple[PromptToken, ...]:
 
 
 def _offsets(echo: _Echo, prompt: str) -> list[int]:
-    """Return where each token begins in the prompt: by their texts, or as the server says where these have holes."""
+    """Return the offset of each token in the prompt: from their texts, else from the server."""
     start = "".join(echo.tokens).find(prompt)
     if start < 0:
         return echo.text_offset or []

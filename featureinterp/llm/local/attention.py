@@ -1,4 +1,4 @@
-"""Attention over a prefix that all rows of a batch share: its keys and values are never copied per row.
+"""Attention over a prefix shared by all rows of a batch, without copies of its keys and values.
 
 A prefix is a chain of segments, such as worked examples and then a rule's words; each segment's keys and values are
 kept once. The scores of a query against a segment are one product for all rows together; softmax runs over all
@@ -24,7 +24,7 @@ SHARED_PREFIX = "featureinterp_shared_prefix"
 
 @dataclass(frozen=True)
 class Prefix:
-    """What tokens leave behind for those that follow them."""
+    """Key-value cache of a prefix."""
 
     n_tokens: int
     segments: tuple[tuple[tuple[Tensor, Tensor], ...], ...]
@@ -33,13 +33,13 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Segments:
-    """Keys (or values) of one layer: shared segments of one row each, and last the batch's own."""
+    """Keys (or values) of one layer: shared one-row segments, then those of the batch."""
 
     parts: tuple[Tensor, ...]
 
 
 class SegmentLayer(CacheLayerMixin):
-    """One layer of a prefix in use: puts the shared segments before the batch's own keys and stores nothing else."""
+    """Cache layer that prepends the shared segments to the batch's keys."""
 
     is_sliding = False
 
@@ -51,16 +51,16 @@ class SegmentLayer(CacheLayerMixin):
         """Keys and values of the tokens that came last."""
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Do nothing: there is nothing to set up."""
+        """No-op."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Any, Any]:
-        """Return all keys and all values, the batch's own last."""
+        """Return all keys and values, those of the batch last."""
         self.own = (key_states, value_states)
         keys, values = (tuple(part[i] for part in self._shared) for i in (0, 1))
         return Segments((*keys, key_states)), Segments((*values, value_states))
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Return how many keys there are, and the position of the first."""
+        """Return the number of keys and the position of the first."""
         return self._length + query_length, 0
 
     def get_seq_length(self) -> int:
@@ -73,13 +73,13 @@ class SegmentLayer(CacheLayerMixin):
 
 
 def cache_of(prefix: Prefix | None, n_layers: int) -> Cache:
-    """Return a prefix as the cache that a model is run with."""
+    """Return a prefix as a cache for a model."""
     shared = prefix.segments if prefix is not None else ((),) * n_layers
     return Cache(layers=[SegmentLayer(segments) for segments in shared])
 
 
 def extend(prefix: Prefix | None, cache: Cache, n_tokens: int) -> Prefix:
-    """Return the prefix with one segment more: what a run over one row has left in its cache."""
+    """Return the prefix extended by one segment: the cache of a one-row pass."""
     segments = []
     for layer in cache.layers:
         if not isinstance(layer, SegmentLayer) or layer.own is None:
@@ -91,7 +91,7 @@ def extend(prefix: Prefix | None, cache: Cache, n_tokens: int) -> Prefix:
 def shared_prefix_attention(
     module: Any, query: Tensor, key: Any, value: Any, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """Attend to shared segments and a row's own tokens, as eager attention would to their concatenation.
+    """Attend to shared segments and a row's own tokens; equals eager attention over their concatenation.
 
     Args:
         module: the layer; gives the scale where none is passed.
@@ -138,12 +138,12 @@ def _times(rows: Tensor, matrices: Tensor, batch: int) -> Tensor:
 
 
 def one_mask_for_all(*, batch_size: int, **options: Any) -> Tensor:
-    """Return the eager mask of one row: rows differ only in their padding, which comes last and is never looked at."""
+    """Return the eager mask of one row (rows differ only in trailing padding)."""
     del batch_size
     return eager_mask(batch_size=1, **options)
 
 
 def register() -> None:
-    """Make the attention known to transformers under `SHARED_PREFIX`."""
+    """Register the attention in transformers as `SHARED_PREFIX`."""
     AttentionInterface.register(SHARED_PREFIX, shared_prefix_attention)
     AttentionMaskInterface.register(SHARED_PREFIX, one_mask_for_all)

@@ -1,4 +1,4 @@
-"""Prompts as token ids with boundaries of our own: what stands where is known by construction.
+"""Prompts as token ids, encoded piece by piece so that all positions are known.
 
 A tokenizer may join a tab with the word behind it, or put a space before a text's first word. So the pieces of a
 prompt are encoded one by one, each as it stands in the middle of a text, and their ids are put one after the other.
@@ -51,7 +51,7 @@ _TEMPLATE_FAULTS = (
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of a conversation, as the pieces it is encoded in."""
+    """One turn of a conversation, as separately encoded pieces."""
 
     role: Role
     pieces: tuple[str, ...]
@@ -71,11 +71,11 @@ class PromptEncoder:
 
     @property
     def has_chat_template(self) -> bool:
-        """Whether the tokenizer says how a conversation is laid out."""
+        """Whether the tokenizer has a chat template."""
         return bool(getattr(self._tokenizer, "chat_template", None))
 
     def conversation(self, turns: Sequence[Turn]) -> list[tuple[int, ...]]:
-        """Return the ids of a conversation up to the end of the last turn's pieces; that turn stays open.
+        """Return the ids of a conversation; the last turn stays open.
 
         Returns:
             For each turn, the ids of what the layout puts before it, and those of each of its pieces.
@@ -90,7 +90,7 @@ class PromptEncoder:
         return parts
 
     def pieces(self, texts: Sequence[str], before: str = "\n") -> list[tuple[int, ...]]:
-        """Return the ids of each of several pieces that follow each other, the first one behind `before`."""
+        """Return the ids of each of several consecutive pieces, the first one after `before`."""
         encoded = []
         for text in texts:
             encoded.append(self._piece(text, before[-1:]))
@@ -98,7 +98,7 @@ class PromptEncoder:
         return encoded
 
     def digest(self, turns: Sequence[Turn]) -> str:
-        """Return a SHA-256 of the ids of a conversation: it changes with the template, the tokenizer and the words.
+        """Return a SHA-256 of the ids of a conversation; depends on template, tokenizer and text.
 
         Raises:
             SubjectError: as `conversation`.
@@ -106,7 +106,7 @@ class PromptEncoder:
         return hashlib.sha256(repr(self.conversation(turns)).encode()).hexdigest()
 
     def digits(self, n: int, before: str) -> list[int]:
-        """Return the ids of the digits 0 to n-1 behind a text.
+        """Return the ids of the digits 0 to n-1 after a text.
 
         Raises:
             SubjectError: if a digit is not one token of its own.
@@ -127,7 +127,7 @@ class PromptEncoder:
         return self._known[key]
 
     def _behind(self, text: str, left: str, *, plain: bool) -> list[int]:
-        """Encode a text behind a character, and take the character's own ids away again."""
+        """Encode a text after a character, without the character's ids."""
         for context in (left, *_LEFT_CONTEXTS) if text else ():
             alone, together = self._ids(context, plain=plain), self._ids(context + text, plain=plain)
             if together[: len(alone)] == alone and len(together) > len(alone):
@@ -139,7 +139,7 @@ class PromptEncoder:
         return list(encoded["input_ids"])
 
     def _template_frame(self, turns: Sequence[Turn]) -> list[list[int]]:
-        """Return the ids that the template puts before each turn's text."""
+        """Return the template's ids before each turn's text."""
         marks = [f"featureinterp-turn-{i}-" for i in range(len(turns))]
         messages = [{"role": turn.role, "content": mark} for turn, mark in zip(turns, marks, strict=True)]
         template, text = self._template, ""
@@ -162,7 +162,7 @@ class PromptEncoder:
 
     @cached_property
     def _template(self) -> str:
-        """Return the chat template with a `strftime_now` of its own, which tells the one date.
+        """Return the chat template with a fixed date in `strftime_now`.
 
         Raises:
             SubjectError: if there are several and none is the default, or it draws by chance.
@@ -188,13 +188,13 @@ class PromptEncoder:
 
 
 def pinned_date() -> str:
-    """Return the beginning of a chat template that makes `strftime_now` tell the same date on every day."""
+    """Return a chat template prefix that fixes the date of `strftime_now`."""
     codes = "".join(f".replace({code!r}, {text!r})" for code, text in _DATE_CODES.items())
     return "{% macro strftime_now(format) %}{{ format" + codes + " }}{% endmacro %}\n"
 
 
 def open_encoder(model_name: str, hint: str) -> PromptEncoder:
-    """Return the encoder of a model, a folder or a name on the hub, without the model.
+    """Open the encoder of a model (folder or hub name), without loading the model.
 
     Raises:
         SubjectError: if its tokenizer cannot be loaded.

@@ -1,4 +1,4 @@
-"""What model families do to their logits after the output matrix, in one table.
+"""Logit post-processing by model family (scaling, soft-capping).
 
 `LocalModel` multiplies hidden states with a few rows of that matrix only, so it has to do the rest itself. It checks
 itself against the model's own forward pass when it loads, so a quirk that is missing here is an error and no number.
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def soft_cap(logits: Tensor, cap: float) -> Tensor:
-    """Return cap·tanh(logits / cap): nothing exceeds the cap (Gemma 2 and 3)."""
+    """Return cap·tanh(logits / cap) (Gemma 2 and 3)."""
     return (logits / cap).tanh() * cap
 
 
@@ -26,7 +26,7 @@ LOGIT_QUIRKS: Mapping[str, Callable[[Tensor, float], Tensor]] = {
 
 
 def finish_logits(logits: Tensor, config: Any) -> Tensor:
-    """Return logits as the model's own head would: capped or scaled as its configuration says."""
+    """Apply the scaling and capping of the model's configuration to logits."""
     for name, quirk in LOGIT_QUIRKS.items():
         number = getattr(config, name, None)
         if isinstance(number, int | float):

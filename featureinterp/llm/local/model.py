@@ -1,4 +1,4 @@
-"""A Hugging Face causal language model that is asked for a few logits at a few positions of many prompts.
+"""A local Hugging Face causal language model: selected logits at selected positions of many prompts.
 
 What prompts share is computed once and kept as a `Prefix`; of the output matrix only the rows of the wanted tokens
 are used, at the wanted positions. The numbers are those of a plain forward pass over each whole prompt, which is
@@ -37,7 +37,7 @@ _HALF_TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class LocalModelParams:
-    """How a model is loaded and run."""
+    """Loading and inference settings of a local model."""
 
     device: str = "auto"
     """A torch device, or `auto` for the GPU where there is one."""
@@ -59,7 +59,7 @@ class LocalModelParams:
 
 
 class LocalModel:
-    """A causal language model with its tokenizer, ready to give logits."""
+    """A causal language model with its tokenizer."""
 
     def __init__(self, name: str, model: Any, tokenizer: Any, params: LocalModelParams | None = None) -> None:
         """Take a loaded model.
@@ -104,7 +104,7 @@ class LocalModel:
 
     @property
     def max_length(self) -> int | None:
-        """Longest prompt that the model takes, in tokens; None where its configuration does not say."""
+        """Context length in tokens; None if not in the configuration."""
         return length_limit(self._config)
 
     @property
@@ -113,7 +113,7 @@ class LocalModel:
 
     @torch.inference_mode()
     def prefix(self, ids: Sequence[int], after: Prefix | None = None) -> Prefix:
-        """Compute what tokens leave behind for those that follow; `after` is what came before them.
+        """Compute the key-value cache of tokens; `after` is the preceding prefix.
 
         A long text is computed in pieces of `batch_tokens`, so that memory stays bounded.
         """
@@ -136,7 +136,7 @@ class LocalModel:
         after: Prefix | None = None,
         before_batch: Callable[[], None] | None = None,
     ) -> list[NDArray[np.float32]]:
-        """Return the logits of some tokens of the vocabulary at some positions of every row.
+        """Return the logits of the given vocabulary tokens at the given positions of every row.
 
         Args:
             rows: token ids, each of any length; they share nothing but the prefix.
@@ -169,13 +169,13 @@ class LocalModel:
         return next(self._model.parameters()).device
 
     def _hidden(self, ids: Tensor, cache: Any) -> Tensor:
-        """Run the decoder; without a cache by the model's own attention, with one by that over a shared prefix."""
+        """Run the decoder: with the model's own attention, or with shared-prefix attention if there is a cache."""
         self._model.set_attn_implementation("eager" if cache is None else SHARED_PREFIX)
         decoder = self._model.get_decoder()
         return decoder(input_ids=ids, past_key_values=cache, use_cache=cache is not None).last_hidden_state
 
     def _head(self, hidden: Tensor, vocabulary: Sequence[int]) -> Tensor:
-        """Multiply hidden states with a few rows of the output matrix, in float32."""
+        """Multiply hidden states with selected rows of the output matrix, in float32."""
         head, rows = self._model.get_output_embeddings(), torch.tensor(list(vocabulary), device=hidden.device)
         if not isinstance(getattr(head, "weight", None), Tensor):
             raise SubjectError(f"{self.name!r} does not say where its output matrix is", "take another model")
@@ -216,7 +216,7 @@ class LocalModel:
 
 
 def batches(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
-    """Group rows of like length: indices of each batch, which with its padding holds at most so many tokens.
+    """Group rows by length into batches (indices) with a limit on padded tokens.
 
     >>> batches([5, 1, 5, 2], most_tokens=10)
     [[0, 2], [3, 1]]

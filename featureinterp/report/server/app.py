@@ -223,9 +223,9 @@ def _in_words(fault: dict[str, object]) -> str:
     if fault["type"] == "string_too_short":
         told = "is empty"
     elif fault["type"] == "string_unicode":
-        told = "holds half a character (a lone surrogate)"
+        told = "holds a lone surrogate"
     elif fault["type"] == "json_invalid":
-        return "the request's body is no JSON"
+        return "the request's body is not JSON"
     else:
-        told = f"is not what is wanted: {fault['msg']}"
+        told = f"is invalid: {fault['msg']}"
     return f"{where or 'the request'} {told}"

@@ -166,7 +166,7 @@ class Guard:
 
 
 def wants_page(scope: Scope) -> bool:
-    """Say whether a request is a browser's for a page, and not one to the API."""
+    """Return whether a request is a browser's for a page, and not one to the API."""
     return scope["method"] in ("GET", "HEAD") and not scope["path"].startswith(("/api/", "/openapi.json"))
 
 

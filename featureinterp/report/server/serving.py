@@ -128,7 +128,7 @@ def access_of(spec: ServeSpec, token: str | None, port: int) -> Access:
 
 
 def is_local(host: str) -> bool:
-    """Say whether only programs of this machine reach a host.
+    """Return whether only programs of this machine reach a host.
 
     >>> is_local("127.0.0.1"), is_local("localhost"), is_local("0.0.0.0")
     (True, True, False)

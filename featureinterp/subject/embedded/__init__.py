@@ -1,4 +1,4 @@
-"""The subject that ships with the package: a small language model and one SAE after each of its layers.
+"""The embedded subject: a small language model with one SAE after each layer.
 
 Beside this file lie `model/` (Hugging Face format), `saes/layer_{layer}/` (SAELens format), both with 16-bit
 weights, and `card.json`, the figures they were released with. `training/` in the repository makes all three.
@@ -26,12 +26,12 @@ def sae_folder(layer: int) -> Path:
 
 
 def card_file() -> Path:
-    """Return the file of the figures that the shipped weights were released with."""
+    """Return the path of the released weights' figures."""
     return Path(__file__).parent / "card.json"
 
 
 def card() -> dict[str, Any]:
-    """Return the figures that the shipped weights were released with."""
+    """Return the figures of the released weights."""
     return json.loads(card_file().read_text(encoding="utf-8"))
 
 
@@ -41,7 +41,7 @@ def weights_bytes() -> int:
 
 
 def is_held_out(text: str) -> bool:
-    """Say whether a document was kept from training: 1 in 64, by the first byte of its SHA-256.
+    """Return whether a document is held out from training: 1 in 64, by the first byte of its SHA-256.
 
     The side of a document does not depend on which others there are, nor on the machine.
     """

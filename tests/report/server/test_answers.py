@@ -184,9 +184,9 @@ def test_lists(server: Running, results: list[FeatureResult]) -> None:
     ("text", "problem"),
     [
         ("", "text is empty"),
-        (b'"\\ud800"', "half a character"),
+        (b'"\\ud800"', "a lone surrogate"),
         ("word " * 3000, "tokens, and 127 fit"),
-        ("x" * 20_001, "text is not what is wanted"),
+        ("x" * 20_001, "text is invalid"),
     ],
 )
 def test_sentences_that_cannot_be_tried(server: Running, results, text: str | bytes, problem: str) -> None:

@@ -121,7 +121,7 @@ def unescaped(text):
 @given(st.lists(st.sampled_from(HOSTILE) | st.text(min_size=1, max_size=4), min_size=1, max_size=8))
 def test_no_token_breaks_the_layout(tokens):
     text = asked([record(tokens, [5] * len(tokens)), record(tokens, [0] * len(tokens), 1)], holistic=False)
-    text.encode()  # no halves of characters
+    text.encode()  # no lone surrogates
     head, *lines = text.split("Text 1\n", 1)[1].split("\n")
     lines = [head, *lines][: len(tokens)]
     assert [line.count("\t") for line in lines] == [1] * len(tokens)
