@@ -254,7 +254,7 @@ def _one_line(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    r"""Return text with control characters written as such (`\n` may be what a rule is about), lone surrogates replaced."""
+    r"""Return text with control characters escaped (`\n` may be what a rule is about) and lone surrogates replaced."""
     joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
     return "".join(c if c == "\\" else escape(c) for c in joined)
 
