@@ -24,7 +24,7 @@ class Rule:
     def __post_init__(self) -> None:
         if not self.activates_on.strip():
             raise ExplanationError("a rule says nothing: activates_on is empty")
-        if isinstance(self.strength, bool) or not isinstance(self.strength, int) or not 0 <= self.strength <= MAX_LEVEL:
+        if type(self.strength) is not int or not 0 <= self.strength <= MAX_LEVEL:
             raise ExplanationError(f"strength is {self.strength!r}, a whole number from 0 to {MAX_LEVEL} is wanted")
 
     def _repr_html_(self) -> str:
@@ -53,7 +53,7 @@ class StructuredExplanation:
         Raises:
             ExplanationError: if a key is missing or a value is not what it should be.
         """
-        made = []
+        made: list[Rule] = []
         for position, rule in enumerate(rules):
             words, strength = rule.get("activates_on"), rule.get("strength")
             if not isinstance(words, str) or not isinstance(strength, int):
@@ -68,8 +68,11 @@ class StructuredExplanation:
     def __str__(self) -> str:
         return "\n".join(f"[{rule.strength}] {rule.activates_on}" for rule in self.rules)
 
-    def _repr_html_(self) -> str:
+    def to_html(self) -> str:
+        """Return it as HTML for a notebook."""
         return rules_html((rule.strength, rule.activates_on) for rule in self.rules)
+
+    _repr_html_ = to_html
 
 
 @dataclass(frozen=True)
@@ -128,10 +131,13 @@ class Scores:
     n_sentences: int
     n_complementary: int
 
-    def _repr_html_(self) -> str:
+    def to_html(self) -> str:
+        """Return it as HTML for a notebook."""
         values = ((field.name, getattr(self, field.name)) for field in fields(self))
         rows = [(name.replace("_", " "), str(value)) for name, value in values]
         return table_html(("score", "value, 95% interval"), rows)
+
+    _repr_html_ = to_html
 
 
 @dataclass(frozen=True)
@@ -146,9 +152,12 @@ class ScoredSequence:
         error = np.asarray(self.simulation.expected_activations) - self.record.scaled_activations()
         return float(error @ error)
 
-    def _repr_html_(self) -> str:
+    def to_html(self) -> str:
+        """Return it as HTML for a notebook."""
         truth = self.record.scaled_activations().tolist()
         return tokens_html(self.record.tokens, truth, self.simulation.expected_activations)
+
+    _repr_html_ = to_html
 
 
 def worst_first(sequences: Iterable[ScoredSequence]) -> list[ScoredSequence]:
@@ -171,12 +180,12 @@ class ScoredSimulation:
         return float(self.scores.correlation)
 
     def _repr_html_(self) -> str:
-        worst = [sequence._repr_html_() for sequence in worst_first(self.sequences)[:5]]
+        worst = [sequence.to_html() for sequence in worst_first(self.sequences)[:5]]
         note = f"{self.scores.n_sentences} sentences; the worst first; {ERRORS}"
         return section_html(
             f"correlation {self.scores.correlation}",
             *worst,
-            folded_html("all scores", self.scores._repr_html_()),
+            folded_html("all scores", self.scores.to_html()),
             note=note,
         )
 
@@ -260,7 +269,7 @@ class ExplainerResult:
 
     def _repr_html_(self) -> str:
         best = self.chosen[0] if self.chosen else None
-        first = self.explanations[0]._repr_html_() if self.explanations else ""
+        first = self.explanations[0].to_html() if self.explanations else ""
         note = f"{len(self.trace)} attempts; ▸ leads to the best, ★"
         return section_html(
             "the best explanation" if first else "no explanation", first, attempts_html(self.trace, best), note=note

@@ -253,7 +253,7 @@ def _parse_target(text: str, *, context: bool) -> tuple[Target, str]:
 
 
 def _parse_strings(kind: TargetKind, text: str) -> tuple[Target, str]:
-    strings = []
+    strings: list[str] = []
     while found := _QUOTED.match(text):
         strings.append(unquote(found.group(1)))
         text = text[found.end() :]

@@ -79,8 +79,11 @@ class ActivationRecord:
         """Whether the latent fires on any token of the window."""
         return max(self.expressions, default=0.0) > 0
 
-    def _repr_html_(self) -> str:
+    def to_html(self) -> str:
+        """Return it as HTML for a notebook."""
         return tokens_html(self.tokens, self.scaled_activations().tolist())
+
+    _repr_html_ = to_html
 
     def scaled_activations(self) -> NDArray[np.float64]:
         """Activations on the scale 0..5 without rounding, float64 [tokens]: 5·a / max a."""
@@ -93,7 +96,7 @@ def scale_to_levels(values: Sequence[float] | NDArray[np.float64], maximum: floa
     if maximum <= 0:
         return np.zeros_like(raw)
     # 5·maximum/maximum rounds to just below 5 for some maxima, which would deny the maximum its own level
-    return np.where(raw >= maximum, MAX_LEVEL, np.clip(MAX_LEVEL * raw / maximum, 0.0, MAX_LEVEL))
+    return np.where(raw >= maximum, MAX_LEVEL, (MAX_LEVEL * raw / maximum).clip(0.0, MAX_LEVEL))
 
 
 @dataclass(frozen=True)
@@ -192,10 +195,10 @@ class SAEIndexRecord:
         return self.records(Split.TEST, params)
 
     def _repr_html_(self) -> str:
-        top = [record._repr_html_() for record in self.most_act_records[:5]]
+        top = [record.to_html() for record in self.most_act_records[:5]]
         others = {source: self.complementary_records(source) for source in ComplementaryRecordSource}
         folded = [
-            folded_html(f"{source.value.replace('_', ' ')}: {len(records)}", *(r._repr_html_() for r in records[:5]))
+            folded_html(f"{source.value.replace('_', ' ')}: {len(records)}", *(r.to_html() for r in records[:5]))
             for source, records in others.items()
         ]
         note = f"{len(self.most_act_records)} positives, largest activation {self.max_expression:.4g}"

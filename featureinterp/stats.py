@@ -110,7 +110,7 @@ def correlation(sums: TokenSums) -> Floats:
         covariance = sums.product / sums.tokens - (sums.truth / sums.tokens) * (sums.expected / sums.tokens)
         spread = np.sqrt(_variance(sums.truth, sums.truth_squared, sums.tokens))
         spread = spread * np.sqrt(_variance(sums.expected, sums.expected_squared, sums.tokens))
-        return np.clip(covariance / np.where(spread > 0, spread, np.nan), -1.0, 1.0)
+        return (covariance / np.where(spread > 0, spread, np.nan)).clip(-1.0, 1.0)
 
 
 def r_squared(sums: TokenSums) -> Floats:
@@ -165,14 +165,14 @@ def ranked_pairs(active: ArrayLike, expected: ArrayLike, owner: ArrayLike | None
     rows, silent_rows = index[is_active], index[~is_active]
     values, column = np.unique(e[is_active], return_inverse=True)
     width = len(values) + 1  # the last column is for silent tokens above every active one
-    actives = np.bincount(rows * width + column, minlength=n * width).reshape(n, width)
+    actives = np.reshape(np.bincount(rows * width + column, minlength=n * width), (n, width))
     # A silent token counts half from the first value not below it, and half from the first value above it:
     # wholly for the values above, by half for its equal.
     below = np.zeros(n * width)
     for side in ("left", "right"):
         place = np.searchsorted(values, e[~is_active], side=side)
         below += 0.5 * np.bincount(silent_rows * width + place, minlength=n * width)
-    wins = actives.astype(np.float64) @ below.reshape(n, width).cumsum(axis=1).T
+    wins = actives.astype(np.float64) @ np.transpose(np.cumsum(np.reshape(below, (n, width)), axis=1))
     return RankedPairs(
         wins, actives.sum(axis=1).astype(np.float64), np.bincount(silent_rows, minlength=n).astype(float)
     )
@@ -206,7 +206,7 @@ def resampling_counts(strata: ArrayLike, n_bootstrap: int, rng: np.random.Genera
         (members,) = np.nonzero(labels == label)
         drawn[:, members] = members[rng.integers(len(members), size=(n_bootstrap, len(members)))]
     drawn += np.arange(n_bootstrap)[:, None] * len(labels)
-    return np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+    return np.reshape(np.bincount(drawn.ravel(), minlength=drawn.size), drawn.shape).astype(np.float64)
 
 
 def percentile_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
@@ -281,7 +281,7 @@ def sign_flip_p_value(differences: ArrayLike, rng: np.random.Generator, n_flips:
     if n == 0:
         return np.nan
     exact = 2**n <= n_flips
-    patterns = np.arange(2**n)[:, None] >> np.arange(n) & 1 if exact else rng.integers(0, 2, size=(n_flips, n))
+    patterns = np.arange(1 << n)[:, None] >> np.arange(n) & 1 if exact else rng.integers(0, 2, size=(n_flips, n))
     sums = np.abs((1.0 - 2.0 * patterns) @ values)
     # Sums that differ by rounding alone are equal.
     as_far = int((sums >= np.abs(values.sum()) - _CANCELLED * np.abs(values).sum()).sum())

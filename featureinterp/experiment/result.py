@@ -87,10 +87,10 @@ class FeatureResult:
             for source, scores in self.scores.items()
         ]
         head = ("test correlation with", "explanation", *(name.replace("_", " ") for name in names))
-        worst = [sequence._repr_html_() for sequence in worst_first(self.test_sequences)[:5]]
+        worst = [sequence.to_html() for sequence in worst_first(self.test_sequences)[:5]]
         sentences = section_html("What breaks it", *worst, note=ERRORS)
         tree = folded_html(f"{len(self.attempts)} attempts", attempts_html(self.attempts, self.chosen))
-        return section_html(title, self.explanation._repr_html_(), table_html(head, rows), sentences, tree)
+        return section_html(title, self.explanation.to_html(), table_html(head, rows), sentences, tree)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,6 @@ def score_with(
         return Score(value)
     counts = stats.resampling_counts(complementary, n_bootstrap, stats.generator(seed, "bootstrap"))
     taken = (np.repeat(np.arange(len(sequences)), row.astype(int)).tolist() for row in counts)
-    values = np.array([statistic([sequences[i] for i in rows]) for rows in taken], dtype=np.float64)
+    values = np.array([statistic([sequences[i] for i in map(int, rows)]) for rows in taken], dtype=np.float64)
     low, high = stats.percentile_interval(np.where(np.isfinite(values), values, np.nan))
     return Score(value) if math.isnan(low) else Score(value, low, high)

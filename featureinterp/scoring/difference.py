@@ -29,7 +29,7 @@ def differences_by_source(
     """
     _check_same(ours, theirs)
     sources = dict.fromkeys(pair.record.source for pair in ours if pair.record.source is not None)
-    differences = {}
+    differences: dict[str, Score] = {}
     for source in sources:
         taken = [i for i, pair in enumerate(ours) if pair.record.source in (None, source)]
         sides = [[side[i] for i in taken] for side in (ours, theirs)]

@@ -20,7 +20,7 @@ LEAST_ERROR = 0.5
 """Errors smaller than this many levels are not told."""
 
 
-def scores_without_each(truth_by_record: Sequence[ArrayLike], expected_by_record: Sequence[ArrayLike]) -> NDArray:
+def scores_without_each(truth_by_record: Sequence[ArrayLike], expected_by_record: Sequence[ArrayLike]) -> stats.Floats:
     """Return, for every record, the pooled correlation over all others, float64 [records]; NaN where undefined.
 
     Args:
@@ -58,8 +58,8 @@ def _worst(sequences: Sequence[ScoredSequence], levels: PooledLevels, score: flo
     badness = sums.squared_error if undefined else without
     at_fault = np.flatnonzero(badness > 0.0 if undefined else badness > score)
     order = at_fault[np.argsort(-badness[at_fault], kind="stable")][:k]
-    worst = []
-    for index in order:
+    worst: list[WorstRecord] = []
+    for index in map(int, order):
         mine = levels.owner == index
         pair = sequences[index]
         worst.append(

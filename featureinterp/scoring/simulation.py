@@ -157,7 +157,7 @@ def pooled_levels(sequences: Sequence[ScoredSequence]) -> PooledLevels:
 
 def _true_levels(records: Sequence[ActivationRecord]) -> NDArray[np.float64]:
     """Scale the activations of all records (those of one latent share a maximum)."""
-    levels = []
+    levels: list[NDArray[np.float64]] = []
     for maximum, group in groupby(records, key=lambda record: record.max_expression):
         of_latent = list(group)
         values = np.array(list(chain.from_iterable(record.expressions for record in of_latent)), dtype=np.float64)
