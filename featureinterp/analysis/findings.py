@@ -1,4 +1,4 @@
-"""What an experiment found, in words and tables of Markdown: what was run, what was found, and what was not.
+"""Findings of an experiment as Markdown: settings, means, significant and non-significant comparisons.
 
 The same results give the same text, byte for byte: it names no time, no place, and no duration.
 """
@@ -27,13 +27,13 @@ from featureinterp.record import MAIN_SOURCE
 SUMMARY_NAME = "summary.md"
 
 _METHOD = """\
-Paired by feature: only features that both sides explained and scored count. Intervals are 95% bootstrap intervals that
-resample features; d is the mean over the standard deviation of the differences; p is that of a sign-flip permutation
-test, corrected by Holm for all comparisons listed here. A difference is called so where p < 0.05."""
+Paired by feature, over features explained and scored on both sides. Intervals are 95% bootstrap intervals that
+resample features; d is the mean over the standard deviation of the differences; p is from a sign-flip permutation test,
+Holm-corrected over all comparisons listed here. Significant: p < 0.05."""
 
 
 def write_findings(path: Path) -> Path:
-    """Write `summary.md` into a run's folder, or one above an experiment's runs, and return where it is.
+    """Write `summary.md` into the folder of a run or experiment, and return its path.
 
     Raises:
         DataFolderError: if there is no run in or below the folder, or one cannot be read.
@@ -45,7 +45,7 @@ def write_findings(path: Path) -> Path:
 
 
 def findings(path: Path) -> str:
-    """Return what the runs in or below a folder found, as Markdown; each experiment by itself.
+    """Return the findings of the runs in or below a folder as Markdown, one section per experiment.
 
     Raises:
         DataFolderError: if there is no run, or one cannot be read.
@@ -63,19 +63,19 @@ def findings(path: Path) -> str:
 def _experiment(name: str, heads: Sequence[RunInfo], scores: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[str]:
     yield f"# {plain(name) if name else 'Run ' + ', '.join(plain(head.variant) for head in heads)}"
     yield from _missing(heads)
-    yield "## What was run"
+    yield "## Settings"
     yield from _settings(heads)
     yield "## Features"
     yield from _features(heads, scores)
     if not (scores["status"] == "explained").any():
-        yield "No feature is explained yet, so there is nothing to compare."
+        yield "No feature is explained yet."
         return
     yield "## Means over features"
     yield from _means(scores)
     yield "## Comparisons"
     yield from _comparisons(experiment_comparisons(scores, attempts))
     if name == "polysemanticity":
-        yield "## Rules that a feature needs"
+        yield "## Rules needed per feature"
         yield from _polysemanticity(scores)
     if name == "layers":
         yield "## Rounds of the search"
@@ -87,7 +87,7 @@ def _missing(heads: Sequence[RunInfo]) -> Iterator[str]:
     told = [f"{n} of {head.counts['asked']} of {_name(head)}" for head, n in waiting if n]
     if told:
         total = counted(sum(n for _, n in waiting), "feature")
-        yield f"**Incomplete**: {total} not finished: {'; '.join(told)}. What follows is of the others."
+        yield f"**Incomplete**: {total} not finished: {'; '.join(told)}. The rest covers the finished ones."
 
 
 def _settings(heads: Sequence[RunInfo]) -> Iterator[str]:
@@ -95,11 +95,11 @@ def _settings(heads: Sequence[RunInfo]) -> Iterator[str]:
         head = next(head for head in heads if head.subject == subject)
         named = {name: plain(place_free(head.about.get(name, "–"))) for name in ("model", "SAE", "corpus")}
         data = _listed(_flat(head.configuration.get("data", {})))
-        yield f"**{plain(subject)}**: {_listed(named)}. Its records: {data}."
+        yield f"**{plain(subject)}**: {_listed(named)}. Records: {data}."
     flat = [_flat({name: v for name, v in head.configuration.items() if name != "data"}) for head in heads]
     names = list(dict.fromkeys(name for settings in flat for name in settings))
     varied = [name for name in names if len({settings.get(name) for settings in flat}) > 1]
-    yield f"The same in all runs: {_listed({name: flat[0][name] for name in names if name not in varied})}."
+    yield f"Shared settings: {_listed({name: flat[0][name] for name in names if name not in varied})}."
     if varied:
         rows = [
             (plain(head.variant), *(settings.get(n, "–") for n in varied))
@@ -121,8 +121,8 @@ def _features(heads: Sequence[RunInfo], scores: pd.DataFrame) -> Iterator[str]:
     head_row = ["subject", "variant", "asked", *OUTCOMES, "waiting", "score undefined", "attempts", "failed attempts"]
     yield table(head_row, cells)
     yield (
-        "A dead feature never fires on the corpus, a rare one in too few documents; for a failed one no attempt could "
-        "be scored. An undefined score is no number: means and comparisons leave it out, and count it."
+        "Dead: never fires on the corpus. Rare: fires in too few documents. Failed: no attempt could be scored. "
+        "Undefined scores are excluded from means and comparisons, and counted."
     )
     explained = scores.loc[scores["status"] == "explained"]
     yield from _reasons("Scores are undefined because", explained.loc[explained["undefined"] != "", "undefined"])
@@ -150,7 +150,7 @@ def _means(scores: pd.DataFrame) -> Iterator[str]:
         if (name := (subject, variant, source.value)) in parts[0]
         for counts in [(parts[0][name]["n"], parts[0][name]["n_undefined"])]
     ]
-    yield "Scores are test correlations; the token lookup and another feature's explanation are the floors to beat."
+    yield "Scores are test correlations. Baselines: token lookup and another feature's explanation."
     heads = ("score", "false positives per sentence", "token lookup", "another's explanation", "n", "undefined")
     yield table([*by, *heads], rows)
     of_feature, by = analysis.one_per_feature(scores), by[:2]
@@ -168,7 +168,7 @@ def _layers(of_feature: pd.DataFrame) -> Iterator[str]:
     for subject in dict.fromkeys(name[0] for name in cells):
         layers = sorted({name[2] for name in cells if name[0] == subject})
         variants = dict.fromkeys(name[1] for name in cells if name[0] == subject)
-        yield f"Score on {MAIN_SOURCE.replace('_', ' ')} sentences by layer, {plain(subject)}:"
+        yield f"Score on {MAIN_SOURCE.replace('_', ' ')}s by layer, {plain(subject)}:"
         yield table(
             ["variant", *map(str, layers)],
             (
@@ -180,26 +180,26 @@ def _layers(of_feature: pd.DataFrame) -> Iterator[str]:
 
 def _comparisons(found: Sequence[Comparison]) -> Iterator[str]:
     if not found:
-        yield "There are no two sides to compare yet."
+        yield "There is nothing to compare yet."
         return
     yield _METHOD
     differing = [comparison for comparison in found if comparison.verdict]
     several = len({comparison.subject for comparison in found}) > 1
     for told, comparisons in (
-        (f"Of {counted(len(found), 'comparison')}, {len(differing)} found a difference.", differing),
+        (f"Significant: {len(differing)} of {counted(len(found), 'comparison')}.", differing),
         (
-            "The others found none, which does not say that there is none:",
+            "Not significant (absence of evidence):",
             [comparison for comparison in found if not comparison.verdict],
         ),
     ):
-        if comparisons or told.startswith("Of"):
+        if comparisons or told.startswith("Significant"):
             yield told
         if comparisons:
             yield "\n".join(f"- {sentence(comparison, several)}" for comparison in comparisons)
 
 
 def sentence(comparison: Comparison, with_subject: bool = False) -> str:
-    """Return a comparison as a sentence: the difference, how sure it is, what was left out, what the paper says."""
+    """Return a comparison as a sentence: difference, interval, exclusions, the paper's claim."""
     question, found = comparison.question, comparison.difference
     a, b = plain(question.a.name), plain(question.b.name)
     begin = f"{plain(comparison.subject)}, {question.measure}" if with_subject else question.measure.capitalize()
@@ -214,14 +214,14 @@ def sentence(comparison: Comparison, with_subject: bool = False) -> str:
     ]
     without = f"; left out: {', '.join(left_out)}" if left_out else ""
     if found.n_pairs == 0:
-        return f"{begin}: {a} and {b} cannot be compared, for no feature has both{without}."
+        return f"{begin}: {a} and {b} cannot be compared: no feature has both{without}."
     difference = with_interval(found.mean, found.ci_low, found.ci_high)
     numbers = f"{number(comparison.mean_a)} against {number(comparison.mean_b)}, difference {difference}"
     strength = f"n = {found.n_pairs}, d = {number(found.effect_size, 2)}, {p_value(comparison.corrected_p)}"
     is_ = (
         f"{a} is **{comparison.verdict}** than {b}"
         if comparison.verdict
-        else f"no difference between {a} and {b} was found"
+        else f"no significant difference between {a} and {b}"
     )
     return f"{begin}: {is_}, {numbers} ({strength}{without}).{_against_the_paper(comparison)}"
 
@@ -232,7 +232,7 @@ def _against_the_paper(comparison: Comparison) -> str:
         return ""
     if comparison.verdict == claim:
         return " As in the paper."
-    seen = "is not seen here" if not comparison.verdict else "is the opposite of what is seen here"
+    seen = "is not confirmed" if not comparison.verdict else "is contradicted"
     return f" The paper's claim, {claim}, {seen}."
 
 
@@ -276,13 +276,13 @@ def _rounds(scores: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[str]:
     for row in _rows(agreement(attempts)):
         name = f"{plain(row['subject'])}, {plain(row['variant'])}"
         yield (
-            f"{name}: valid and test scores of a feature's attempts correlate by {_cell(row)}, mean over "
-            f"{counted(row['n'], 'feature')}; {row['n_undefined']} others have too few attempts that differ."
+            f"{name}: valid and test scores of a feature's attempts correlate: {_cell(row)}, mean over "
+            f"{counted(row['n'], 'feature')}; {row['n_undefined']} others have too few distinct attempts."
         )
     if not scores["train_negatives"].any():
         yield (
-            "Train holds only sentences on which the feature fires, valid and test others too: the difference between "
-            "train and test scores is not over-fitting alone."
+            "Train has positives only; valid and test also have complementary sentences, so the difference between "
+            "train and test scores is not only overfitting."
         )
 
 
@@ -307,7 +307,7 @@ def _listed(settings: Mapping[str, str]) -> str:
 
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """Return settings by dotted name, their values in words."""
+    """Return settings as text by dotted name."""
     found: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):

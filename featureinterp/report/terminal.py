@@ -1,4 +1,4 @@
-"""Terminal views: a table of features, one feature's evidence, a line per finished feature, two runs compared.
+"""Terminal views: feature table, single feature, progress line, comparison of two runs.
 
 All text is made visible first (`display.visible`) and added as plain text, never as markup, so no token can move the
 cursor, change colours, or write a title.
@@ -40,16 +40,16 @@ _EXPECTED_STYLES = ("", *(f"#1c1e22 on {color}" for color in ("#cfe2f5", "#a8cdf
 """One style per level 0..5: dark on a light ground is readable in light and dark terminals."""
 
 _MARKS = {"": " ", "miss": "−", "alarm": "+"}
-_FLOOR_COLUMNS = {"token_lookup": "token lookup", "shuffled": "another's words"}
+_FLOOR_COLUMNS = {"token_lookup": "token lookup", "shuffled": "shuffled"}
 _LABEL_WIDTH = 9
 
 
 def feature_table(results: Iterable[FeatureResult]) -> Table:
-    """Return a table of features: status, score with its interval, floors, false positives and rules."""
+    """Return a table of features: status, score with interval, baselines, false positives and rules."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("layer", "latent"):
         table.add_column(name, justify="right")
-    table.add_column("score (similar)", no_wrap=True)
+    table.add_column("similar negatives", no_wrap=True)
     for name in ("random", "lookup", "shuffled", "FP/sent."):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("explanation", ratio=1, overflow="fold")
@@ -76,10 +76,10 @@ def feature_table(results: Iterable[FeatureResult]) -> Table:
 
 
 def feature_view(result: FeatureResult, n_worst: int = 5) -> Group:
-    """Return one feature: its rules, its score beside its floors, and the sentences its explanation predicts worst."""
+    """Return one feature: its rules, score, baselines, and the sentences with the largest error."""
     key = result.key
     title = Text.assemble((f"Layer {key.layer}, latent {key.latent}", "bold"), ("  " + visible(key.hook_name), "dim"))
-    facts = f"active on {share(result.density)} of windows, largest activation {number(result.max_activation)}"
+    facts = f"{_density(result)}, largest activation {number(result.max_activation)}"
     if result.complexity is not None:
         facts += f", complexity {number(result.complexity, 1)} of 5"
     if result.complexity_reason:
@@ -97,8 +97,13 @@ def feature_view(result: FeatureResult, n_worst: int = 5) -> Group:
     return Group(*parts)
 
 
+def _density(result: FeatureResult) -> str:
+    tokens = f"{share(result.profile.share_active)} of tokens, " if result.profile else ""
+    return f"fires on {tokens}{share(result.density)} of windows"
+
+
 def feature_line(result: FeatureResult, done: int, total: int) -> Group:
-    """Return one line, cut at the width there is, for a feature that is just finished: the `done`-th of `total`."""
+    """Return one line for a finished feature (number `done` of `total`), cut to the terminal width."""
     row = FeatureRow.of(result)
     count = f"{done:>{len(str(total))}}/{total} "
     name = f"{row.key.layer}/{row.key.latent:<5} "
@@ -193,9 +198,9 @@ def _rules(result: FeatureResult) -> Text:
 def _legend() -> Text:
     return Text.assemble(
         ("true", _TRUE_STYLES[4]),
-        " what the feature does, ",
+        " true activation, ",
         ("expected", _EXPECTED_STYLES[4]),
-        " what the explanation predicts; ",
+        " expected activation; ",
         (_MARKS["miss"], "bold"),
         " missed, ",
         (_MARKS["alarm"], "bold"),
@@ -216,9 +221,9 @@ def comparison_view(pairs: Iterable[RunPair]) -> Group:
 
 
 _NOTE = (
-    "Paired by feature, on n of the features that both hold; the rest has an undefined side or no explanation. "
-    "A − B with its 95% interval, which resamples features; d is mean over standard deviation of the differences; "
-    "p of a sign-flip permutation test, by Holm corrected for all rows."
+    "Paired by feature; n is the number of shared features with both scores (the others are undefined or unexplained). "
+    "A − B with a 95% bootstrap interval over features; d is the effect size (mean / standard deviation); "
+    "p of a sign-flip permutation test, Holm-corrected over all rows."
 )
 
 
@@ -226,7 +231,7 @@ def _head(pair: RunPair) -> Text:
     variants = " against ".join(dict.fromkeys((pair.a.variant, pair.b.variant)))
     name = " ".join(filter(None, (pair.a.experiment, pair.a.subject, variants)))
     sides = f"A {visible(str(pair.a.path))}, B {visible(str(pair.b.path))}"
-    told = "settings that differ, A instead of B:" if pair.settings else "the same settings"
+    told = "different settings (A instead of B):" if pair.settings else "the same settings"
     return Text.assemble((visible(name), "bold"), f"\n{sides}\n{pair.n_shared} features in common; {told}")
 
 

@@ -1,4 +1,4 @@
-"""Views shared by terminal and pages: sentences token by token with their errors in words, and what each rule adds."""
+"""Views shared by terminal and pages: sentences with token errors, and rule contributions."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ Mark = Literal["", "miss", "alarm"]
 """miss: active but not expected to be; alarm: expected to be active but silent. The bounds are the scores'."""
 
 SOURCE_WORDS: dict[str, str] = {
-    ComplementaryRecordSource.SIMILAR_NEGATIVE.value: "similar, feature silent",
-    ComplementaryRecordSource.SIMILAR.value: "similar",
-    ComplementaryRecordSource.RANDOM_NEGATIVE.value: "random, feature silent",
-    ComplementaryRecordSource.RANDOM.value: "random",
-    ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED.value: "similar after projection, feature silent",
-    ComplementaryRecordSource.SIMILAR_PROJECTED.value: "similar after projection",
-    ComplementaryRecordSource.OTHER.value: "of one's own choosing",
+    ComplementaryRecordSource.SIMILAR_NEGATIVE.value: "similar negatives",
+    ComplementaryRecordSource.SIMILAR.value: "similar sentences",
+    ComplementaryRecordSource.RANDOM_NEGATIVE.value: "random negatives",
+    ComplementaryRecordSource.RANDOM.value: "random sentences",
+    ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED.value: "projected similar negatives",
+    ComplementaryRecordSource.SIMILAR_PROJECTED.value: "projected similar sentences",
+    ComplementaryRecordSource.OTHER.value: "custom sentences",
 }
-"""Complementary sources as a reader meets them, the hardest first."""
+"""Display names of complementary sources, hardest first."""
 
 _LONG = 24
 """Characters from which on a token may break over lines."""
 
-FLOOR_WORDS: dict[str, str] = {"token_lookup": "token lookup", "shuffled": "another feature's words"}
+FLOOR_WORDS: dict[str, str] = {"token_lookup": "token lookup", "shuffled": "another feature's explanation"}
 
 
 @dataclass(frozen=True)
 class TokenView:
-    """One token, ready to be drawn."""
+    """One token for display."""
 
     lead: str
     """Spaces before it, drawn plain so that lines break there."""
@@ -88,7 +88,7 @@ class TokenView:
 
 @dataclass(frozen=True)
 class SentenceView:
-    """One window, ready to be drawn."""
+    """One window for display."""
 
     tokens: tuple[TokenView, ...]
     window: int
@@ -101,7 +101,7 @@ class SentenceView:
 
 
 def sentence_view(sequence: ScoredSequence, claims: TokenClaims | None = None) -> SentenceView:
-    """Return a scored window, ready to be drawn, with the rules that claim its tokens where these are known."""
+    """Return the view of a scored window, with the rules that claim its tokens if known."""
     record, expected = sequence.record, sequence.simulation.expected_activations
     claimed = (claims or {}).get(record.dataset_index, {})
     return SentenceView(
@@ -111,12 +111,12 @@ def sentence_view(sequence: ScoredSequence, claims: TokenClaims | None = None) -
 
 
 def record_view(record: ActivationRecord) -> SentenceView:
-    """Return a window that nothing was simulated on, ready to be drawn."""
+    """Return the view of a window without a simulation."""
     return SentenceView(_tokens(record, None), record.dataset_index, source_words(record), None, ())
 
 
 def feedback_view(worst: WorstRecord) -> SentenceView:
-    """Return what a proposer was shown of a train window, ready to be drawn."""
+    """Return the view of a train window as shown to a proposer."""
     record = worst.record
     tokens = _tokens(record, worst.expected_activations)
     errors = worst.errors or error_words(record, worst.expected_activations)
@@ -124,12 +124,12 @@ def feedback_view(worst: WorstRecord) -> SentenceView:
 
 
 def source_words(record: ActivationRecord) -> str:
-    """Say in words which list a record was taken from."""
-    return "feature active" if record.source is None else SOURCE_WORDS[record.source.value]
+    """Return the display name of a record's source."""
+    return "positives" if record.source is None else SOURCE_WORDS[record.source.value]
 
 
 def mark_of(truth: float, expected: float) -> Mark:
-    """Say how a token is missed, if it is.
+    """Return the error mark of a token, if any.
 
     >>> mark_of(truth=2.0, expected=0.3), mark_of(truth=0.0, expected=3.0), mark_of(truth=2.0, expected=4.0)
     ('miss', 'alarm', '')
@@ -140,7 +140,7 @@ def mark_of(truth: float, expected: float) -> Mark:
 
 
 def error_words(record: ActivationRecord, expected: Sequence[float], most: int = 3) -> tuple[str, ...]:
-    """Tell a window's largest errors of at least one level in words, the largest first."""
+    """Describe a window's largest errors of at least one level, largest first."""
     errors = [
         (abs(e - t), position, token, float(t), e)
         for position, (token, t, e) in enumerate(zip(record.tokens, record.scaled_activations(), expected, strict=True))
@@ -187,7 +187,7 @@ TokenClaims = Mapping[int, Mapping[int, tuple[int, ...]]]
 
 @dataclass(frozen=True)
 class RuleView:
-    """One rule with what it adds."""
+    """One rule with its contribution."""
 
     number: int
     """0 is the first."""
@@ -207,7 +207,7 @@ class RuleView:
 
 
 def rule_views(result: FeatureResult) -> list[RuleView]:
-    """Return the rules with what each adds; none where that was not measured."""
+    """Return the rules with their contributions; empty if not measured."""
     if result.explanation is None or len(result.contributions) != len(result.explanation.rules):
         return []
     records = {pair.record.dataset_index: pair.record for pair in result.test_sequences}

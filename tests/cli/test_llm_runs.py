@@ -245,7 +245,7 @@ def test_the_demo_with_a_language_model_has_the_lexical_explanations_beside(tiny
     alone = run_command("report", "run/lexical", "--out", "alone")
     assert alone.code == 0 and 'id="beside"' not in (tmp_path / "alone" / "index.html").read_text()
     other_way = run_command("report", "run/lexical", "--beside", "run", "--out", "other")
-    assert other_way.code == 0 and "Beside run" in (tmp_path / "other" / "index.html").read_text()
+    assert other_way.code == 0 and "Comparison with run" in (tmp_path / "other" / "index.html").read_text()
 
 
 def test_runs_over_other_records_do_not_stand_beside_each_other(small_data, run):

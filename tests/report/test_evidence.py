@@ -53,7 +53,7 @@ def test_a_window_that_was_not_simulated_has_no_expectations() -> None:
         ("", "␣␣", None, ""),
         ("", "↵", None, ""),
     ]
-    assert (view.squared_error, view.errors, view.source) == (None, (), "feature active")
+    assert (view.squared_error, view.errors, view.source) == (None, (), "positives")
 
 
 def test_errors_are_told_largest_first() -> None:

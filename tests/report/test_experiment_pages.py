@@ -73,7 +73,7 @@ def test_the_page_holds_what_was_found_and_what_is_missing(page: Path, folder: P
     sentences = [line[2:] for line in findings(folder).splitlines() if line.startswith("- docs_tiny")]
     assert sentences
     assert all(" ".join(re.sub(r"\*\*|\\", "", sentence).split()) in shown for sentence in sentences)
-    assert shown.count("What was found") == 1
+    assert shown.count("Findings") == 1
     assert "featureinterp experiment complementary" in shown
 
 

@@ -41,7 +41,7 @@ def test_a_rule_lights_up_the_tokens_it_claims_wherever_it_stands(page: Page, re
     assert lit(page) == set()
     page.hover(".verdict [data-rule='0']")
     assert lit(page) == {"raise", "rise"}
-    assert page.text_content("#lit") == "Lights up 4 tokens below, 2 of them in what breaks the explanation."
+    assert page.text_content("#lit") == "4 tokens highlighted below, 2 of them in the worst sentences."
     assert page.eval_on_selector("#breaks .sentence i.lit", OUTLINE) == "solid 2px"
     page.hover("h1")
     assert lit(page) == set()
@@ -49,7 +49,7 @@ def test_a_rule_lights_up_the_tokens_it_claims_wherever_it_stands(page: Page, re
     assert lit(page) == {"raise", "rise"}
     page.focus(".verdict [data-rule='1']")
     assert lit(page) == set()
-    assert page.text_content("#lit") == "It expects no token above level 1: nothing lights up."
+    assert page.text_content("#lit") == "The rule claims no token (none expected above level 1)."
 
 
 def test_a_rule_that_is_chosen_stays_lit_until_it_is_chosen_again(page: Page, report: Path) -> None:

@@ -40,15 +40,17 @@ def test_a_row_of_a_dead_feature_says_why() -> None:
 
 def test_means_are_over_explained_features_and_count_undefined_ones() -> None:
     by_source = {group.name: group for group in means_by_source(rows())}
-    assert list(by_source) == ["similar, feature silent", "random"]
-    hardest = by_source["similar, feature silent"]
+    assert list(by_source) == ["similar negatives", "random sentences"]
+    hardest = by_source["similar negatives"]
     assert float(hardest.explanation) == pytest.approx((0.9 + 0.3 + 0.6) / 3)
     assert float(hardest.token_lookup) == pytest.approx(0.25)
     assert float(hardest.shuffled) == pytest.approx(-0.05)
     assert float(hardest.gain) == pytest.approx(0.6 - 0.25)
     assert (hardest.n, hardest.undefined) == (3, 1)
-    assert float(by_source["random"].explanation) == pytest.approx((0.45 + 0.15 + 0.3 + 0.5) / 4)
-    assert float(by_source["random"].gain) == pytest.approx((0.45 + 0.15 + 0.3) / 3 - 0.3)  # the fourth has no floor
+    assert float(by_source["random sentences"].explanation) == pytest.approx((0.45 + 0.15 + 0.3 + 0.5) / 4)
+    assert float(by_source["random sentences"].gain) == pytest.approx(
+        (0.45 + 0.15 + 0.3) / 3 - 0.3
+    )  # the fourth has no floor
 
 
 def test_means_by_layer() -> None:

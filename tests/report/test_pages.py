@@ -115,11 +115,11 @@ def test_a_page_says_what_breaks_the_explanation_worst_first(tmp_path: Path) -> 
 
 def test_a_page_shows_the_whole_search(report: Path) -> None:
     text = (report / "features" / "0-3.html").read_text()
-    tree = text[text.index("How it was found") :]
+    tree = text[text.index("<h2>Search") :]
     assert re.findall(r"<b>#(\d)</b>", tree) == ["0", "2", "1"]
     assert "Failed: the answer is not JSON" in tree
     assert "Add the ending." in tree
-    assert "without it the train score would be 0.625 instead of 0.500" in tree
+    assert "train score without it: 0.625 instead of 0.500" in tree
     chosen = re.findall(r'<li class="([^"]*chosen[^"]*)"', tree)
     assert chosen == ["depth-1 path chosen"]
 

@@ -54,7 +54,7 @@ COLUMNS = (
     Column("score", "score (similar)", falling=True),
     Column("random", "score (random)", shown=False, falling=True),
     Column("lookup", "token lookup", falling=True),
-    Column("shuffled", "another’s words", shown=False, falling=True),
+    Column("shuffled", "another’s explanation", shown=False, falling=True),
     Column("false_positives", "false positives / sentence", falling=True),
     Column("density", "density", falling=True),
     Column("rules", "rules", shown=False, falling=True),

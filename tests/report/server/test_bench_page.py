@@ -80,9 +80,9 @@ def test_the_score_follows_an_edited_rule(page: "Page", server: Running, results
     assert "instead of" in (page.text_content("#rules-status") or "")
     assert page.evaluate("document.querySelector('.edit').offsetHeight") == height
     page.click("#add-rule")
-    page.locator("#rules-status", has_text="says nothing yet").wait_for()
+    page.locator("#rules-status", has_text="A rule is empty").wait_for()
     page.click("#reset-rules")
-    page.locator("#rules-status", has_text="follows as you type").wait_for()
+    page.locator("#rules-status", has_text="updates as you type").wait_for()
     assert edited.text_content() == "same"
 
 

@@ -88,8 +88,8 @@ def test_each_comparison_is_a_sentence_with_its_numbers(complementary):
     assert line.endswith("As in the paper.")
     assert float(re.search(r"p = ([\d.]+)", line)[1]) == pytest.approx(p, abs=0.002)
     assert f"| {SUBJECT} | tree | similar negative | {judged.mean():.3f} [" in text
-    assert "- Complexity: no difference between tree and one-shot was found, 1.000 against 1.000" in text
-    assert "The paper's claim, higher, is the opposite of what is seen here." in text
+    assert "- Complexity: no significant difference between tree and one-shot, 1.000 against 1.000" in text
+    assert "The paper's claim, higher, is contradicted." in text
 
 
 def test_equal_results_give_equal_bytes_wherever_and_whenever(complementary, tmp_path):
@@ -119,7 +119,9 @@ def test_what_is_missing_failed_or_undefined_is_said(tmp_path):
     assert r"Scores are undefined because: not tested (14); the prediction \| is constant (4)." in text
     assert "Features failed because: none of 3 attempts could be scored (1)." in text
     line = next(
-        line for line in text.splitlines() if line.startswith("- Score: no difference between tree and one-shot")
+        line
+        for line in text.splitlines()
+        if line.startswith("- Score: no significant difference between tree and one-shot")
     )
     assert "(n = 2, d = –, p = 1.000; left out: 1 undefined, 1 without explanation)" in line
 
@@ -164,8 +166,8 @@ def test_the_rounds_of_a_search_are_told(tmp_path):
     test = 0.4 + 0.01 * np.mean(range(N_LATENTS))  # the first of attempts that are equal on train
     row = next(line for line in text.splitlines() if line.startswith(f"| {SUBJECT} | tree | 2 | 0.900"))
     assert f"| {test:.3f} [" in row
-    assert "attempts correlate by 1.000 [1.000, 1.000], mean over 12 features" in text
-    assert "not over-fitting alone" in text
+    assert "attempts correlate: 1.000 [1.000, 1.000], mean over 12 features" in text
+    assert "not only overfitting" in text
     assert "Test score: tree, chosen by valid is **higher** than tree, chosen by train" in text
 
 
@@ -182,5 +184,5 @@ def test_a_sentence_for_what_cannot_be_compared(tmp_path):
     frame = read_scores(write(tmp_path, "b", [result(0, 0.5)]))
     (found,) = compare(frame, [method_question("score", "correlation", "a", "b", "higher")])
     assert sentence(found, with_subject=True) == (
-        f"{SUBJECT}, score: a and b cannot be compared, for no feature has both; left out: 1 undefined."
+        f"{SUBJECT}, score: a and b cannot be compared: no feature has both; left out: 1 undefined."
     )

@@ -35,7 +35,7 @@
       return { refused: refusal.problem || `the server answered ${response.status}`, hint: refusal.hint || "" };
     } catch (error) {
       if (controller.signal.aborted) return null;
-      return { refused: "the server cannot be reached", hint: "see whether it still runs" };
+      return { refused: "the server cannot be reached", hint: "check whether it is running" };
     } finally {
       if (under_way.get(what) === controller) under_way.delete(what);
     }
@@ -104,8 +104,8 @@
     words.append(element("b", fires));
     const apart = result.disagreement;
     if (apart) {
-      const told = apart.words.length ? as_sentence(apart.words.join("; ")) : "No token is a whole level off.";
-      words.append(` ${told} On average they are ${number(apart.mean_absolute_error)} levels apart; squared error ${number(apart.squared_error, 1)}.`);
+      const told = apart.words.length ? as_sentence(apart.words.join("; ")) : "No error of a full level or more.";
+      words.append(` ${told} Mean absolute error: ${number(apart.mean_absolute_error)} levels; squared error ${number(apart.squared_error, 1)}.`);
     }
     return words;
   }
@@ -116,7 +116,7 @@
     for (const token of result.tokens) line.append(token.lead, drawn(token));
     const details = element("details");
     details.open = answer.querySelector("details")?.open || false;
-    details.append(element("summary", "Numbers, token by token"));
+    details.append(element("summary", "Numbers by token"));
     const cells = (token) => [
       element("code", token.lead + token.shown), number(token.activation), number(token.level, 1),
       number(token.expected, 1), number(token.error, 1),
@@ -127,8 +127,8 @@
   }
 
   function top(result) {
-    if (!result.features.length) return [element("p", "None of the run’s features fires on it.")];
-    const told = `${result.n_firing} of the run’s features fire${result.n_firing === 1 ? "s" : ""}; the strongest first.`;
+    if (!result.features.length) return [element("p", "No feature of the run fires on this sentence.")];
+    const told = `${result.n_firing} of the run’s features fire${result.n_firing === 1 ? "s" : ""}, strongest first.`;
     const rows = result.features.map(({ feature: one, level, activation, token }) => {
       const link = element("a", `${one.layer}/${one.latent}`);
       link.href = `${bench.dataset.features}${encodeURIComponent(one.name)}.html`;
@@ -241,11 +241,11 @@
       return;
     }
     if (!list.children.length) {
-      status.textContent = "Without a rule nothing is expected; add one.";
+      status.textContent = "Add at least one rule.";
       return;
     }
     if (rules().some((rule) => !rule.activates_on.trim())) {
-      status.textContent = "A rule says nothing yet.";
+      status.textContent = "A rule is empty.";
       return;
     }
     status.textContent = "Scoring…";

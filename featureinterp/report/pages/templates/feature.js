@@ -46,8 +46,8 @@
     const tokens = [...document.querySelectorAll(`.sentence i.r${Number(rule)}`)];
     for (const token of tokens) token.classList.add("lit");
     const worst = tokens.filter((token) => token.closest("#breaks")).length;
-    if (lit && !tokens.length) lit.textContent = "It expects no token above level 1: nothing lights up.";
-    else if (lit) lit.textContent = `Lights up ${tokens.length} tokens below, ${worst} of them in what breaks the explanation.`;
+    if (lit && !tokens.length) lit.textContent = "The rule claims no token (none expected above level 1).";
+    else if (lit) lit.textContent = `${tokens.length} tokens highlighted below, ${worst} of them in the worst sentences.`;
   }
 
   for (const button of rules) {
