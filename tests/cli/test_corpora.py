@@ -35,7 +35,7 @@ def test_documents_beyond_ascii_are_counted_and_kept_on_demand(
     plain = cli("records", *options(tiny, quotes, tmp_path / "plain"))
     assert plain.code == 0, plain.err
     assert "of 40 documents 32 were left out: 32 not ASCII (keep them with --no-ascii-only)" in caplog.text
-    assert "1 files are read; passed over: 1 of another kind (.md), 1 of another split" in caplog.text
+    assert "files read: 1; passed over: 1 of another kind (.md), 1 of another split" in caplog.text
     caplog.clear()
     kept = cli("records", *options(tiny, quotes, tmp_path / "kept"), "--no-ascii-only")
     assert kept.code == 0 and "not ASCII" not in caplog.text

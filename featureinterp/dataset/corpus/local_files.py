@@ -124,7 +124,7 @@ def _files_of_folder(folder: Path, spec: CorpusSpec) -> tuple[Path, ...]:
     told += [f"{len(readable) - len(chosen)} of another split"] if len(readable) > len(chosen) else []
     told += [f"{len(closed)} folders that cannot be opened"] if closed else []
     if told:
-        _logger.warning("corpus folder %s: %d files are read; passed over: %s", folder, len(chosen), ", ".join(told))
+        _logger.warning("corpus folder %s: files read: %d; passed over: %s", folder, len(chosen), ", ".join(told))
     return chosen
 
 

@@ -156,7 +156,7 @@ def test_files_that_are_passed_over_are_counted(tmp_path: Path, caplog: pytest.L
     os.mkfifo(folder / "pipe.txt")
     with caplog.at_level(logging.WARNING):
         assert read(folder) == ["train.jsonl"]
-    told = "1 files are read; passed over: 5 of another kind (.csv, .jsonl, .md, .txt), 1 of another split"
+    told = "files read: 1; passed over: 5 of another kind (.csv, .jsonl, .md, .txt), 1 of another split"
     assert f"corpus folder {folder}: {told}" in caplog.text
     caplog.clear()
     read(write(tmp_path / "clean", "a.jsonl"))
