@@ -1,4 +1,4 @@
-"""Commands that make something: `records`, `explain`, and `demo`, which is both and the page.
+"""Commands `records`, `explain` and `demo` (both, plus the report).
 
 Each goes on where an earlier call stopped.
 """
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 @app.command()
 def demo(
     ctx: typer.Context,
-    features: Annotated[int, typer.Option(min=1, help="Features in all, sampled evenly over the layers.")] = 24,
+    features: Annotated[int, typer.Option(min=1, help="Number of features, sampled evenly across layers.")] = 24,
     out: options.RunOut = Path("runs/demo"),
     layers: options.Layers = "all",
     seed: options.Seed = 0,
     preset: options.PresetName = None,
-    data: Annotated[Path | None, typer.Option(help="Where data folders are made; OUT/data unless given.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Parent of the data folder (default: OUT/data).")] = None,
     model_name: options.ModelName = "embedded",
     sae_name: options.SaeName = "embedded",
     sae_id_layer_format_string: options.SaeId = "",
@@ -64,7 +64,7 @@ def demo(
     depth: options.Depth = 3,
     width: options.Width = 3,
 ) -> None:
-    """The main job: records, explanations and the page to look at; on the embedded model unless told otherwise.
+    """Make records, explanations and a report (default: of the embedded model).
 
     Where a language model proposes, the lexical explanations of the same features stand beside its own.
     """
@@ -82,7 +82,7 @@ def demo(
 @app.command()
 def records(
     ctx: typer.Context,
-    out: Annotated[Path, typer.Option(help="Where the data folder {dataset}_{model} is made.")] = Path("data"),
+    out: Annotated[Path, typer.Option(help="Parent of the data folder {dataset}_{model}.")] = Path("data"),
     layers: options.Layers = "all",
     max_features: options.MaxFeatures = 50,
     latents: options.Latents = "",
@@ -98,23 +98,32 @@ def records(
     ascii_only: options.AsciiOnly = True,
     max_dataset_size: options.MaxDatasetSize = 100_000,
     max_seq_length: options.MaxSeqLength = 32,
-    top_sample_n: Annotated[int, typer.Option(help="Sentences that a latent fires on, over all splits.")] = 90,
-    quantile_n: Annotated[int, typer.Option(help="They are of the first of so many chunks of the ranking.")] = 1000,
-    complementary_sample_n: Annotated[int, typer.Option(help="Sentences of each other source, over all splits.")] = 90,
-    special_n: Annotated[int, typer.Option(help="Top active sentences that similar ones are similar to.")] = 400,
+    top_sample_n: Annotated[int, typer.Option(help="Number of positives per latent, over all splits.")] = 90,
+    quantile_n: Annotated[
+        int, typer.Option(help="Sample positives from the top 1/N of windows by maximum activation.")
+    ] = 1000,
+    complementary_sample_n: Annotated[
+        int, typer.Option(help="Number of sentences per complementary source, over all splits.")
+    ] = 90,
+    special_n: Annotated[
+        int, typer.Option(help="Number of top-activating windows used as the similarity query.")
+    ] = 400,
     embedder: options.EmbedderName = "all-MiniLM-L6-v2",
     projected: options.Projected = False,
     faiss: options.Faiss = False,
     holistic_scope: options.Scope = options.HolisticScope.RECORDS,
     max_memory: options.MaxMemory = 1.0,
-    write_sae_acts: Annotated[bool, typer.Option("--write-sae-acts", help="Make the activations.")] = False,
-    write_holistic_acts: Annotated[bool, typer.Option("--write-holistic-acts", help="And what causes them.")] = False,
-    write_records: Annotated[bool, typer.Option("--write-records", help="Make the records.")] = False,
+    write_sae_acts: Annotated[bool, typer.Option("--write-sae-acts", help="Write the activations.")] = False,
+    write_holistic_acts: Annotated[
+        bool,
+        typer.Option("--write-holistic-acts", help="Also measure which earlier tokens cause each activation (slow)."),
+    ] = False,
+    write_records: Annotated[bool, typer.Option("--write-records", help="Write the records.")] = False,
     device: options.Device = "auto",
     dtype: options.DtypeName = Dtype.AUTO,
     quantization: options.QuantizationName = None,
 ) -> None:
-    """Make a data folder: windows, activations, records of each latent.
+    """Make a data folder: windows, activations, and records of each latent.
 
     Without a --write option all but the holistic activations are made, which take a forward pass per token.
     """
@@ -155,12 +164,12 @@ def data_request(given: Mapping[str, Any]) -> tuple[DataSpec, tuple[str, ...]]:
 
 @app.command()
 def explain(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data folder, such as data/python-docs_embedded.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Data folder, such as data/python-docs_embedded.")],
     out: options.RunOut = Path("runs/explain"),
     layers: options.Layers = "all",
     features: Annotated[
         int,
-        typer.Option(min=0, help="So many that can be explained, sampled evenly over the layers; 0 for every latent."),
+        typer.Option(min=0, help="Number of features to explain, sampled evenly across layers (0: all)."),
     ] = 0,
     latents: options.Latents = "",
     seed: options.Seed = 0,

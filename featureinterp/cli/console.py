@@ -1,4 +1,4 @@
-"""Where commands print tables, views and bars: `cli.screen` for what rich draws."""
+"""Console for tables, views and bars: `cli.screen` for rich."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from featureinterp.display import visible_lines
 
 
 def open_console() -> Console:
-    """Return where tables, views and bars are printed: nothing in them is markup, and nothing drives the terminal."""
+    """Return the console for tables, views and bars; text is never markup and cannot control the terminal."""
     return _VisibleConsole(file=cast("IO[str]", Output(sys.stdout)), markup=False, emoji=False)
 
 
 class _VisibleConsole(Console):
-    """A console whose text is made visible after all else is done with it."""
+    """Console that escapes invisible characters in its final text."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible_lines(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Quieten down, and let the command end as after any other write to a closed pipe."""
+        """End quietly on a closed pipe."""
         self.quiet = True
         raise BrokenPipeError

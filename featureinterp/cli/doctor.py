@@ -1,4 +1,4 @@
-"""What `featureinterp doctor` prints: where it runs, and measured figures beside what was promised."""
+"""Tables of `featureinterp doctor`: environment, and measured figures with their targets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from featureinterp.subject.precision import resolve_device
 
 
 def where_it_runs(device: str) -> Table:
-    """Return a table of the versions that decide the numbers, and of the device that `device` stands for."""
+    """Return a table of the versions that affect the numbers, and the device."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, version in {**current_versions(), "device": resolve_device(device)}.items():
         table.add_row(name, version)
@@ -21,7 +21,7 @@ def where_it_runs(device: str) -> Table:
 
 
 def figure_table(figures: Sequence[Figure]) -> Table:
-    """Return a table of figures: measured, released, promised, and whether the promise holds."""
+    """Return a table of figures: measured, released, target, and whether the target is met."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("figure")
     for name in ("measured", "released", "promised"):

@@ -1,4 +1,4 @@
-"""The command `estimate`: the options of `records`, and what they would cost instead of what they make."""
+"""The command `estimate`: predicted cost of `records` with the same options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ The model is loaded and a few windows are measured; nothing is written."""
 @app.command("estimate", help=_HELP)
 @wraps(records)
 def estimate(**given: Any) -> None:
-    """Say what `records` with the same options would cost."""
+    """Predict the cost of `records` with the same options."""
     from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import quiet_libraries
     from featureinterp.dataset.estimate import estimate as measure
@@ -54,7 +54,7 @@ def cost_table(found: Estimate) -> Table:
 
 
 def size(n_bytes: float) -> str:
-    """Return a number of bytes in the largest unit that it fills.
+    """Return a number of bytes in the largest suitable unit.
 
     >>> size(5), size(2_500_000)
     ('5 B', '2.5 MB')

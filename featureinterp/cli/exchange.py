@@ -25,20 +25,20 @@ class ExportFormat(str, Enum):
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/demo.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, such as runs/demo.")],
     format_: Annotated[
         ExportFormat,
         typer.Option(
             "--format",
-            help="neuronpedia: the folder that Neuronpedia imports in bulk; "
-            "openai: NeuronRecords and scored explanations, as in OpenAI's public data set; "
-            "json: a file with all that is known of a feature, as beside the report's pages.",
+            help="Output format. neuronpedia: folder for Neuronpedia's bulk import; "
+            "openai: NeuronRecords and scored explanations; "
+            "json: one file per feature with all stored results.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    out: Annotated[Path, typer.Option(help="Output directory (new or empty).")],
     creator: Annotated[
         str | None,
-        typer.Option(help="Id of the Neuronpedia account that rows belong to; a fresh one's own if not given."),
+        typer.Option(help="Id of the Neuronpedia account that owns the rows (default: that of a fresh installation)."),
     ] = None,
 ) -> None:
     """Write a run's finished features in the format of another tool."""

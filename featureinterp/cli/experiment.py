@@ -30,7 +30,7 @@ MODELS = (EMBEDDED, *(preset.value for preset in options.Preset))
 
 
 class ExperimentName(str, Enum):
-    """An experiment of the paper."""
+    """Experiment of the paper."""
 
     COMPLEMENTARY = "complementary"
     EXPLAINERS = "explainers"
@@ -41,18 +41,24 @@ class ExperimentName(str, Enum):
 @app.command()
 def experiment(
     ctx: typer.Context,
-    name: Annotated[ExperimentName, typer.Argument(help="What is asked.", show_default=False)],
+    name: Annotated[ExperimentName, typer.Argument(help="Experiment to run.", show_default=False)],
     data: Annotated[
         list[Path] | None,
-        typer.Option(help="A data folder; may be given several times. Unless given, that of --preset is made."),
+        typer.Option(help="Data folder; repeatable (default: make that of --preset)."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of its runs; results/NAME unless given.")] = None,
-    layers: Annotated[str, typer.Option(help="all, even, odd, spaced:8, or numbers; the paper's unless given.")] = "",
-    latents_per_layer: Annotated[int, typer.Option(min=0, help="The paper's unless given.")] = 0,
-    variants: Annotated[str, typer.Option(help="Only these, separated by commas.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Output directory (default: results/NAME); existing runs are resumed.")
+    ] = None,
+    layers: Annotated[
+        str, typer.Option(help="Layers: all, even, odd, spaced:8, or numbers (default: the paper's).")
+    ] = "",
+    latents_per_layer: Annotated[
+        int, typer.Option(min=0, help="Number of latents per layer (default: the paper's).")
+    ] = 0,
+    variants: Annotated[str, typer.Option(help="Comma-separated variants to run (default: all).")] = "",
     seed: options.Seed = 0,
     preset: options.PresetName = None,
-    data_root: Annotated[Path, typer.Option(help="Where data folders are made.")] = Path("data"),
+    data_root: Annotated[Path, typer.Option(help="Parent of new data folders.")] = Path("data"),
     max_dataset_size: options.MaxDatasetSize = 100_000,
     proposer: options.ProposerName = "lexical",
     simulator: options.SimulatorName = "lexical",
@@ -71,7 +77,7 @@ def experiment(
     workers: options.Workers = None,
     address: options.Address = "",
 ) -> None:
-    """Conduct an experiment of the paper: every variant on the same features, with a summary and figures.
+    """Run an experiment of the paper: every variant on the same features, with a summary and figures.
 
     On the embedded model unless --data or --preset names another; a preset brings the paper's language models too.
     """
@@ -92,7 +98,7 @@ def experiment(
 
 
 def _make_data(asked: Experiment, given: Mapping[str, Any]) -> DataFolder:
-    """Make the data folder that an experiment needs, under bars that show how far it is.
+    """Make the data folder of an experiment, with progress bars.
 
     Args:
         asked: the experiment.
@@ -129,15 +135,15 @@ def _run_and_draw(asked: Experiment, folders: Sequence[DataFolder], out: Path, h
 
 
 def program_parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Return the parser of one of the original's programs; what it does not know goes on to the command."""
+    """Return the argument parser of an original program; unknown options are passed on to the command."""
     epilog = f"Other options go to `featureinterp experiment {name}`, whose --help lists them."
     parser = argparse.ArgumentParser(description=description, epilog=epilog)
-    parser.add_argument("--model", choices=MODELS, default=EMBEDDED, help=f"whose features (default: {EMBEDDED})")
+    parser.add_argument("--model", choices=MODELS, default=EMBEDDED, help=f"subject model (default: {EMBEDDED})")
     return parser
 
 
 def run_experiment(name: str, model: str, others: Sequence[str]) -> NoReturn:
-    """Run the command for a program of the original: `model` is `embedded` or a preset, `others` are its options."""
+    """Run the command for an original program: `model` is `embedded` or a preset, `others` are its options."""
     preset = [] if model == EMBEDDED else ["--preset", model]
     app(["experiment", name, *preset, *others], prog_name="featureinterp")
     raise AssertionError("a command ends the program")

@@ -14,18 +14,18 @@ from featureinterp.cli.screen import tell, tell_error
 
 @app.command()
 def figures(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of an experiment, such as results/complementary.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Experiment directory, such as results/complementary.")],
     out: Annotated[
-        Path | None, typer.Option(help="Where folders `figures` and `tables` are made; RUN unless given.")
+        Path | None, typer.Option(help="Parent of the folders `figures` and `tables` (default: RUN).")
     ] = None,
-    latex: Annotated[bool, typer.Option("--latex", help="Set the text with LaTeX, which has to be installed.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Render text with LaTeX (must be installed).")] = False,
 ) -> None:
-    """Draw an experiment for a paper: PDF and PNG across a page and for a column, and tables; from its runs alone."""
+    """Draw an experiment's figures (PDF and PNG, page and column width) and LaTeX tables."""
     draw_and_tell(run, out or run, latex)
 
 
 def draw_and_tell(run: Path, out: Path, latex: bool = False) -> None:
-    """Draw an experiment, and print what was made and what is missing."""
+    """Draw an experiment, and print the files and what is missing."""
     from featureinterp.report.figures.files import draw_experiment
 
     drawn = draw_experiment(run, out / "figures", out / "tables", latex)
@@ -38,11 +38,11 @@ def draw_and_tell(run: Path, out: Path, latex: bool = False) -> None:
 
 
 def run_figures_program(description: str | None, results: Path) -> None:
-    """Run one of the original's programs that draw, whose experiment lies in `results` unless told otherwise."""
+    """Run one of the original's figure programs on an experiment (default: in `results`)."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--results", type=Path, default=results, help="folder of the experiment")
-    parser.add_argument("--out", type=Path, help="folder of figures and tables; that of the experiment unless given")
-    parser.add_argument("--latex", action="store_true", help="set the text with LaTeX, which has to be installed")
+    parser.add_argument("--results", type=Path, default=results, help="experiment directory")
+    parser.add_argument("--out", type=Path, help="output directory (default: that of the experiment)")
+    parser.add_argument("--latex", action="store_true", help="render text with LaTeX (must be installed)")
     given = parser.parse_args()
     with errors_told("error"):
         draw_and_tell(given.results, given.out or given.results, given.latex)

@@ -28,7 +28,7 @@ _UsageError: Any = typer.BadParameter.__base__
 
 
 class Commands(TyperGroup):
-    """Runs a command and turns what goes wrong into words."""
+    """Command group that converts errors to messages and exit codes."""
 
     def main(self, *args: Any, **named: Any) -> Any:  # noqa: ANN401 - as click has it
         """Run the command line."""
@@ -36,19 +36,19 @@ class Commands(TyperGroup):
         return super().main(*args, **named)
 
     def make_context(self, *args: Any, **named: Any) -> Any:  # noqa: ANN401 - as click has it
-        """Read what stands before the command."""
+        """Parse the global options."""
         with _usage_errors_visible():
             return super().make_context(*args, **named)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - click's context, which typer ships under its own name
-        """Run the command that was asked for."""
+        """Run the selected command."""
         with errors_told("featureinterp"), _usage_errors_visible():
             return super().invoke(ctx)
 
 
 @contextmanager
 def errors_told(program: str) -> Iterator[None]:
-    """Tell what goes wrong in one line that begins with the program's name, and end with the exit code."""
+    """Print an error as one line with the program's name, and exit with its code."""
     prepare_output()
     try:
         yield
@@ -71,7 +71,7 @@ def errors_told(program: str) -> Iterator[None]:
 
 @contextmanager
 def _usage_errors_visible() -> Iterator[None]:
-    """Make what click says of a command line visible: its words may be names of files."""
+    """Escape invisible characters in click's usage errors (they may contain file names)."""
     try:
         yield
     except _UsageError as error:
@@ -103,7 +103,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Explain the features of sparse autoencoders, and test every explanation where the feature is silent."""
+    """Explain the features of sparse autoencoders, and test each explanation on hard negatives."""
     del version  # its callback has printed it
 
 

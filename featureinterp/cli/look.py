@@ -1,4 +1,4 @@
-"""Commands that look: at a run that is finished or still growing, at a question, and at the installation."""
+"""Read-only commands: `results`, `compare`, `show`, `prompt`, `report`, `doctor`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from featureinterp.errors import InputError
 if TYPE_CHECKING:
     from featureinterp.experiment.store import RunStore
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/demo.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, such as runs/demo.")]
 
 
 class Format(str, Enum):
-    """How `results` prints."""
+    """Output format of `results`."""
 
     JSONL = "jsonl"
     CSV = "csv"
@@ -33,16 +33,14 @@ class Format(str, Enum):
 
 @app.command()
 def results(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or of an experiment's runs.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or an experiment.")],
     format_: Annotated[
         Format,
-        typer.Option(
-            "--format", help="A table to read, CSV, Parquet, one JSON object per line, or in words what was found."
-        ),
+        typer.Option("--format", help="Output format: table, CSV, Parquet, JSONL, or a written summary."),
     ] = Format.TABLE,
-    out: Annotated[Path | None, typer.Option(help="File to write to, for all but a table.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output file (all formats but table).")] = None,
 ) -> None:
-    """Print one object per finished feature, in the order of layer and latent, run after run."""
+    """Print per-feature results of one or more runs, ordered by layer and latent."""
     from featureinterp.analysis.rows import csv_lines, json_lines, result_rows, write_parquet
 
     if format_ is Format.TABLE:
@@ -94,10 +92,10 @@ def _write_lines(lines: Iterable[str], out: Path | None) -> None:
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Folder of a run, or of an experiment's runs.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another one over the same features.")],
+    a: Annotated[Path, typer.Argument(metavar="A", help="Directory of a run or an experiment.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Directory of another one over the same features.")],
 ) -> None:
-    """Compare two runs, or two experiments, feature by feature, and say which of their settings differ."""
+    """Compare two runs or experiments feature by feature: differences with intervals, settings that differ."""
     from featureinterp.analysis.run_pair import compare_runs
     from featureinterp.cli.console import open_console
     from featureinterp.report.terminal import comparison_view
@@ -111,7 +109,7 @@ def show(
     layer: Annotated[int, typer.Argument(metavar="LAYER", help="Layer of the feature.")],
     latent: Annotated[int, typer.Argument(metavar="LATENT", help="Index of the feature in its SAE.")],
 ) -> None:
-    """Show one feature: its rules, its scores beside their floors, and sentences token by token."""
+    """Show one feature: rules, scores, baselines, and sentences token by token."""
     from featureinterp.cli.console import open_console
     from featureinterp.experiment.store import RunStore
     from featureinterp.report.terminal import feature_view
@@ -122,7 +120,7 @@ def show(
 
 @app.command()
 def prompt(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data folder, such as data/python-docs_embedded.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Data folder, such as data/python-docs_embedded.")],
     layer: Annotated[int, typer.Argument(metavar="LAYER", help="Layer of the feature.")],
     latent: Annotated[int, typer.Argument(metavar="LATENT", help="Index of the feature in its SAE.")],
     structured: options.Structured = True,
@@ -131,10 +129,12 @@ def prompt(
     train_negatives: options.TrainNegatives = True,
     positives: options.Positives = 30,
     negatives: options.Negatives = 30,
-    run: Annotated[Path | None, typer.Option(help="A run over DATA, for the question that revises an attempt.")] = None,
-    attempt: Annotated[int, typer.Option(min=0, help="Which attempt of RUN is revised.")] = 0,
+    run: Annotated[
+        Path | None, typer.Option(help="Run over DATA, to print the prompt that revises an attempt.")
+    ] = None,
+    attempt: Annotated[int, typer.Option(min=0, help="Number of the attempt of RUN to revise.")] = 0,
 ) -> None:
-    """Print exactly what a language model would be asked about a feature: for an explanation, or for a revision."""
+    """Print the prompt a language model would get for a feature: for an explanation, or for a revision."""
     from featureinterp.dataset.folder import DataFolder
     from featureinterp.experiment.prompt import find_attempt, find_record, prompt_text
     from featureinterp.experiment.store import RunStore
@@ -153,18 +153,18 @@ def prompt(
 @app.command()
 def report(
     run: RunFolder,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to; RUN/report unless given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output directory (default: RUN/report).")] = None,
     beside: Annotated[
-        Path | None, typer.Option(help="Another run over the same features, to stand beside RUN with the difference.")
+        Path | None, typer.Option(help="Another run over the same features, shown with the paired difference.")
     ] = None,
 ) -> None:
-    """Write a run, or all runs of an experiment with its figures, as a page that any browser opens from disk."""
+    """Write a self-contained report of a run or an experiment that opens from disk."""
     tell(f"The page: {write_pages(run, out or run / 'report', beside)}")
 
 
 @app.command()
 def doctor(device: options.Device = "auto") -> None:
-    """Print versions and the device, then measure the embedded model and its SAEs: about a minute.
+    """Print versions and the device, and measure the embedded model and its SAEs (about a minute).
 
     Exit code 1 if a figure is not what was promised.
     """
@@ -181,7 +181,7 @@ def doctor(device: options.Device = "auto") -> None:
 
 
 def write_pages(run: Path, out: Path, beside: Path | None = None) -> Path:
-    """Write the report of a run or of an experiment's folder, and return where its first page is.
+    """Write the report of a run or an experiment, and return the path of its index page.
 
     Args:
         run: the folder.

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ MOST_DIGITS = 18
 
 
 class HolisticScope(str, Enum):
-    """Where holistic activations are measured."""
+    """Scope of holistic activations."""
 
     RECORDS = "records"
     CORPUS = "corpus"
 
 
 class Preset(str, Enum):
-    """A setup of the paper."""
+    """Setup of the paper."""
 
     GPT2 = "gpt2"
     GEMMA = "gemma"
@@ -44,7 +44,7 @@ class Preset(str, Enum):
 
 
 class Dtype(str, Enum):
-    """In which numbers a model computes."""
+    """Dtype of the model."""
 
     AUTO = "auto"
     FLOAT32 = "float32"
@@ -53,14 +53,14 @@ class Dtype(str, Enum):
 
 
 class Quantization(str, Enum):
-    """In how many bits a model's weights are held."""
+    """Quantization of the model's weights."""
 
     EIGHT = "8bit"
     FOUR = "4bit"
 
 
 class EngineKind(str, Enum):
-    """Where the work is done."""
+    """Engine that executes the work."""
 
     LOCAL = "local"
     RAY = "ray"
@@ -70,31 +70,31 @@ PresetName = Annotated[
     Preset | None,
     typer.Option(
         "--preset",
-        help="Model, SAEs, corpus and sizes of the paper; what is given beside it wins.",
+        help="Model, SAEs, corpus and sizes of a paper setup; explicit options override it.",
         rich_help_panel=DATA,
     ),
 ]
 DtypeName = Annotated[
     Dtype,
-    typer.Option(
-        "--dtype", help="Numbers the model computes in; auto: as the SAEs say, or float32.", rich_help_panel=DATA
-    ),
+    typer.Option("--dtype", help="Dtype of the model; auto: that of the SAEs, else float32.", rich_help_panel=DATA),
 ]
 QuantizationName = Annotated[
     Quantization | None,
-    typer.Option("--quantization", help="Weights in fewer bits (extra [quantization]).", rich_help_panel=DATA),
+    typer.Option("--quantization", help="Quantize the model's weights (extra [quantization]).", rich_help_panel=DATA),
 ]
 ModelName = Annotated[
-    str, typer.Option(help="embedded, a local folder, or a name on the Hugging Face hub.", rich_help_panel=DATA)
+    str, typer.Option(help="Subject model: embedded, a local folder, or a Hugging Face hub name.", rich_help_panel=DATA)
 ]
-SaeName = Annotated[str, typer.Option(help="embedded, a local folder, or a SAELens release.", rich_help_panel=DATA)]
+SaeName = Annotated[
+    str, typer.Option(help="SAEs: embedded, a local folder, or a SAELens release.", rich_help_panel=DATA)
+]
 SaeId = Annotated[
-    str, typer.Option(help="Id of a layer's SAE in it, with {layer} for the layer.", rich_help_panel=DATA)
+    str, typer.Option(help="SAE id within --sae-name; {layer} is replaced by the layer.", rich_help_panel=DATA)
 ]
 DatasetName = Annotated[
     str,
     typer.Option(
-        help="python-docs, owner/name on the Hugging Face hub, or a path: .txt, .jsonl (both also .gz, .zst), "
+        help="Corpus: python-docs, owner/name on the Hugging Face hub, or a path: .txt, .jsonl (also .gz, .zst), "
         ".parquet, a folder of them, a saved dataset, tokens.safetensors.",
         rich_help_panel=DATA,
     ),
@@ -102,43 +102,46 @@ DatasetName = Annotated[
 DatasetSplit = Annotated[
     str,
     typer.Option(
-        help="Split of a dataset on the hub, a saved one, or a folder of files; all: every file.", rich_help_panel=DATA
+        help="Dataset split (hub dataset, saved dataset or folder); all: every file of a folder.", rich_help_panel=DATA
     ),
 ]
-DatasetConfig = Annotated[str, typer.Option(help="Configuration of a dataset that has several.", rich_help_panel=DATA)]
-TextColumn = Annotated[str, typer.Option(help="Column of the texts, or of token ids.", rich_help_panel=DATA)]
+DatasetConfig = Annotated[str, typer.Option(help="Dataset configuration.", rich_help_panel=DATA)]
+TextColumn = Annotated[str, typer.Option(help="Column with texts or token ids.", rich_help_panel=DATA)]
 AsciiOnly = Annotated[
     bool,
     typer.Option(
         "--ascii-only/--no-ascii-only",
-        help="Leave out documents with characters beyond ASCII, such as curly quotes, or keep them.",
+        help="Drop documents with non-ASCII characters (default), or keep them.",
         rich_help_panel=DATA,
     ),
 ]
-MaxDatasetSize = Annotated[int, typer.Option(help="Windows of the corpus at most.", rich_help_panel=DATA)]
+MaxDatasetSize = Annotated[int, typer.Option(help="Maximum number of windows.", rich_help_panel=DATA)]
 MaxSeqLength = Annotated[int, typer.Option(help="Tokens per window.", rich_help_panel=DATA)]
-Layers = Annotated[str, typer.Option(help="all, even, odd, spaced:8, or numbers such as 1,2.")]
-Latents = Annotated[str, typer.Option(help="Latents of every layer, such as 3,17; all there are unless given.")]
+Layers = Annotated[str, typer.Option(help="Layers: all, even, odd, spaced:8, or numbers such as 1,2.")]
+Latents = Annotated[str, typer.Option(help="Latents of each layer, such as 3,17 (default: all).")]
 Projected = Annotated[
-    bool, typer.Option("--projected", help="Also sentences that are alike under a map trained for each latent.")
+    bool,
+    typer.Option("--projected", help="Also rank sentences by projected similarity (a linear map trained per latent)."),
 ]
 EmbedderName = Annotated[
-    str, typer.Option(help="What is similar: a sentence-transformers model's folder or name.", rich_help_panel=DATA)
+    str, typer.Option(help="Sentence-transformers model for similarity retrieval (name or path).", rich_help_panel=DATA)
 ]
 Faiss = Annotated[
-    bool, typer.Option("--faiss", help="Find similar sentences by an approximate index, for corpora beyond memory.")
+    bool,
+    typer.Option("--faiss", help="Retrieve similar sentences with a FAISS index, for embeddings larger than memory."),
 ]
 Scope = Annotated[
-    HolisticScope, typer.Option(help="Measure what causes activations on the sentences of records, or on all.")
+    HolisticScope, typer.Option(help="Windows for holistic activations: those of the records, or the whole corpus.")
 ]
 MaxMemory = Annotated[
-    float, typer.Option(help="GiB that encoding, merging and ranking may each take beside the model.", min=0.001)
+    float,
+    typer.Option(help="Memory limit of encoding, merging and ranking, each, in GiB (without the model).", min=0.001),
 ]
 MaxFeatures = Annotated[
-    int, typer.Option(min=0, help="Latents of every layer, sampled by the seed, dead ones too; 0 takes all.")
+    int, typer.Option(min=0, help="Number of latents per layer, sampled with the seed, including dead ones (0: all).")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=DATA)]
-Seed = Annotated[int, typer.Option(help="Decides every sample.")]
+Device = Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=DATA)]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
 ExplainerName = Annotated[
     str,
     typer.Option(
@@ -160,37 +163,44 @@ ComplexityName = Annotated[
     str,
     typer.Option(
         "--complexity",
-        help="What says how complex an explanation is: lexical, hf:MODEL, or a language model with log probabilities.",
+        help="Complexity judge: lexical, hf:MODEL, or a language model with log probabilities.",
         rich_help_panel=HOW,
     ),
 ]
 MaxCost = Annotated[
-    float | None, typer.Option(help="US dollars that the run may spend on language models.", rich_help_panel=MODELS)
+    float | None, typer.Option(help="Cost limit of the run for language models, in US dollars.", rich_help_panel=MODELS)
 ]
-MaxTokens = Annotated[int | None, typer.Option(help="Tokens that it may send and get.", rich_help_panel=MODELS)]
-Offline = Annotated[bool, typer.Option("--offline", help="Use stored answers only.", rich_help_panel=MODELS)]
-Concurrency = Annotated[int, typer.Option(min=1, help="Requests on their way at once.", rich_help_panel=MODELS)]
+MaxTokens = Annotated[
+    int | None, typer.Option(help="Token budget of the run (input + output).", rich_help_panel=MODELS)
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Use cached answers only.", rich_help_panel=MODELS)]
+Concurrency = Annotated[int, typer.Option(min=1, help="Number of concurrent requests.", rich_help_panel=MODELS)]
 RequestTimeout = Annotated[
     float,
     typer.Option(
         min=0.1,
         max=86_400,
-        help="Seconds for one request, up to the last byte of its answer; a silent one is made twice.",
+        help="Timeout of one request in seconds, up to the last byte; retried once.",
         rich_help_panel=MODELS,
     ),
 ]
 Structured = Annotated[
     bool,
-    typer.Option("--structured/--unstructured", help="Rules with strengths, or one sentence.", rich_help_panel=HOW),
+    typer.Option(
+        "--structured/--unstructured",
+        help="Explain with rules and strengths (default), or with one sentence.",
+        rich_help_panel=HOW,
+    ),
 ]
 Holistic = Annotated[
-    bool, typer.Option("--holistic", help="Use the tokens that cause activations.", rich_help_panel=HOW)
+    bool,
+    typer.Option("--holistic", help="Use holistic activations (tokens that cause activations).", rich_help_panel=HOW),
 ]
 TrainNegatives = Annotated[
     bool,
     typer.Option(
         "--train-negatives/--no-train-negatives",
-        help="Explain from similar and silent sentences too, or from those alone that fire.",
+        help="Also show negatives to the explainer (default), or only positives.",
         rich_help_panel=HOW,
     ),
 ]
@@ -199,8 +209,7 @@ Temperatures = Annotated[
     typer.Option(
         "--temperatures",
         "--temperature",
-        help="Sampling temperatures of a language model, such as 0.7,1.0; samples take them in turn. none: send none, "
-        "for models that refuse any.",
+        help="Sampling temperatures of a language model, such as 0.7,1.0, used in turn; none: omit the parameter.",
         rich_help_panel=HOW,
     ),
 ]
@@ -208,32 +217,32 @@ AnswerTokens = Annotated[
     int,
     typer.Option(
         min=1,
-        help="Tokens of one answer at most, a reasoning model's thoughts included.",
+        help="Maximum tokens of one answer, including reasoning.",
         rich_help_panel=MODELS,
     ),
 ]
-Positives = Annotated[int, typer.Option(help="Sentences per split that the feature fires on, at most.")]
-Negatives = Annotated[int, typer.Option(help="Sentences per split of each other source, at most.")]
-RuleCap = Annotated[int, typer.Option(help="Rules in an explanation at most.", rich_help_panel=HOW)]
-Depth = Annotated[int, typer.Option(help="Rounds of revision (tree).", rich_help_panel=HOW)]
-Width = Annotated[int, typer.Option(help="Attempts kept after each round (tree).", rich_help_panel=HOW)]
+Positives = Annotated[int, typer.Option(help="Maximum number of positives per split.")]
+Negatives = Annotated[int, typer.Option(help="Maximum number of sentences per split and complementary source.")]
+RuleCap = Annotated[int, typer.Option(help="Maximum number of rules in an explanation.", rich_help_panel=HOW)]
+Depth = Annotated[int, typer.Option(help="Number of revision rounds (tree).", rich_help_panel=HOW)]
+Width = Annotated[int, typer.Option(help="Number of attempts kept per round (tree).", rich_help_panel=HOW)]
 EngineName = Annotated[
     EngineKind,
-    typer.Option("--engine", help="This machine, or a Ray cluster (extra [ray]).", rich_help_panel=WHERE),
+    typer.Option("--engine", help="Engine: this machine, or a Ray cluster (extra [ray]).", rich_help_panel=WHERE),
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Processes, or actors on the cluster; unless given as many as there are cores, or one where models are "
-        "large or far away.",
+        help="Worker processes or Ray actors. Default: one per core; 1 with a large model or a language model "
+        "endpoint.",
         rich_help_panel=WHERE,
     ),
 ]
 Address = Annotated[
-    str, typer.Option(help="Of a Ray cluster, such as auto; unless given one is started here.", rich_help_panel=WHERE)
+    str, typer.Option(help="Address of a Ray cluster, such as auto (default: start one).", rich_help_panel=WHERE)
 ]
-RunOut = Annotated[Path, typer.Option("--out", help="Folder of the run; one that is there is gone on with.")]
+RunOut = Annotated[Path, typer.Option("--out", help="Run directory; an existing run is resumed.")]
 
 
 def search_and_proposer(explainer: str, proposer: str) -> tuple[str, str]:
@@ -262,7 +271,7 @@ def model_access(
     request_timeout: float,
     device: str,
 ) -> ModelAccess:
-    """Return how a run reaches its language models."""
+    """Return the language model access of a run."""
     from featureinterp.experiment.methods import ModelAccess
     from featureinterp.llm.api.spending import RunLimits
 
@@ -271,7 +280,7 @@ def model_access(
 
 
 def records_per_split(positives: int, negatives: int, train_negatives: bool) -> FeatureRunParams:
-    """Return how many records each split takes, and from which sources those of train are."""
+    """Return the number of records per split, and the sources of train."""
     from featureinterp.experiment.run import FeatureRunParams
 
     params = FeatureRunParams(positives, negatives)
@@ -291,7 +300,7 @@ def temperatures(text: str) -> tuple[float | None, ...]:
 
 
 def whole_bytes(gigabytes: float) -> int:
-    """Return how many bytes so many GiB are.
+    """Convert GiB to bytes.
 
     Raises:
         InputError: if it is infinite or NaN.
@@ -302,7 +311,7 @@ def whole_bytes(gigabytes: float) -> int:
 
 
 def numbers(text: str, what: str) -> tuple[int, ...] | None:
-    """Read numbers such as `3,17`; None where nothing is given.
+    """Parse numbers such as `3,17`; None if empty.
 
     Raises:
         InputError: if it is something else.
@@ -320,7 +329,7 @@ def with_preset(
     dtype: Dtype = Dtype.AUTO,
     quantization: Quantization | None = None,
 ) -> DataSpec:
-    """Return a specification with a preset in what was not typed, and the numbers that the model computes in."""
+    """Return a specification with a preset for options left at their defaults, and the model's dtype."""
     from featureinterp.experiment.paper.presets import with_preset as filled_in
 
     spec = replace(spec, dtype=dtype.value, quantization=quantization.value if quantization else None)
@@ -328,20 +337,20 @@ def with_preset(
 
 
 def typed(ctx: typer.Context) -> list[str]:
-    """Return the names of the options that were typed, as against those left at their defaults."""
+    """Return the names of the options given on the command line."""
     sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
     return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 
 
 def engine_spec(engine: EngineKind, workers: int | None, address: str) -> EngineSpec:
-    """Return where the work is done."""
+    """Return the engine specification."""
     from featureinterp.experiment.engines.open import EngineSpec
 
     return EngineSpec("ray" if engine is EngineKind.RAY else "local", workers, address)
 
 
 def command_line() -> str:
-    """Return the command that is running, as it could be typed again, but for secrets."""
+    """Return the running command line, with secrets redacted."""
     program = Path(sys.argv[0])
     is_script = program.suffix == ".py" and program.name != "__main__.py"
     words = [*(("python", str(program)) if is_script else ("featureinterp",)), *sys.argv[1:]]

@@ -1,4 +1,4 @@
-"""Progress on the terminal: a bar per long stage with rate and time left, and a line per finished feature."""
+"""Progress bars: stages with rate and time left, and features."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class _Rate(TextColumn):
         super().__init__("")
 
     def render(self, task: RichTask) -> Text:
-        """Show the rate of the last seconds, or of the whole."""
+        """Render the recent rate, else the overall one."""
         speed = task.finished_speed or task.speed
         unit = f" {task.fields['unit']}" if task.fields.get("unit") else ""
         return Text(f"{speed:,.0f}{unit}/s" if speed else "", style="dim")
 
 
 def _bars(console: Console, *more: ProgressColumn) -> Progress:
-    """Return bars with how much is done, the rate and the time left, and what else is asked for."""
+    """Return bars with count, rate, time left and extra columns."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
@@ -63,7 +63,7 @@ def _bars(console: Console, *more: ProgressColumn) -> Progress:
 
 
 class Stages:
-    """Bars for the stages of a preparation; calling it with (stage, done, total) moves the stage's bar."""
+    """Bars for the stages of a preparation; a callback(stage, done, total)."""
 
     def __init__(self, console: Console) -> None:
         self._progress = _bars(console)
@@ -79,7 +79,7 @@ class Stages:
         self._progress.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Say that `done` of `total` of a stage are done."""
+        """Update a stage's bar."""
         if stage not in self._tasks:
             words = STAGE_WORDS.get(stage, stage)
             self._tasks[stage] = self._progress.add_task(words, total=total, unit=UNITS.get(stage, ""))
@@ -87,7 +87,7 @@ class Stages:
 
 
 class Features:
-    """A bar over the features of an experiment with what their language models cost; called with each result."""
+    """Bar over the features of an experiment, with language model costs; called with each result."""
 
     def __init__(self, console: Console) -> None:
         self._progress = _bars(console, TextColumn("{task.fields[cost]}", markup=False))
@@ -104,14 +104,14 @@ class Features:
         self._progress.stop()
 
     def __call__(self, run: str, result: FeatureResult, done: int, total: int) -> None:
-        """Say that a feature of a run is done, and how many are."""
+        """Update the bar with a finished feature."""
         self._usage += result.usage
         cost = f"${self._usage.cost:.2f}" if self._usage.cost else ""
         self._progress.update(self._task, description=visible(run), completed=done, total=total, cost=cost)
 
 
 def quiet_libraries() -> None:
-    """Turn off the bars that libraries draw while they load weights; ours say what is going on."""
+    """Disable the progress bars of libraries."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()

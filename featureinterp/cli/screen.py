@@ -1,4 +1,4 @@
-"""The one way to the terminal: every line that a command prints passes here, tables and bars through `cli.console`.
+"""Terminal output of all commands (tables and bars: `cli.console`).
 
 Names, errors and answers come from outside and may hold what drives a terminal: escape sequences that set its title or
 clear it, marks that turn the reading direction. On a terminal, and in errors wherever they go, these are made visible
@@ -18,7 +18,7 @@ from featureinterp.errors import StorageError
 
 
 def prepare_output() -> None:
-    """Let the standard streams take any text, and make the log lines and warnings of all libraries visible.
+    """Configure the standard streams for any text, and escape log lines and warnings.
 
     A character that a stream's encoding lacks is printed as a backslash escape; a stream that is closed takes all.
     """
@@ -43,7 +43,7 @@ def tell(text: object = "") -> None:
 
 
 def tell_error(text: object) -> None:
-    """Print one line to the standard error, a line break in it made visible too."""
+    """Print one line to standard error, with line breaks escaped."""
     stream = Output(sys.stderr)
     stream.write(visible(str(text)) + "\n")
     stream.flush()
@@ -55,7 +55,7 @@ def stdout_takes_unicode() -> bool:
 
 
 class Output:
-    """A standard stream whose faults are errors in words; a closed pipe stays a `BrokenPipeError`."""
+    """Standard stream that raises StorageError; a closed pipe remains a `BrokenPipeError`."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -64,14 +64,14 @@ class Output:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write text, with the stream's errors in words."""
+        """Write text; converts the stream's errors."""
         try:
             return self._stream.write(text)
         except OSError as error:
             raise _unwritten(error) from error
 
     def flush(self) -> None:
-        """Let go of what is in the buffer, with the stream's errors in words."""
+        """Flush the buffer; converts the stream's errors."""
         try:
             self._stream.flush()
         except OSError as error:

@@ -16,20 +16,20 @@ from featureinterp.cli.screen import tell
 @app.command()
 def serve(
     run: RunFolder,
-    host: Annotated[str, typer.Option(help="Address to listen on; any but this machine's own asks for a token.")] = (
+    host: Annotated[str, typer.Option(help="Address to listen on; a non-loopback address requires a token.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any that is free.")] = 8000,
-    data: Annotated[Path | None, typer.Option(help="The data folder; the one that the run names unless given.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on (0: any free port).")] = 8000,
+    data: Annotated[Path | None, typer.Option(help="Data folder (default: that of the run).")] = None,
     device: options.Device = "auto",
     token: Annotated[
-        str | None, typer.Option(help="What the address must hold; made up where other machines can reach it.")
+        str | None, typer.Option(help="Access token required in the URL; generated when --host is not loopback.")
     ] = None,
     max_cost: options.MaxCost = None,
     max_tokens: options.MaxTokens = None,
     request_timeout: options.RequestTimeout = 300.0,
 ) -> None:
-    """Serve a run's pages with a bench: try sentences on its features, and edit their explanations.
+    """Serve a run's report with a bench: run sentences through its features, edit explanations.
 
     The answers come from the model and the SAEs of the run's data folder, and from the run's own simulator. One that is
     a language model behind an endpoint is asked only where --max-cost or --max-tokens says how much it may take.

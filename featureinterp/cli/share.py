@@ -1,4 +1,4 @@
-"""Commands that bring data folders from one place to another: `share`, `import`."""
+"""Commands `share` and `import`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ _LEFT_OUT = "would be in two splits or on which a positive is silent"
 
 @app.command()
 def share(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data folder, such as data/python-docs_embedded.")],
-    download: Annotated[bool, typer.Option("--download", help="Fetch it, by its name, instead of sending it.")] = False,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Data folder, such as data/python-docs_embedded.")],
+    download: Annotated[
+        bool, typer.Option("--download", help="Download the folder by its name instead of uploading it.")
+    ] = False,
 ) -> None:
-    """Send a data folder to Weights & Biases as an artifact of type dataset, or fetch it.
+    """Upload a data folder to Weights & Biases as an artifact of type dataset, or download it.
 
     Project and account are W&B's settings: WANDB_PROJECT, WANDB_ENTITY, WANDB_API_KEY, WANDB_MODE=offline.
     """
@@ -38,14 +40,14 @@ def import_(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="A folder of the original (records/, tokens.pt, dense activations), results of delphi (latents/), "
+            help="Folder of the original (records/, tokens.pt, dense activations), results of delphi (latents/), "
             "or OpenAI's NeuronRecords: a file, or a folder with {layer}/{neuron}.json.",
         ),
     ],
-    out: Annotated[Path | None, typer.Option(help="The data folder; data/NAME-imported unless given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Data folder to make (default: data/NAME-imported).")] = None,
     embedder: options.EmbedderName = "all-MiniLM-L6-v2",
 ) -> None:
-    """Turn data of another tool into a data folder, for `featureinterp explain`; what it is of is seen."""
+    """Convert another tool's data into a data folder; the format is detected."""
     from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import Stages, quiet_libraries
     from featureinterp.dataset.spec import DataSpec
