@@ -1,4 +1,4 @@
-"""Comparisons that are paired by feature: what an experiment asks, as data, and what its numbers answer.
+"""Comparisons paired by feature: an experiment's questions and their answers.
 
 The comparisons of one experiment are a family: their p-values are corrected for how many there are.
 """
@@ -47,7 +47,7 @@ class Side:
     where: Mapping[str, str] = field(default_factory=dict)
 
     def values(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the values by feature: a frame of `UNIT` as index, `value`, and `status` where there is one."""
+        """Return the values by feature: a frame with index `UNIT`, `value`, and optionally `status`."""
         rows = frame
         for column, wanted in self.where.items():
             rows = rows.loc[rows[column] == wanted]
@@ -89,14 +89,14 @@ class Comparison:
 
     @property
     def verdict(self) -> Direction:
-        """Return whether `a` is lower or higher than `b`; empty where no difference was found."""
+        """Return whether `a` is significantly lower or higher than `b`; empty if neither."""
         if not self.corrected_p < SIGNIFICANCE:
             return ""
         return "higher" if self.difference.mean > 0 else "lower"
 
 
 def feature_differences(a: Sequence[float], b: Sequence[float]) -> PairedDifference:
-    """Return the mean of a − b over features, with an interval that resamples them; NaN is an undefined score.
+    """Return the mean of a − b over features with a bootstrap interval; NaN is an undefined score.
 
     The order of the features changes nothing.
     """
@@ -106,7 +106,7 @@ def feature_differences(a: Sequence[float], b: Sequence[float]) -> PairedDiffere
 
 
 def difference_score(a: Sequence[float], b: Sequence[float]) -> Score:
-    """Return `feature_differences` as a score; undefined where no feature has both."""
+    """Return `feature_differences` as a score; undefined if no feature has both."""
     found = feature_differences(a, b)
     if found.n_pairs == 0:
         return Score.undefined("no feature has it")
@@ -153,7 +153,7 @@ def experiment_comparisons(scores: pd.DataFrame, attempts: pd.DataFrame) -> list
 
 
 def questions_of(experiment: str, variants: Sequence[str]) -> list[Question]:
-    """Return what an experiment asks of the test scores of its variants.
+    """Return an experiment's questions about the test scores of its variants.
 
     Args:
         experiment: its name; of any other, it is asked what a single run can tell.
@@ -169,7 +169,7 @@ def questions_of(experiment: str, variants: Sequence[str]) -> list[Question]:
 
 
 def search_questions(variants: Sequence[str]) -> list[Question]:
-    """Return what is asked of `selections`: whether a search fits its own feedback better than what it has not seen."""
+    """Return the questions about `selections`: overfitting of a search to its feedback."""
     asked = []
     for variant in variants:
         where = {"variant": variant}
@@ -185,7 +185,7 @@ def search_questions(variants: Sequence[str]) -> list[Question]:
 def method_question(
     measure: str, column: str, a: str, b: str, claim: Direction = "", source: str = MAIN_SOURCE
 ) -> Question:
-    """Return the question how one variant differs from another in a column, on one complementary source."""
+    """Return the question about the difference of two variants in a column, on one complementary source."""
     first, second = (Side(variant, column, {"variant": variant, "source": source}) for variant in (a, b))
     return Question(measure, first, second, claim)
 

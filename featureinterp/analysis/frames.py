@@ -112,7 +112,7 @@ def read_attempts(path: Path) -> pd.DataFrame:
 
 
 def read_missing(path: Path) -> pd.DataFrame:
-    """Return a row for each run: how many features are asked for, finished, and what became of those.
+    """Return the progress of each run: requested and finished features, by status.
 
     What is missing is `asked` minus `finished`; arguments and errors as of `read_scores`.
     """

@@ -1,4 +1,4 @@
-"""Numbers, names and tables as Markdown text; no name can write anything but itself."""
+"""Numbers, names and tables as escaped Markdown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LIST_MARK = re.compile(r"^(\s*\d*)([-+.)])(?=\s|$)")
 
 
 def plain(text: str) -> str:
-    r"""Return text as Markdown that shows it as it is, on one line and within a table's cell.
+    r"""Escape text for Markdown, on one line and within a table cell.
 
     >>> plain("a|b <c>")
     'a\\|b &lt;c&gt;'
@@ -25,7 +25,7 @@ def plain(text: str) -> str:
 
 
 def place_free(name: str) -> str:
-    """Return the last part of an absolute path, and any other name as it is."""
+    """Return the last part of an absolute path, or the name unchanged."""
     return Path(name).name if Path(name).is_absolute() else name
 
 
@@ -42,7 +42,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def with_interval(value: float, low: float, high: float, digits: int = 3) -> str:
-    """Write a number and its interval in brackets, where it has one."""
+    """Write a number with its interval in brackets, if any."""
     text = number(value, digits)
     return f"{text} [{number(low, digits)}, {number(high, digits)}]" if math.isfinite(low) else text
 

@@ -61,7 +61,7 @@ def one_per_feature(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def cap_scores(frame: pd.DataFrame, source: str = MAIN_SOURCE) -> pd.DataFrame:
-    """Return how each feature's score grows with the rule cap: a row per feature and cap, in that order.
+    """Return each feature's score by rule cap: a row per feature and cap, in that order.
 
     Features that never fire or are rare are left out, and such as are not finished for every cap of their subject.
 
@@ -85,7 +85,7 @@ def cap_scores(frame: pd.DataFrame, source: str = MAIN_SOURCE) -> pd.DataFrame:
 
 
 def polysemanticity_surface(frame: pd.DataFrame, source: str = MAIN_SOURCE) -> pd.DataFrame:
-    """Return means over features by layer and rule cap, each over the features on which it is defined.
+    """Return means over features by layer and rule cap, over the features with a defined value.
 
     Returns:
         `experiment`, `subject`, `layer`, `rule_cap`, `relative_depth`; `score`, `best_so_far`, `share_of_best`,

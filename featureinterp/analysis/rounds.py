@@ -1,4 +1,4 @@
-"""What a search brings, round by round, and how far it fits its own feedback better than what it has not seen.
+"""Search rounds: best attempt by round, and overfitting to feedback.
 
 Made from attempts that were all judged on test (`FeatureRunParams.judge_attempts`); where they were not, the numbers of
 test are NaN.
@@ -18,7 +18,7 @@ _FEATURE = [*_METHOD, "hook_name", "layer", "latent"]
 
 
 def best_by_round(attempts: pd.DataFrame) -> pd.DataFrame:
-    """Return what a search had found after each round: the best attempt so far by train score, for each feature.
+    """Return the best attempt so far by train score after each round, for each feature.
 
     Returns:
         `experiment`, `subject`, `variant`, `hook_name`, `layer`, `latent`, `relative_depth`, `round` (0: the first
@@ -44,7 +44,7 @@ def rounds(attempts: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
 
 
 def selections(attempts: pd.DataFrame) -> pd.DataFrame:
-    """Return what each feature's search gave, and would have given by other choices: a row per feature of each run.
+    """Return each feature's chosen attempt and alternative choices: a row per feature of each run.
 
     Returns:
         `experiment`, `subject`, `variant`, `hook_name`, `layer`, `latent`; `train_of_chosen`, `valid_of_chosen` and
@@ -60,7 +60,7 @@ def selections(attempts: pd.DataFrame) -> pd.DataFrame:
 
 
 def agreement(attempts: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """Return how well valid scores foretell test scores: by method, the mean over features of their correlation.
+    """Return the agreement of valid and test scores: by method, their mean correlation over features.
 
     The correlation is over a feature's attempts that have both scores. It is undefined for fewer than three, and where
     all have the same score; `n_undefined` counts these features. Columns as of `mean_by`.

@@ -1,4 +1,4 @@
-"""A feature's result as one flat object: what `featureinterp results` prints, a line of JSON or a row of a table.
+"""Results as flat rows: JSON lines, CSV and Parquet of `featureinterp results`.
 
 A number that is undefined is null (an empty cell), with its reason beside it under `undefined`. In pandas and Polars:
 `pandas.read_parquet("results.parquet")`, `polars.read_parquet("results.parquet")`.
@@ -87,7 +87,7 @@ def result_row(result: FeatureResult) -> dict[str, object]:
 
 
 def json_lines(rows: Iterable[Mapping[str, object]], ascii_only: bool = False) -> Iterator[str]:
-    """Yield one line of JSON per row; what prints nothing of its own is a JSON escape in it, so no terminal is driven.
+    """Yield one line of JSON per row, with invisible characters escaped.
 
     Args:
         rows: of results.

@@ -1,4 +1,4 @@
-"""Two runs, or two experiments variant by variant, compared feature by feature."""
+"""Comparison of two runs or experiments, feature by feature."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Name = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class RunPair:
-    """Two runs over features that they share."""
+    """Two runs and their comparisons over shared features."""
 
     a: RunInfo
     b: RunInfo
@@ -36,7 +36,7 @@ class RunPair:
 
 
 def compare_runs(a: Path, b: Path) -> list[RunPair]:
-    """Compare two runs, or the runs of two folders that have experiment, subject and variant in common.
+    """Compare two runs, or the runs of two folders with equal experiment, subject and variant.
 
     Scores and false positives are compared beside each complementary source, complexities and numbers of rules once.
 

@@ -21,7 +21,7 @@ OUTCOMES = ("explained", "failed", "rare", "dead")
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a run is and how far it has come, without its features."""
+    """Metadata and progress of a run."""
 
     path: Path
     """The run's folder."""
@@ -38,7 +38,7 @@ class RunInfo:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """Return the names that tell the run from others: `experiment`, `subject`, `variant`."""
+        """Return the identifying labels of the run: `experiment`, `subject`, `variant`."""
         return {"experiment": self.experiment, "subject": self.subject, "variant": self.variant}
 
 
@@ -68,7 +68,7 @@ def open_runs(path: Path) -> Iterator[RunStore]:
 
 
 def _check_name(store: RunStore, named: dict[tuple[str, ...], Path]) -> None:
-    """Refuse a second run of one variant of one experiment: a copy would count twice."""
+    """Raise an error for a second run of the same variant (a copy would count twice)."""
     about = store.about()
     name = tuple(about.get(part, "") for part in ("experiment", "subject", "variant"))
     first = named.setdefault(name, store.path.parent) if name[0] else store.path.parent
@@ -80,7 +80,7 @@ def _check_name(store: RunStore, named: dict[tuple[str, ...], Path]) -> None:
 
 
 def run_info(store: RunStore) -> RunInfo:
-    """Return what an open run is."""
+    """Return the metadata of an open run."""
     about, finished = store.about(), store.finished()
     names = DataSpec(dataset_name=about.get("corpus", ""), model_name=about.get("model", ""))
     outcomes = Counter(finished.values())
@@ -105,7 +105,7 @@ _OWN_PLACE = ("command", "configuration", "configuration_hash", "created")
 
 
 def run_summary(store: RunStore, damaged: Collection[FeatureKey] | None = None) -> RunSummary:
-    """Tell what decides the run's results, and count its features by what became of them.
+    """Return the settings of a run and its feature counts by status.
 
     Args:
         store: the run.

@@ -1,1 +1,1 @@
-"""Runs: one feature from start to end, many of them resumably, and where their results are kept."""
+"""Runs: explanation of one feature or many (resumable), and the run store."""

@@ -1,4 +1,4 @@
-"""Configurations: all that decides a run's results, as JSON values, and how two of them are compared."""
+"""Run configurations as JSON values, and their comparison."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 
 def canonical_json(configuration: Mapping[str, object]) -> str:
-    """Write a configuration so that equal ones are equal texts: keys sorted, no spaces.
+    """Return the canonical JSON of a configuration: keys sorted, no spaces.
 
     >>> canonical_json({"seed": 0, "explainer": "tree"})
     '{"explainer":"tree","seed":0}'
@@ -21,7 +21,7 @@ LACKING = {"method": {"answer_tokens": 1024}}
 
 
 def completed(found: Mapping[str, object], wanted: Mapping[str, object]) -> dict[str, object]:
-    """Return a stored configuration with the values of settings that it does not name yet and that are wanted.
+    """Return a stored configuration completed with the values of newer settings.
 
     >>> completed({"method": {"width": 3}}, {"method": {"width": 3, "answer_tokens": 8192}})
     {'method': {'answer_tokens': 1024, 'width': 3}}
@@ -40,7 +40,7 @@ def configuration_hash(configuration: Mapping[str, object]) -> str:
 
 
 def differences(found: object, wanted: object, name: str = "") -> Iterator[str]:
-    """Yield every setting in which two configurations differ, nested ones by their dotted name.
+    """Yield every setting that differs between two configurations, nested ones by dotted name.
 
     >>> list(differences({"seed": 0, "tree": {"width": 3}}, {"seed": 0, "tree": {"width": 5}}))
     ['tree.width=3 instead of 5']

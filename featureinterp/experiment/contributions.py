@@ -1,4 +1,4 @@
-"""What each rule of an explanation adds: the score without it, the windows it alone explains, the tokens it claims."""
+"""Contribution of each rule: score without it, windows explained by it alone, claimed tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ONLY_RULE = "it is the only rule"
 
 @dataclass(frozen=True)
 class RuleContribution:
-    """What one rule adds to its explanation on the test windows."""
+    """Contribution of one rule on the test windows."""
 
     without: Mapping[str, Score]
     """Correlation of the explanation without this rule, by complementary source; undefined for an only rule."""
@@ -31,7 +31,7 @@ class RuleContribution:
 def undefined_contributions(
     explanation: StructuredExplanation, sequences: Sequence[ScoredSequence], reason: str
 ) -> tuple[RuleContribution, ...]:
-    """Return what rules add where that cannot be told, with the reason why."""
+    """Return undefined contributions, with a reason."""
     sources = [pair.record.source.value for pair in sequences if pair.record.source is not None]
     undefined = dict.fromkeys(sources, Score.undefined(reason))
     return (RuleContribution(undefined, undefined, (), {}),) * len(explanation.rules)
@@ -43,7 +43,7 @@ async def rule_contributions(
     sequences: Sequence[ScoredSequence],
     seed: int,
 ) -> tuple[RuleContribution, ...]:
-    """Return what each rule adds, in the order of the rules.
+    """Return the contribution of each rule, in order.
 
     Args:
         explanation: the whole.
@@ -70,7 +70,7 @@ async def rule_contributions(
 
 
 def _explained_alone(whole: Sequence[ScoredSequence], rest: Sequence[ScoredSequence] | None) -> tuple[int, ...]:
-    """Return the positives whose active tokens are expected by the whole explanation, and none of them by the rest."""
+    """Return the positives with active tokens expected by the whole explanation but not by the other rules."""
     others = rest or [None] * len(whole)
     return tuple(
         sorted({

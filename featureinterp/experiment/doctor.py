@@ -1,4 +1,4 @@
-"""Measure the embedded model and SAEs on this machine and put the figures beside those they were released with."""
+"""Measurement of the embedded model and SAEs, compared with the released figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from featureinterp.subject.subject import open_subject
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number, beside the released one and what was promised."""
+    """One measured figure with its released value and target."""
 
     name: str
     """Such as `layer 3: variance explained`."""
@@ -27,7 +27,7 @@ class Figure:
 
     @property
     def holds(self) -> bool:
-        """Whether the measured number keeps the promise."""
+        """Whether the measured value meets the target."""
         return (self.at_least is None or self.measured >= self.at_least) and (
             self.at_most is None or self.measured <= self.at_most
         )
@@ -51,7 +51,7 @@ def check_embedded(device: str = "auto") -> list[Figure]:
 
 
 def measure_embedded(device: str = "auto") -> list[Figure]:
-    """Measure what `check_embedded` compares, without looking at the card."""
+    """Measure the figures that `check_embedded` compares."""
     subject = open_subject(EMBEDDED, EMBEDDED, device=device)
     held_out = [text for text in training_mixture() if is_held_out(text)]
     params = WindowParams(prepend_bos=subject.prepend_bos)

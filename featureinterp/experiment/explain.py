@@ -1,4 +1,4 @@
-"""A run over a data folder: which of its latents, by which method, into which store."""
+"""A run over a data folder: latents, method and store."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DATA_FOLDER = "data folder"
 
 @dataclass(frozen=True)
 class RunSpec:
-    """All that decides a run's results, besides the data folder."""
+    """Settings that determine a run's results, besides the data folder."""
 
     method: MethodSpec = field(default_factory=MethodSpec)
     records: FeatureRunParams = field(default_factory=FeatureRunParams)
@@ -53,7 +53,7 @@ class RunSpec:
         check_numbers(self, seed=ANY_SEED)
 
     def configuration(self, data: Mapping[str, object]) -> dict[str, object]:
-        """Return it as JSON values, together with the settings of the data folder's records."""
+        """Return the settings as JSON values, with those of the data folder's records."""
         return {
             "data": dict(data),
             "method": self.method.configuration(),
@@ -64,7 +64,7 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class FeatureChoice:
-    """Which of a data folder's latents a run explains."""
+    """Selection of a data folder's latents."""
 
     layers: str = "all"
     """`all`, `even`, `odd`, `spaced:N`, or numbers such as `1,2`."""
@@ -77,7 +77,7 @@ class FeatureChoice:
         check_numbers(self, features=(1, math.inf))
 
     def keys(self, folder: DataFolder, seed: int) -> tuple[FeatureKey, ...]:
-        """Return the chosen features, each layer in turn.
+        """Return the selected features, layers in turn.
 
         Raises:
             InputError: if a layer or latent is asked for that the folder does not hold.
@@ -104,7 +104,7 @@ class FeatureChoice:
 
 
 class FolderSource:
-    """A data folder as a sweep's source of evidence."""
+    """Data folder as the records source of a sweep."""
 
     def __init__(self, folder: DataFolder) -> None:
         self._folder = folder
@@ -119,25 +119,25 @@ class FolderSource:
         return LatentStatus(status, report.reason, report.density, report.max_activation, profile)
 
     def record(self, key: FeatureKey) -> SAEIndexRecord:
-        """Return all evidence about a latent that can be explained."""
+        """Return the records of a live latent."""
         return self._folder.index_record(key.hook_name, key.latent)
 
 
 @dataclass(frozen=True)
 class FolderJob:
-    """A run over a data folder, as a worker opens it wherever it works."""
+    """Job of a run over a data folder, opened by a worker."""
 
     folder: Path
     spec: RunSpec
 
     @property
     def light(self) -> bool:
-        """Whether it loads no large model and waits for no endpoint."""
+        """Whether it uses no large model and no endpoint."""
         method = self.spec.method
         return not method.asks and (method.simulator, method.complexity) == ("lexical", "lexical")
 
     def open(self, models: Models) -> OpenRun:
-        """Open its evidence and its method, over shared models."""
+        """Open records and method, over shared models."""
         methods = Methods(self.spec.method, models)
         source = FolderSource(DataFolder.open(self.folder))
         return OpenRun(source, methods.make, self.spec.records, self.spec.seed, methods.at_once)
@@ -151,7 +151,7 @@ def explain_folder(
     command: str,
     on_result: OnResult,
 ) -> Usage:
-    """Explain features of a data folder into a run, or go on with one.
+    """Explain features of a data folder in a new or resumed run.
 
     Args:
         folder: the records.
@@ -192,7 +192,7 @@ def explain_folder(
 
 
 def begin_run(folder: DataFolder, run: Path, spec: RunSpec, about: Mapping[str, str]) -> RunStore:
-    """Open the store of a run over a data folder, or begin it.
+    """Open or create the store of a run over a data folder.
 
     Args:
         folder: the records.
@@ -211,7 +211,7 @@ def begin_run(folder: DataFolder, run: Path, spec: RunSpec, about: Mapping[str, 
 
 
 def check_causes_known(folder: DataFolder, method: MethodSpec) -> None:
-    """Check that a data folder says what causes activations, where a method asks for it.
+    """Check that a data folder has holistic activations if the method needs them.
 
     Raises:
         InputError: if it does not.
@@ -224,7 +224,7 @@ def check_causes_known(folder: DataFolder, method: MethodSpec) -> None:
 
 
 def explain_one(data: DataSpec, root: Path, spec: RunSpec | None = None) -> FeatureResult:
-    """Explain one feature, without a run: the first of the asked latents that can be explained.
+    """Explain one feature without a run: the first live one of the given latents.
 
     Where none can, the result is that of the first and says why. There is no shuffled floor, for want of others.
 
@@ -245,14 +245,14 @@ async def _explain_key(key: FeatureKey, folder: DataFolder, spec: RunSpec) -> Fe
 
 
 def _settings(folder: DataFolder) -> Mapping[str, object]:
-    """Return all that decided a data folder's records."""
+    """Return the settings of a data folder's records."""
     if "records" not in folder.manifest.stages:
         raise DataFolderError(f"{folder.path} has no records yet", "`featureinterp records` makes them")
     return folder.manifest.stages["records"].settings
 
 
 def _about(folder: DataFolder) -> dict[str, str]:
-    """Return names, versions and hashes: worth knowing, but the fingerprints among the settings decide."""
+    """Return informative names, versions and hashes (the fingerprints are among the settings)."""
     spec, manifest = folder.manifest.spec, folder.manifest
     return {
         "model": spec.model_name,

@@ -1,4 +1,4 @@
-"""What a language model would be asked about a feature of a data folder, exactly as a run asks it."""
+"""Exact proposer prompts for a feature of a data folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from featureinterp.record import SAEIndexRecord
 def prompt_text(
     record: SAEIndexRecord, records: FeatureRunParams, params: OneShotExplainerParams, revised: Attempt | None = None
 ) -> str:
-    """Return the question for a first explanation, or for a revision of an attempt.
+    """Return the prompt for a first explanation, or for a revision of an attempt.
 
     Args:
         record: all evidence about the latent.

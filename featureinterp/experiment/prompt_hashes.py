@@ -1,4 +1,4 @@
-"""Whether the prompts of a run are still those that it began with, as its models read them.
+"""Hashes of a run's prompts, checked on resumption.
 
 A version counts the changes of our words. The chat template and the tokenizer of a local model can change without it.
 """
@@ -20,7 +20,7 @@ _NAMES = {"simulator": "simulator prompt hash", "complexity": "complexity prompt
 
 
 def hold_prompts(store: RunStore, method: MethodSpec, keys: Sequence[FeatureKey]) -> None:
-    """Compare the prompts of a run's simulator and complexity model with those that it began with, or note them.
+    """Compare the prompt hashes of a run's simulator and complexity model with the stored ones, or store them.
 
     A run of an earlier version has none noted: it goes on with those of today, and a warning says so.
 

@@ -1,4 +1,4 @@
-"""Whose refusal it is: that of one request, whose feature fails, or that of the endpoint, which decides no result.
+"""Rejected requests: failure of a feature, or a problem of the endpoint.
 
 A server that takes no system role, a key without a right, or a proxy that lets no large request through refuse every
 feature in the same words. What was refused is therefore held back, and stored as failed only once another feature was
@@ -27,10 +27,10 @@ _NUMBERED = re.compile(r"\S*\d\S*")
 
 
 class Refusals:
-    """What was refused of a run, and is not decided yet."""
+    """Rejected features of a run, pending a decision."""
 
     def __init__(self, *, answered: bool) -> None:
-        """Begin with none.
+        """Start without pending features.
 
         Args:
             answered: whether the run's endpoints have answered before.
@@ -39,7 +39,7 @@ class Refusals:
         self._held: list[tuple[Unit, FeatureResult]] = []
 
     def take(self, unit: Unit, result: FeatureResult) -> Iterator[tuple[Unit, FeatureResult]]:
-        """Take a result and yield those that are decided now.
+        """Add a result and yield the decided ones.
 
         Raises:
             EndpointError: if so many features were refused in the same words that it is the endpoint's refusal.
@@ -56,7 +56,7 @@ class Refusals:
             raise _of_endpoint(alike, result)
 
     def rest(self) -> Iterator[tuple[Unit, FeatureResult]]:
-        """Yield what is decided when all is done.
+        """Yield the remaining decided results at the end.
 
         Raises:
             EndpointError: if nothing was ever answered, and all that was asked was refused in the same words.
@@ -74,7 +74,7 @@ class Refusals:
 
 
 def _words(result: FeatureResult) -> str:
-    """Return a reason without numbers and names of requests, which differ where the refusal is the same."""
+    """Return a reason without numbers and request ids, for comparison."""
     return _NUMBERED.sub("", result.reason)
 
 

@@ -1,4 +1,4 @@
-"""What a run finds out about one feature: a row of the run store, and all that a report draws."""
+"""Result of one feature: a row of the run store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEVER_STORED = ("unfinished", "refused", "damaged")
 
 @dataclass(frozen=True)
 class FeatureKey:
-    """Which feature: the hook its SAE reads, that hook's layer, and the latent's index."""
+    """Feature key: hook name, layer and latent index."""
 
     hook_name: str
     layer: int
@@ -32,7 +32,7 @@ class FeatureKey:
 
 @dataclass(frozen=True)
 class FeatureResult:
-    """Everything a run knows about one feature."""
+    """Stored result of one feature."""
 
     key: FeatureKey
     status: FeatureStatus
@@ -74,7 +74,7 @@ class FeatureResult:
 
     @property
     def whole_usage(self) -> Usage:
-        """All that the feature took."""
+        """Total usage of the feature."""
         return self.usage + self.floor_usage
 
     def _repr_html_(self) -> str:
@@ -95,7 +95,7 @@ class FeatureResult:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run is, in words a reader can check: the head of a report."""
+    """Description of a run for the head of a report."""
 
     title: str
     command: str = ""

@@ -1,4 +1,4 @@
-"""The whole pipeline for one feature, from its records to a judged explanation.
+"""Pipeline for one feature: from its records to a scored explanation.
 
     records ─split─▶ train, valid ─explainer─▶ explanation
                      test ─simulator(explanation)─▶ scores per complementary source, beside the floors
@@ -52,7 +52,7 @@ LEAST_POSITIVES = 3
 
 @dataclass(frozen=True)
 class FeatureRunParams:
-    """How many records each split takes, and which of them the explainer sees."""
+    """Number of records per split, and the sources shown to the explainer."""
 
     positives_per_split: int = 30
     negatives_per_split: int = 30
@@ -68,7 +68,7 @@ class FeatureRunParams:
         check_numbers(self, positives_per_split=(1, math.inf), negatives_per_split=(0, math.inf))
 
     def configuration(self) -> dict[str, object]:
-        """Return it as JSON values."""
+        """Return the parameters as JSON values."""
         sources = {
             name: [source.value for source in getattr(self, name)] for name in ("train_sources", "valid_sources")
         }
@@ -76,20 +76,20 @@ class FeatureRunParams:
 
 
 class Meter(Protocol):
-    """Knows what has been used so far."""
+    """Interface: usage so far."""
 
     usage: Usage
     """All of it."""
 
     @property
     def is_refused(self) -> bool:
-        """Whether a language model refused all that it was asked."""
+        """Whether a language model rejected every request."""
         ...
 
 
 @dataclass(frozen=True)
 class Method:
-    """How a feature is explained and simulated."""
+    """Explainer, simulator and scoring settings of a feature."""
 
     name: str
     """Registered name of the explainer with its proposer, such as `tree/lexical`."""
@@ -102,12 +102,12 @@ class Method:
 
     @property
     def usage(self) -> Usage:
-        """What has been used so far."""
+        """Usage so far."""
         return Usage() if self.meter is None else self.meter.usage
 
     @property
     def is_refused(self) -> bool:
-        """Whether a language model refused all that it was asked."""
+        """Whether a language model rejected every request."""
         return self.meter is not None and self.meter.is_refused
 
     async def complexity_of(self, explanation: StructuredExplanation) -> tuple[float | None, str]:
@@ -121,7 +121,7 @@ class Method:
 async def explain_feature(
     record: SAEIndexRecord, key: FeatureKey, method: Method, params: FeatureRunParams, seed: int = 0
 ) -> FeatureResult:
-    """Explain one latent and judge the explanation on windows that it was not made from.
+    """Explain one latent and score the explanation on held-out windows.
 
     Args:
         record: all evidence about the latent.
@@ -173,7 +173,7 @@ async def explain_feature(
 async def _contributions(
     explanation: StructuredExplanation, method: Method, sequences: Sequence[ScoredSequence], seed: int
 ) -> tuple[RuleContribution, ...]:
-    """Return what each rule adds; undefined with the reason where a rule alone cannot be simulated."""
+    """Return the contribution of each rule; undefined with a reason if a rule cannot be simulated."""
     try:
         return await rule_contributions(explanation, method.simulator_factory, sequences, seed)
     except OF_ONE_ATTEMPT as error:
@@ -188,7 +188,7 @@ def score_on_test(sequences: Sequence[ScoredSequence], key: FeatureKey, seed: in
 async def judged(
     attempts: Sequence[Attempt], method: Method, test_records: Sequence[ActivationRecord]
 ) -> tuple[Attempt, ...]:
-    """Return the attempts of a search that is over, with their test scores and complexities.
+    """Return the attempts of a finished search with test scores and complexities.
 
     Args:
         attempts: the trace; those without an explanation stay as they are.
@@ -221,7 +221,7 @@ async def judged(
 async def shuffled_floor(
     result: FeatureResult, other: StructuredExplanation | None, method: Method, seed: int = 0
 ) -> FeatureResult:
-    """Return the result with its `shuffled` floor: how well another feature's explanation does on its test windows.
+    """Return the result with its `shuffled` baseline: the score of another feature's explanation on its test windows.
 
     It is undefined with its reason where that explanation cannot be simulated.
 
@@ -245,13 +245,13 @@ async def shuffled_floor(
 
 
 async def floor_scores(simulator: Simulator, sequences: Sequence[ScoredSequence], seed: int) -> dict[str, Score]:
-    """Return the correlation of a floor's simulator on the records of `sequences`, by complementary source."""
+    """Return a baseline's correlation on the records of `sequences`, by complementary source."""
     simulated = await simulate_records(simulator, [pair.record for pair in sequences])
     return {source: scores.correlation for source, scores in score_by_source(simulated, seed=seed).items()}
 
 
 def split_feature(record: SAEIndexRecord, params: FeatureRunParams) -> Splits:
-    """Split a latent's records: train and valid each with the sources asked for, test with all of them.
+    """Split a latent's records: train and valid with the selected sources, test with all.
 
     A window that is in several complementary lists comes once for each.
 
@@ -263,7 +263,7 @@ def split_feature(record: SAEIndexRecord, params: FeatureRunParams) -> Splits:
 
 
 def one_per_window(records: Sequence[ActivationRecord]) -> tuple[ActivationRecord, ...]:
-    """Return the records without repeated windows, so that none counts twice; the first of each stays."""
+    """Return the records without duplicate windows (first occurrence kept)."""
     first: dict[int, ActivationRecord] = {}
     for record in records:
         first.setdefault(record.dataset_index, record)
@@ -271,7 +271,7 @@ def one_per_window(records: Sequence[ActivationRecord]) -> tuple[ActivationRecor
 
 
 def why_none(trace: Sequence[Attempt]) -> str:
-    """Say why no attempt became an explanation: the distinct reasons, the most frequent first."""
+    """Return the reasons why no attempt succeeded, most frequent first."""
     reasons = [attempt.proposal.failure or "its score is undefined" for attempt in trace]
     ordered = sorted(dict.fromkeys(reasons), key=lambda reason: -reasons.count(reason))
     told = "; ".join(f"{reasons.count(reason)}x {reason}" for reason in ordered[:3])

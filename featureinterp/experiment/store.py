@@ -1,4 +1,4 @@
-"""Where the results of a run are kept: one SQLite file, `RUN/run.sqlite`, one row per finished feature.
+"""Run store: one SQLite file, `RUN/run.sqlite`, with one row per finished feature.
 
 A row is written in one transaction with a rollback journal and a full sync, so a process that is killed at any
 moment leaves either the whole row or none of it, and a full disk leaves what was there. The file says which
@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 
 class RunStore:
-    """The results of one run. A context manager; close it or leave the block to let go of the file."""
+    """Results of one run; a context manager that closes the file."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
@@ -82,7 +82,7 @@ class RunStore:
 
     @classmethod
     def create(cls, run: Path, configuration: Mapping[str, object], about: Mapping[str, str] | None = None) -> RunStore:
-        """Open the run in folder `run`, or begin it where there is none.
+        """Open or create the run in folder `run`.
 
         Args:
             run: the run's folder, made if missing.
@@ -120,11 +120,11 @@ class RunStore:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def about(self) -> dict[str, str]:
-        """Return what the run says of itself: its `configuration` as JSON with its hash, `created`, and the rest.
+        """Return the run's metadata: `configuration` as JSON with its hash, `created`, and others.
 
         Raises:
             DataFolderError: if that is damaged.
@@ -133,12 +133,12 @@ class RunStore:
             return read_about(self._connection.execute("SELECT name, value FROM about").fetchall(), self.path)
 
     def note(self, name: str, value: str) -> None:
-        """Add to what the run says of itself; what it says already stays."""
+        """Add metadata; existing entries are kept."""
         with self._errors(), self._connection:
             self._connection.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (name, value))
 
     def ask(self, keys: Iterable[FeatureKey]) -> None:
-        """Note features that the run is to hold, so that it can tell how many it waits for."""
+        """Register the features that the run should explain."""
         rows = [(key.hook_name, key.layer, key.latent) for key in keys]
         mended = "ON CONFLICT DO UPDATE SET layer = excluded.layer WHERE layer IS NOT excluded.layer"
         statement = f"INSERT INTO asked VALUES (?, ?, ?) {mended}"
@@ -146,7 +146,7 @@ class RunStore:
             self._connection.executemany(statement, rows)
 
     def asked(self) -> frozenset[FeatureKey]:
-        """Return all features that the run is to hold."""
+        """Return all registered features."""
         with self._errors():
             rows = self._connection.execute("SELECT hook_name, layer, latent FROM asked").fetchall()
         return frozenset(key for row in rows if (key := self._key(row)) is not None)
@@ -172,7 +172,7 @@ class RunStore:
         self._damaged.pop(key, None)
 
     def get(self, key: FeatureKey) -> FeatureResult | None:
-        """Return one feature's result, or None where it is not finished.
+        """Return one feature's result, or None if not finished.
 
         Raises:
             DamagedFeatureError: if its row is damaged, or holds another feature.
@@ -187,7 +187,7 @@ class RunStore:
         return None if row is None else read_result(key, row, self.path)
 
     def readable(self, key: FeatureKey) -> FeatureResult | None:
-        """Return one feature's result, or None where it is not finished or damaged, which is told as a warning."""
+        """Return one feature's result, or None if not finished or (with a warning) damaged."""
         try:
             result = None if key in self._damaged else self.get(key)
         except DamagedFeatureError as error:
@@ -226,16 +226,16 @@ class RunStore:
                 yield result
 
     def finished(self) -> dict[FeatureKey, FeatureStatus]:
-        """Return every feature whose result can be read, and what became of it. Every row is read for that, once."""
+        """Return every readable feature and its status. Reads every row once."""
         return {key: status for key, (status, _) in self.listed().items() if self._is_sound(key)}
 
     def damaged(self) -> Mapping[FeatureKey, str]:
-        """Return every feature whose row cannot be read, and why; those count as not finished."""
+        """Return every damaged feature with a reason; these count as not finished."""
         self.finished()
         return dict(self._damaged)
 
     def listed(self) -> dict[FeatureKey, tuple[Any, int | None]]:
-        """Return every feature that has a row, its status, and the latent that made its shuffled floor.
+        """Return every stored feature, its status, and the latent of its shuffled baseline.
 
         Quick: it is what columns say, whose rows may still turn out to be damaged.
         """
@@ -265,12 +265,12 @@ class RunStore:
         )
 
     def explained(self) -> dict[FeatureKey, int | None]:
-        """Return every explained feature, and the latent that made its shuffled floor (None: not made yet)."""
+        """Return every explained feature, and the latent of its shuffled baseline (None: not computed)."""
         rows = self.listed().items()
         return {key: partner for key, (status, partner) in rows if status == "explained" and self._is_sound(key)}
 
     def _rows(self) -> list[tuple[Any, ...]]:
-        """Return the columns of every feature but its result; of a damaged table, of those that can still be found."""
+        """Return the columns of every feature except its result; of a damaged table, the readable ones."""
         columns = "SELECT hook_name, layer, latent, status, shuffled_with FROM feature"
         try:
             with self._errors():
@@ -320,7 +320,7 @@ class RunStore:
             self._connection.executemany("INSERT INTO about VALUES (?, ?)", rows.items())
 
     def _mend(self) -> None:
-        """Copy what can be read to a new file where the structure of this one is damaged: nothing could be added."""
+        """Copy readable rows of a structurally damaged file to a new one."""
         finished = self.finished()
         if not self._is_malformed:
             return
@@ -358,7 +358,7 @@ class RunStore:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turn SQLite's errors into ours: a full or read-only disk, a locked file, no database at all."""
+        """Convert SQLite errors: a full or read-only disk, a locked file, no database."""
         try:
             yield
         except sqlite3.OperationalError as error:

@@ -1,4 +1,4 @@
-"""What the rows of a run store hold, taken for nothing until it was looked at: any bit of a file can be wrong.
+"""Validated reading of a run store's rows.
 
 A feature's row names the feature twice, in its columns and in its result, and its body has the checksum of zlib.
 """
@@ -47,12 +47,12 @@ _AGAIN = "the `explain` command of the run makes this feature again, the others 
 
 
 def compressed(result: FeatureResult) -> bytes:
-    """Return the body of a feature's row."""
+    """Return the compressed body of a feature's row."""
     return zlib.compress(codec.encode(result), level=6)
 
 
 def read_result(key: FeatureKey, columns: Sequence[Any], path: Path) -> FeatureResult:
-    """Return the result in a feature's row.
+    """Read and validate the result in a feature's row.
 
     Args:
         key: the feature that the row was found by.
@@ -81,7 +81,7 @@ def read_result(key: FeatureKey, columns: Sequence[Any], path: Path) -> FeatureR
 
 
 def unreachable(key: FeatureKey, path: Path, error: DataFolderError) -> DamagedFeatureError:
-    """Return the error of a feature whose row SQLite cannot find its way to."""
+    """Return the error of a feature whose row SQLite cannot reach."""
     told = f"the result of latent {key.latent} of {key.hook_name} in {path} is damaged: {error.__cause__}"
     return DamagedFeatureError(told, _AGAIN)
 
@@ -97,7 +97,7 @@ def _decompressed(body: object) -> bytes:
 
 
 def read_key(columns: Sequence[Any], path: Path) -> FeatureKey:
-    """Return the feature that a row's hook, layer and latent name.
+    """Return the feature key of a row.
 
     Raises:
         DataFolderError: if they are no text and whole numbers.
@@ -110,7 +110,7 @@ def read_key(columns: Sequence[Any], path: Path) -> FeatureKey:
 
 
 def read_about(rows: Iterable[tuple[Any, Any]], path: Path) -> dict[str, str]:
-    """Return what a run says of itself.
+    """Return a run's metadata.
 
     Raises:
         DataFolderError: if a value is no text, or it does not say how it was made.
@@ -138,7 +138,7 @@ def _kind(value: object) -> str:
 
 
 def copy_rows(source: sqlite3.Connection, target: Path, keys: Iterable[FeatureKey]) -> None:
-    """Copy what can be read of a damaged run into a new file.
+    """Copy the readable rows of a damaged run into a new file.
 
     Args:
         source: the damaged run.

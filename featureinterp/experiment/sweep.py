@@ -1,4 +1,4 @@
-"""Many features of one run or several, resumably: a finished one is never done again, and order changes nothing.
+"""Resumable sweep over the features of one or several runs; results do not depend on the order.
 
 A sweep has two passes. The first explains each feature on its own and stores it. The second adds the *shuffled*
 floor, the score of another feature's explanation, once all features of a run are explained: which other one is
@@ -34,7 +34,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class ShuffledFloor:
-    """A finished feature whose `shuffled` floor is due."""
+    """A finished feature without its `shuffled` baseline."""
 
     result: FeatureResult
     partner: int
@@ -45,7 +45,7 @@ class ShuffledFloor:
 
 @dataclass(frozen=True)
 class Unit:
-    """The smallest piece of work whose result is stored: a feature of a run, or its shuffled floor."""
+    """Unit of work: a feature of a run, or its shuffled baseline."""
 
     run: str
     """Name of the run among those of the sweep."""
@@ -58,15 +58,15 @@ OnUnit = Callable[[Unit, FeatureResult], None]
 
 
 class Engine(Protocol):
-    """Does units of work, in any order and place."""
+    """Interface: execute units of work, in any order and place."""
 
     @property
     def spent(self) -> Usage:
-        """What this process paid for language models; workers elsewhere see to their share of the limits."""
+        """Spending of this process on language models (workers keep their own share of the limits)."""
         ...
 
     async def run(self, units: Iterator[Unit], on_result: OnUnit) -> None:
-        """Do every unit and hand on each result as soon as it is there, all from the thread of the caller.
+        """Execute every unit and pass on each result immediately, in the caller's thread.
 
         Args:
             units: taken one by one, as there is room for them.
@@ -80,7 +80,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class SweptRun:
-    """A run as a sweep sees it."""
+    """A run within a sweep."""
 
     store: RunStore
     keys: Sequence[FeatureKey]
@@ -90,7 +90,7 @@ class SweptRun:
 
 
 async def sweep(runs: Mapping[str, SweptRun], engine: Engine, on_result: OnUnit | None = None) -> None:
-    """Explain every feature that its run does not hold yet, then make the shuffled floors that are due.
+    """Explain all missing features, then compute missing shuffled baselines.
 
     Runs take turns, feature by feature, so that what is there of an interrupted sweep can be compared.
 
@@ -133,7 +133,7 @@ async def sweep(runs: Mapping[str, SweptRun], engine: Engine, on_result: OnUnit 
 
 
 def _what_is_left(damaged: list[str], unanswered: list[str], of: int) -> FeatureInterpError | None:
-    """Return the error of the features that are not finished, by their reasons; None where all are."""
+    """Return the error for unfinished features, by reason; None if all are finished."""
     if damaged:
         return DamagedFeatureError(
             f"{len(damaged)} of {of} features are not explained, their records are damaged: {damaged[0]}",
@@ -165,7 +165,7 @@ def _waiting(name: str, run: SweptRun) -> list[Unit]:
 
 
 def _floors_due(name: str, run: SweptRun) -> Iterator[Unit]:
-    """Yield every explained feature whose floor was not made with the partner that it should have."""
+    """Yield every explained feature whose shuffled baseline is missing or has another partner."""
     explained = run.store.explained()
     by_hook: defaultdict[str, list[int]] = defaultdict(list)
     for key in sorted(explained, key=lambda key: key.latent):
@@ -179,7 +179,7 @@ def _floors_due(name: str, run: SweptRun) -> Iterator[Unit]:
 
 
 def shuffled_partner(key: FeatureKey, latents: Sequence[int], seed: int) -> int:
-    """Return the latent whose explanation makes a feature's shuffled floor; itself where there is no other.
+    """Return the partner latent of a feature's shuffled baseline; itself if there is no other.
 
     Args:
         key: the feature.

@@ -1,4 +1,4 @@
-"""What every export needs: safe file names, lines of JSON, a feature's positives, its explanation as one line."""
+"""Helpers of exports: safe file names, JSON lines, positives, one-line explanations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def plain_name(text: str, otherwise: str) -> str:
 
 
 def json_line(row: Mapping[str, object]) -> bytes:
-    """Return a row as one line of JSON; lone surrogates become U+FFFD, numbers that JSON cannot say null."""
+    """Return a row as one line of JSON; lone surrogates become U+FFFD, NaN and infinity null."""
     return msgspec.json.encode(json_safe(row)) + b"\n"
 
 
@@ -50,7 +50,7 @@ def positives_of(result: FeatureResult) -> list[ActivationRecord]:
 
 
 def one_sentence(explanation: StructuredExplanation) -> str:
-    """Return an explanation in one line, each rule with its strength where there are several."""
+    """Return an explanation in one line, with strengths if it has several rules."""
     if len(explanation.rules) == 1:
         return explanation.rules[0].activates_on
     return "; ".join(f"{rule.activates_on} ({rule.strength} of 5)" for rule in explanation.rules)

@@ -1,4 +1,4 @@
-"""Data of other tools as a data folder: which tool a folder or file is of, and the folder made whole or not at all."""
+"""Import of other tools' data: format detection and an atomic data folder."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def import_data(
 
 
 def neuron_files(source: Path) -> list[Path]:
-    """Return the files of NeuronRecords in a folder, or the one that is given; none where it is no such data."""
+    """Return the NeuronRecord files of a folder, or the given file; empty for other data."""
     if source.is_file():
         return [source]
     place = source / "collated-activations" if (source / "collated-activations").is_dir() else source

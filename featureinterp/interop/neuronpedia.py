@@ -1,4 +1,4 @@
-"""A run as the folder that Neuronpedia imports in bulk: what the SAEs are, features, activations, explanations.
+"""Export for Neuronpedia's bulk import: SAEs, features, activations, explanations.
 
 `MODEL/LAYER-SET/` holds `release.jsonl`, `model.jsonl`, `sourceset.jsonl`, `source.jsonl`, and batches of gzipped
 JSON lines below `features/`, `activations/` and `explanations/`. The rows are those of Neuronpedia's tables; what a run
@@ -45,7 +45,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Source:
-    """One SAE of a run, by the names that Neuronpedia knows it by."""
+    """One SAE of a run, with its Neuronpedia names."""
 
     model: str
     set_name: str
@@ -67,7 +67,7 @@ class Source:
 
     @property
     def names(self) -> Row:
-        """The columns that most tables share."""
+        """Columns shared by most tables."""
         return {"modelId": self.model, "creatorId": self.creator, "createdAt": self.created}
 
     def row_id(self, *names: object) -> str:
@@ -104,7 +104,7 @@ def write_neuronpedia(store: RunStore, out: Path, creator: str = DEFAULT_CREATOR
 
 
 def source_rows(source: Source, corpus: str) -> dict[str, Row]:
-    """Return the rows that say what an SAE is, by the name of their file."""
+    """Return the metadata rows of an SAE, by file name."""
     words = f"features explained by featureinterp in the run {source.release}"
     public: Row = {"visibility": "PUBLIC", "creatorId": source.creator, "createdAt": source.created}
     creator: Row = {"creatorName": "featureinterp", "creatorEmail": None}
@@ -146,7 +146,7 @@ def feature_row(result: FeatureResult, source: Source) -> Row:
 
 
 def _profile_columns(result: FeatureResult) -> Row:
-    """Return the histogram of activations and the output tokens, to three decimals as SAEDashboard has them."""
+    """Return the activation histogram and the output tokens, rounded to three decimals as in SAEDashboard."""
     profile = result.profile
     if profile is None:
         return {}
@@ -163,7 +163,7 @@ def _profile_columns(result: FeatureResult) -> Row:
 
 
 def activation_rows(result: FeatureResult, source: Source) -> Iterator[Row]:
-    """Yield the windows that a feature fires on, the most active first, as rows of the table of activations."""
+    """Yield a feature's positives, most active first, as rows of the activation table."""
     for record in positives_of(result):
         tokens, values = _cut(record)
         largest = max(values)
@@ -179,7 +179,7 @@ def activation_rows(result: FeatureResult, source: Source) -> Iterator[Row]:
 
 
 def explanation_rows(result: FeatureResult, source: Source) -> Iterator[Row]:
-    """Yield a feature's explanation, where it has one, as a row of the table of explanations."""
+    """Yield a feature's explanation, if any, as a row of the explanation table."""
     if result.explanation is None:
         return
     words = _no_nul(one_sentence(result.explanation))
@@ -235,7 +235,7 @@ def _cut(record: ActivationRecord) -> tuple[tuple[str, ...], tuple[float, ...]]:
 
 
 def _no_nul(text: str) -> str:
-    """Return text that PostgreSQL can hold, with a space for NUL as Neuronpedia's own import has it."""
+    """Replace NUL by a space, as in Neuronpedia's import."""
     return text.replace("\0", " ")
 
 

@@ -1,1 +1,1 @@
-"""Engines: where units of work run, in this process, in several, or on a Ray cluster."""
+"""Engines: execution of work units in one process, in several, or on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""Where units of work are done: in this process, in several of this machine, or on a Ray cluster.
+"""Engine selection, and the engine of a single process.
 
 All engines give the same results as one unit after the other, finished in another order.
 """
@@ -20,7 +20,7 @@ from featureinterp.experiment.sweep import Engine, OnUnit, Unit
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """Where the work is done; decides no result."""
+    """Engine settings; they do not affect results."""
 
     kind: Literal["local", "ray"] = "local"
     workers: int | None = None
@@ -36,7 +36,7 @@ class EngineSpec:
 
 @asynccontextmanager
 async def open_engine(spec: EngineSpec, jobs: Mapping[str, Job], access: ModelAccess) -> AsyncIterator[Engine]:
-    """Open the engine that a specification asks for, and let go of its workers and models in the end.
+    """Open the engine of a specification; a context manager that ends its workers and models.
 
     Args:
         spec: where to work.
@@ -63,7 +63,7 @@ async def open_engine(spec: EngineSpec, jobs: Mapping[str, Job], access: ModelAc
 
 
 def shared_out(access: ModelAccess, n: int) -> ModelAccess:
-    """Return what each of `n` workers may take, so that all together keep the limits and the concurrency."""
+    """Split limits and concurrency evenly among `n` workers."""
     limits = access.limits
     cost = None if limits.max_cost is None else limits.max_cost / n
     tokens = None if limits.max_tokens is None else max(1, limits.max_tokens // n)
@@ -72,7 +72,7 @@ def shared_out(access: ModelAccess, n: int) -> ModelAccess:
 
 
 class TaskEngine:
-    """Does units in this process; several at the same time where a language model is waited for."""
+    """Engine in this process; concurrent while waiting for a language model."""
 
     def __init__(self, jobs: Mapping[str, Job], models: Models) -> None:
         self._worker = Worker(jobs, models)
@@ -80,11 +80,11 @@ class TaskEngine:
 
     @property
     def spent(self) -> Usage:
-        """What was paid for language models."""
+        """Spending on language models."""
         return self._models.spent
 
     async def run(self, units: Iterator[Unit], on_result: OnUnit) -> None:
-        """Do every unit; as `Engine.run`."""
+        """Execute every unit; as `Engine.run`."""
 
         async def work() -> None:
             for unit in units:

@@ -1,4 +1,4 @@
-"""The engine of several processes on this machine: one unit at a time in each, with models of its own.
+"""Engine of several local processes: one unit at a time each, with separate models.
 
 A process that dies, for want of memory or by somebody's hand, is replaced and its unit done again.
 """
@@ -29,14 +29,14 @@ MAX_DEATHS = 3
 
 @dataclass(frozen=True)
 class _Process:
-    """A process, and this end of the pipe to it."""
+    """A worker process and the parent's end of its pipe."""
 
     process: BaseProcess
     pipe: Connection
 
 
 class ProcessEngine:
-    """Does units in processes. A context manager that ends them."""
+    """Engine of local processes; a context manager that ends them."""
 
     def __init__(self, jobs: Mapping[str, Job], access: ModelAccess, n_processes: int) -> None:
         self._what = (dict(jobs), access, max(1, n_cores() // n_processes))
@@ -60,7 +60,7 @@ class ProcessEngine:
         return Usage()
 
     async def run(self, units: Iterator[Unit], on_result: OnUnit) -> None:
-        """Do every unit; as `Engine.run`. Nothing else of the event loop goes on meanwhile."""
+        """Execute every unit; as `Engine.run`. Blocks the event loop."""
         busy: dict[_Process, Unit] = {}
         again: deque[Unit] = deque()
         deaths = 0
@@ -90,7 +90,7 @@ class ProcessEngine:
                 each.process.join()
 
     def _give(self, unit: Unit) -> _Process:
-        """Give a unit to an idle process, or to a new one."""
+        """Send a unit to an idle process, or to a new one."""
         while self._idle:
             each = self._idle.pop()
             try:
@@ -109,7 +109,7 @@ class ProcessEngine:
 
 
 def _outcome(each: _Process) -> FeatureResult | FeatureInterpError | None:
-    """Return what a process made of its unit; None if it died."""
+    """Return the outcome of a process's unit; None if it died."""
     try:
         return each.pipe.recv()
     except (EOFError, ConnectionError):
@@ -118,7 +118,7 @@ def _outcome(each: _Process) -> FeatureResult | FeatureInterpError | None:
 
 
 def _serve(pipe: Connection, jobs: Mapping[str, Job], access: ModelAccess, n_threads: int) -> None:
-    """Do the units that come through a pipe until it is closed; the body of a process."""
+    """Execute units from a pipe until it is closed; main function of a worker process."""
     import torch
 
     make_log_lines_visible()

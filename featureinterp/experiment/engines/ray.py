@@ -1,4 +1,4 @@
-"""The engine of a Ray cluster: units of work are tasks of actors, each with models of its own.
+"""Engine of a Ray cluster: units are tasks of actors with separate models.
 
 Ray starts a lost actor again and gives it its tasks once more; results return to the one process that stores them.
 """
@@ -23,7 +23,7 @@ MAX_RESTARTS = 3
 
 
 class RayEngine:
-    """Does units on Ray actors. A context manager that ends them, and the cluster if it was started here."""
+    """Engine of Ray actors; a context manager that ends them, and the cluster if started here."""
 
     def __init__(self, jobs: Mapping[str, Job], access: ModelAccess, n_actors: int, address: str = "") -> None:
         """Connect to a cluster, or start one on this machine.
@@ -70,7 +70,7 @@ class RayEngine:
         return Usage()
 
     async def run(self, units: Iterator[Unit], on_result: OnUnit) -> None:
-        """Do every unit; as `Engine.run`. Nothing else of the event loop goes on meanwhile."""
+        """Execute every unit; as `Engine.run`. Blocks the event loop."""
         at_once = self._get(self._actors[0].at_once.remote())
         room = [actor for actor in self._actors for _ in range(at_once)]
         busy: dict[Any, tuple[Unit, Any]] = {}

@@ -18,7 +18,7 @@ from featureinterp.record import SAEIndexRecord
 
 @dataclass(frozen=True)
 class LatentStatus:
-    """What is known of a latent before it is explained."""
+    """Status of a latent before it is explained."""
 
     status: FeatureStatus | None
     """`dead` or `rare` where it cannot be explained; None where it can."""
@@ -31,20 +31,20 @@ class LatentStatus:
 
 
 class RecordSource(Protocol):
-    """Where a run gets its evidence."""
+    """Source of a run's records."""
 
     def status(self, key: FeatureKey) -> LatentStatus:
         """Return whether the latent can be explained."""
         ...
 
     def record(self, key: FeatureKey) -> SAEIndexRecord:
-        """Return all evidence about a latent that can be explained."""
+        """Return the records of a live latent."""
         ...
 
 
 @dataclass(frozen=True)
 class OpenRun:
-    """All that explaining a run's features takes."""
+    """An opened run: records source and method."""
 
     source: RecordSource
     make_method: Callable[[], Method]
@@ -56,20 +56,20 @@ class OpenRun:
 
 
 class Job(Protocol):
-    """Describes a run; can be sent to another process or machine and opened there."""
+    """Serializable description of a run, opened by a worker."""
 
     @property
     def light(self) -> bool:
-        """Whether many processes may open it: it loads no large model and waits for no endpoint."""
+        """Whether it suits many processes (no large model, no endpoint)."""
         ...
 
     def open(self, models: Models) -> OpenRun:
-        """Open its evidence and its method, over shared models."""
+        """Open records and method, over shared models."""
         ...
 
 
 class Worker:
-    """Does units of work of several runs."""
+    """Worker for the units of several runs."""
 
     def __init__(self, jobs: Mapping[str, Job], models: Models) -> None:
         self._jobs = jobs
@@ -77,7 +77,7 @@ class Worker:
         self._open: dict[str, OpenRun] = {}
 
     async def do(self, unit: Unit) -> FeatureResult:
-        """Explain a feature, or make the shuffled floor of one.
+        """Explain a feature, or compute its shuffled baseline.
 
         The status is `unfinished` where an endpoint left it unanswered, `refused` where one refused all that was asked.
 
@@ -97,7 +97,7 @@ class Worker:
 
     @property
     def at_once(self) -> int:
-        """How many units are worth doing at the same time."""
+        """Number of concurrent units."""
         return max(self.run(name).at_once for name in self._jobs)
 
     def run(self, name: str) -> OpenRun:
@@ -108,7 +108,7 @@ class Worker:
 
 
 async def explain_key(key: FeatureKey, run: OpenRun) -> FeatureResult:
-    """Explain one feature; one that cannot be explained becomes a result that says why."""
+    """Explain one feature; a dead, rare or failed one becomes a result with a reason."""
     known, method = run.source.status(key), run.make_method()
     result = FeatureResult(key, known.status or "failed", known.reason, method.name)
     if known.status is None:
@@ -127,5 +127,5 @@ async def explain_key(key: FeatureKey, run: OpenRun) -> FeatureResult:
 
 
 def n_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The paper's experiments, declared: what varies, over how much, and on which records."""
+"""Declarations of the paper's experiments: variants, layers and records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_RULES = 5
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to explain, applied to every feature of an experiment."""
+    """One method of an experiment, applied to all of its features."""
 
     name: str
     method: MethodSpec
@@ -33,7 +33,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A question, and the runs that answer it: every variant explains the same features."""
+    """An experiment: variants that explain the same features."""
 
     name: str
     question: str
@@ -48,12 +48,12 @@ class Experiment:
         check_numbers(self, latents_per_layer=(1, math.inf))
 
     def over(self, layers: str, latents_per_layer: int) -> Experiment:
-        """Return the experiment over other layers and latents; what is empty or 0 stays as it is."""
+        """Return the experiment with other layers and latents; empty or 0 keeps the current value."""
         n = latents_per_layer or self.latents_per_layer
         return replace(self, layers=layers or self.layers, latents_per_layer=n)
 
     def only(self, names: Collection[str]) -> Experiment:
-        """Return the experiment with the variants of these names; as it is where none are named.
+        """Return the experiment restricted to the named variants; all if none are named.
 
         Raises:
             InputError: if there is no such variant.
@@ -69,14 +69,14 @@ class Experiment:
 
 
 def complementary(base: MethodSpec) -> Experiment:
-    """Figure 3: how the same explanation fares beside each complementary source; one-shot against tree."""
+    """Figure 3: scores by complementary source; one-shot against tree."""
     variants = tuple(Variant(search, replace(base, explainer=search)) for search in ("one-shot", "tree"))
     question = "Which sentences falsify an explanation, and does the search by revision help?"
     return Experiment("complementary", question, variants, layers="even", latents_per_layer=50)
 
 
 def explainers(base: MethodSpec) -> Experiment:
-    """Figure 4: one-shot and tree, each as sentence, as rules, from negatives too, and told what causes activations.
+    """Figure 4: one-shot and tree, with sentences, rules, negatives, and holistic activations.
 
     The other combinations of these are run on request.
     """
@@ -93,7 +93,7 @@ def explainers(base: MethodSpec) -> Experiment:
 
 
 def explainer_variant(base: MethodSpec, search: str, structured: bool, negatives: bool, holistic: bool) -> Variant:
-    """Return one bar of Figure 4, named by what is switched on, such as `tree-structured-negatives`.
+    """Return one bar of Figure 4, named by its options, such as `tree-structured-negatives`.
 
     Args:
         base: all that does not vary.
@@ -110,7 +110,7 @@ def explainer_variant(base: MethodSpec, search: str, structured: bool, negatives
 
 
 def polysemanticity(base: MethodSpec) -> Experiment:
-    """Figure 5: how many rules a feature needs, by layer."""
+    """Figure 5: number of rules needed per feature, by layer."""
     caps = range(1, MOST_RULES + 1)
     variants = tuple(Variant(f"cap-{cap}", replace(base, explainer="tree", rule_cap=cap)) for cap in caps)
     question = "How many rules does a feature need, and does that change with depth?"
@@ -118,7 +118,7 @@ def polysemanticity(base: MethodSpec) -> Experiment:
 
 
 def layers(base: MethodSpec) -> Experiment:
-    """All attempts of the tree, judged on test too: whether the search fits its own feedback more than the feature."""
+    """Layer sweep: all attempts of the tree also scored on test, to measure overfitting to feedback."""
     records = replace(PAPER_RECORDS, judge_attempts=True)
     question = "What does the search by revision gain from round to round, and does it hold on test?"
     return Experiment(

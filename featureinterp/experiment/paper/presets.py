@@ -1,4 +1,4 @@
-"""Settings that are good to begin with: the paper's three setups, and the demo's records."""
+"""Presets: the paper's three setups, and the demo's records."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def with_preset(spec: DataSpec, preset: str | None, given: Collection[str] = ()) -> DataSpec:
-    """Return a specification with what a preset says in every field that was not given explicitly.
+    """Return a specification with a preset's values in every field not given explicitly.
 
     >>> with_preset(DataSpec(max_seq_length=16), "llama", ["max_seq_length"]).folder_name
     'pile-uncopyrighted_Llama-3.1-8B'
@@ -62,7 +62,7 @@ PAPER_SIMULATOR = "hf:google/gemma-2-27b-it@4bit"
 
 
 def with_paper_models(method: MethodSpec, preset: str | None, given: Collection[str] = ()) -> MethodSpec:
-    """Return a method with the paper's language models, under a preset, in the place of those not given explicitly.
+    """Return a method with a preset's language models in place of those not given explicitly.
 
     >>> with_paper_models(MethodSpec(), "gpt2", ["simulator"]).proposer
     'openrouter:meta-llama/llama-4-scout'
@@ -76,7 +76,7 @@ def with_paper_models(method: MethodSpec, preset: str | None, given: Collection[
 def demo_folder(
     base: DataSpec, root: Path, features: int, subject: Subject, on_progress: Progress, holistic: bool = False
 ) -> DataFolder:
-    """Make a data folder with records of at least so many latents that can be explained, if the SAEs have them.
+    """Make a data folder with at least the given number of live latents, if available.
 
     Twice as many latents are looked at as are wanted, because some are dead or rare, and more where that is not
     enough. Records are large enough for every split of `FeatureRunParams`.
@@ -107,7 +107,7 @@ def demo_folder(
 
 
 def demo_runs(out: Path, spec: RunSpec) -> dict[Path, RunSpec]:
-    """Return the demo's runs by their folders: the one asked for first.
+    """Return the demo's runs by folder, the requested one first.
 
     Where a language model proposes, a second one has the same search and simulator with the lexical proposer: the
     baseline that stands beside it.

@@ -1,4 +1,4 @@
-"""Conducts an experiment: every variant over the same features of each data folder, into one run each.
+"""Running an experiment: one run per variant and data folder, over the same features.
 
 results/{experiment}/{data folder}/{variant}/run.sqlite
 """
@@ -32,7 +32,7 @@ OnResult = Callable[[str, FeatureResult, int, int], None]
 
 @dataclass(frozen=True)
 class ExperimentOptions:
-    """How an experiment is run; only the seed decides results."""
+    """Options of an experiment; only the seed affects results."""
 
     seed: int = 0
     access: ModelAccess = field(default_factory=ModelAccess)
@@ -47,7 +47,7 @@ class ExperimentOptions:
 def run_experiment(
     experiment: Experiment, folders: Sequence[DataFolder], out: Path, how: ExperimentOptions, on_result: OnResult
 ) -> list[Path]:
-    """Conduct an experiment, or go on with one.
+    """Run or resume an experiment.
 
     Args:
         experiment: what varies.
@@ -97,7 +97,7 @@ def run_experiment(
 
 
 def features_of(folder: DataFolder, experiment: Experiment, seed: int) -> tuple[FeatureKey, ...]:
-    """Return the features of a data folder that an experiment explains, dead and rare ones too, each layer in turn.
+    """Return an experiment's features of a data folder, including dead and rare ones, layers in turn.
 
     A random choice of more latents holds every smaller one of the same seed.
 
@@ -126,7 +126,7 @@ def features_of(folder: DataFolder, experiment: Experiment, seed: int) -> tuple[
 def experiment_data(
     spec: DataSpec, root: Path, experiment: Experiment, on_progress: Progress, device: str
 ) -> DataFolder:
-    """Make the data folder that an experiment needs, or what is missing of it.
+    """Make or complete the data folder of an experiment.
 
     A new one holds what causes activations even where this experiment asks for none: they cannot be added to records
     later, and the next experiment may want them.

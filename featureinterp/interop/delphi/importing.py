@@ -1,4 +1,4 @@
-"""Delphi's results as a data folder: windows, activations, and records with windows that are alike but silent."""
+"""Import of delphi's results: windows, activations, and records with similar negatives."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Import:
-    """Everything that is known before the first file is written."""
+    """Validated inputs of an import."""
 
     caches: Mapping[str, LatentCache]
     layers: Mapping[str, int]
@@ -99,7 +99,7 @@ def _look(source: Path, spec: DataSpec) -> _Import:
 
 
 def _explained(folder: Path, caches: Mapping[str, LatentCache]) -> dict[str, tuple[int, ...]]:
-    """Return the latents that have an explanation, ascending, of the hookpoints that have one."""
+    """Return the explained latents by hookpoint, ascending."""
     found: dict[str, list[int]] = {}
     for path in sorted(folder.glob("*.txt")):
         hook, latent = latent_of(path)

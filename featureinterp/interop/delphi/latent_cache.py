@@ -1,4 +1,4 @@
-"""Delphi's cache of latents: `latents/{hookpoint}/{start}_{end}.safetensors`, and what a data folder needs of it.
+"""Reader of delphi's latent cache: `latents/{hookpoint}/{start}_{end}.safetensors`.
 
 A file holds, of the latents from `start` to `end`, the last included, `locations` [N, 3] (row, position, and latent
 less `start`), `activations` [N] in float16, and `tokens` [rows, context], ids of the tokenizer that `config.json`
@@ -33,7 +33,7 @@ _FILE = re.compile(r"(\d{1,9})_(\d{1,9})")
 
 
 class CacheConfig(msgspec.Struct, frozen=True):
-    """What is used of a hookpoint's `config.json`."""
+    """Used fields of a hookpoint's `config.json`."""
 
     model_name: str
     dataset_repo: str = ""
@@ -49,7 +49,7 @@ class CacheFile:
     """The last latent in it."""
 
     def tokens(self) -> NDArray[np.int64] | None:
-        """Return the rows that everything was measured on, int64 [rows, context]; None in caches of older versions.
+        """Return the token rows, int64 [rows, context]; None in caches of older versions.
 
         Raises:
             DataFolderError: if the file cannot be read.
@@ -110,7 +110,7 @@ class CacheFile:
 
 @dataclass(frozen=True)
 class LatentCache:
-    """What delphi cached of one hookpoint."""
+    """Latent cache of one hookpoint."""
 
     hookpoint: str
     config: CacheConfig
@@ -121,7 +121,7 @@ class LatentCache:
 
     @property
     def n_latents(self) -> int:
-        """Latents of the sparse coder, as far as files go."""
+        """Number of latents covered by the files."""
         return max(file.end for file in self.files) + 1
 
     @classmethod
@@ -157,7 +157,7 @@ class LatentCache:
 
 @dataclass(frozen=True)
 class Cutting:
-    """Rows cut into windows, and where a token of a row went."""
+    """Rows cut into windows, with the mapping of token positions."""
 
     windows: Windows
     counts: WindowCounts
@@ -169,7 +169,7 @@ class Cutting:
     def place(
         self, where: NDArray[np.int64], values: NDArray[np.float32]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int16], NDArray[np.float32]]:
-        """Return latent, window, position and value of the activations that are in a window."""
+        """Return latent, window, position and value of the activations inside windows."""
         length, position = self.windows.tokens.shape[1], where[:, 1] - self.first
         inside = (position >= 0) & (position < length * self.numbers.shape[1])
         where, values, position = where[inside], values[inside], position[inside]
@@ -180,7 +180,7 @@ class Cutting:
 
 
 def cut_rows(tokens: NDArray[np.int64], special: Collection[int]) -> Cutting:
-    """Cut rows into windows of `WINDOW` tokens; what holds a special token or is there already is dropped.
+    """Cut rows into windows of `WINDOW` tokens, without special tokens and duplicates.
 
     Args:
         tokens: int64 [rows, context].
@@ -230,6 +230,6 @@ def open_caches(latents: Path) -> Mapping[str, LatentCache]:
 
 
 def blocks(cache: LatentCache, cutting: Cutting) -> Iterator[tuple[NDArray, ...]]:
-    """Yield latent, window, position and value of what was cached, file by file."""
+    """Yield latent, window, position and value of cached activations, file by file."""
     for file in cache.files:
         yield cutting.place(*file.entries(cache.tokens.shape))

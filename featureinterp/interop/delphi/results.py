@@ -26,7 +26,7 @@ _NAME = re.compile(r"(.+)_latent(\d{1,9})")
 
 
 class Example(msgspec.Struct, frozen=True):
-    """A sentence of which a judge was asked whether the feature fires on it."""
+    """A sentence classified by a judge."""
 
     str_tokens: list[str]
     activations: list[float]
@@ -40,7 +40,7 @@ class Example(msgspec.Struct, frozen=True):
 
 
 class _Scored(msgspec.Struct, frozen=True):
-    """A simulation as delphi has it: OpenAI's objects, with the quantile as their distance."""
+    """Delphi's simulation: OpenAI's objects, with the quantile as distance."""
 
     scored_sequence_simulations: list[openai.ScoredSequenceSimulation]
     distance: int
@@ -49,34 +49,34 @@ class _Scored(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Classification:
-    """How well a judge could tell a feature's sentences by its explanation."""
+    """Classification results of a feature's explanation."""
 
     examples: tuple[Example, ...]
 
     @property
     def judged(self) -> tuple[Example, ...]:
-        """The sentences with an answer that could be read."""
+        """The sentences with a parsed answer."""
         return tuple(one for one in self.examples if one.prediction is not None)
 
     @property
     def precision(self) -> float:
-        """Share of the sentences called active that are; 0 where there is none."""
+        """Precision; 0 if no sentence is called active."""
         return _share([one.activating for one in self.judged if _called_active(one)])
 
     @property
     def recall(self) -> float:
-        """Share of the active sentences that are called so; 0 where there is none."""
+        """Recall; 0 if no sentence is active."""
         return _share([_called_active(one) for one in self.judged if one.activating])
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall; 0 where both are."""
+        """Harmonic mean of precision and recall; 0 if both are 0."""
         total = self.precision + self.recall
         return 2 * self.precision * self.recall / total if total else 0.0
 
     @property
     def balanced_accuracy(self) -> float:
-        """Mean of the share of right answers on active and on silent sentences; 0 for a kind that is missing."""
+        """Mean accuracy on active and on silent sentences; 0 for a missing class."""
         return (self.recall + _share([not _called_active(one) for one in self.judged if not one.activating])) / 2
 
 
@@ -96,7 +96,7 @@ def latent_of(path: Path) -> tuple[str, int]:
 
 
 def read_explanation(path: Path) -> StructuredExplanation | None:
-    """Read an explanation as one rule of full strength; None where delphi could not read the answer.
+    """Read an explanation as one rule of full strength; None for an unparsed answer.
 
     Raises:
         DataFolderError: if the file cannot be read, or is no explanation.
@@ -108,7 +108,7 @@ def read_explanation(path: Path) -> StructuredExplanation | None:
 
 
 def read_explanations(folder: Path) -> Mapping[tuple[str, int], StructuredExplanation]:
-    """Read the explanations of a folder by hookpoint and latent; those that delphi could not read are left out.
+    """Read the explanations of a folder by hookpoint and latent, without unparsed ones.
 
     Raises:
         DataFolderError: if a file cannot be read, is named otherwise, or is no explanation.

@@ -1,4 +1,4 @@
-"""A run as OpenAI's public data set has its neurons: a folder of activations and one of scored explanations.
+"""Export in the format of OpenAI's public data set: activations and scored explanations.
 
 `collated-activations/{layer}/{latent}.json` and `explanations/{layer}/{latent}.jsonl`. Where a layer has several SAEs,
 each has a folder of its own around the two.
@@ -62,7 +62,7 @@ def write_openai(store: RunStore, out: Path) -> int:
 
 
 def neuron_record_of(result: FeatureResult) -> NeuronRecord:
-    """Return what a feature does as far as its run keeps it: positives, and random windows it was tested on."""
+    """Return a feature's NeuronRecord: positives and random test windows."""
     random = (one.record for one in result.test_sequences if one.record.source is ComplementaryRecordSource.RANDOM)
     return NeuronRecord(
         _id(result),

@@ -1,4 +1,4 @@
-"""OpenAI's files of neurons: what one does (`NeuronRecord`), and how its explanations fare (`NeuronSimulationResults`).
+"""OpenAI's neuron files: `NeuronRecord` and `NeuronSimulationResults`.
 
 The classes are named as theirs, and every object in a file says which it is (`dataclass_name`). Their expected
 activations are on a scale from 0 to 10, ours from 0 to 5: conversion doubles or halves. An undefined score is null with
@@ -27,11 +27,11 @@ Value = float | Literal["nan"] | None
 
 
 class Tagged(msgspec.Struct, frozen=True, tag_field="dataclass_name", tag=True):
-    """An object of a file, which carries its class's name."""
+    """An object with its class name."""
 
 
 class ActivationRecord(Tagged, frozen=True):
-    """A window and what a neuron does on it."""
+    """A window with a neuron's activations."""
 
     tokens: list[str]
     activations: list[float]
@@ -43,14 +43,14 @@ class ActivationRecord(Tagged, frozen=True):
 
 
 class NeuronId(Tagged, frozen=True):
-    """Which neuron, or latent."""
+    """Id of a neuron or latent."""
 
     layer_index: Index
     neuron_index: Index
 
 
 class NeuronRecord(Tagged, frozen=True):
-    """What a neuron does: its most positive windows, and random ones."""
+    """A neuron's most active and random windows."""
 
     neuron_id: NeuronId
     random_sample: list[ActivationRecord] = []
@@ -64,7 +64,7 @@ class NeuronRecord(Tagged, frozen=True):
 
 
 class SequenceSimulation(Tagged, frozen=True):
-    """What a simulator expects of a neuron on one window."""
+    """Expected activations of a neuron on one window."""
 
     tokens: list[str]
     expected_activations: list[float]
@@ -75,7 +75,7 @@ class SequenceSimulation(Tagged, frozen=True):
 
 
 class ScoredSequenceSimulation(Tagged, frozen=True):
-    """A window's simulation beside its truth."""
+    """A window's simulation and true activations."""
 
     simulation: SequenceSimulation
     true_activations: list[float]
@@ -90,7 +90,7 @@ class ScoredSequenceSimulation(Tagged, frozen=True):
 
 
 class ScoredSimulation(Tagged, frozen=True):
-    """An explanation's simulation on several windows, with its scores over all of them."""
+    """An explanation's simulation on several windows, with scores."""
 
     scored_sequence_simulations: list[ScoredSequenceSimulation]
     ev_correlation_score: Value = None
@@ -99,7 +99,7 @@ class ScoredSimulation(Tagged, frozen=True):
 
 
 class ScoredExplanation(Tagged, frozen=True):
-    """An explanation and how it fares."""
+    """An explanation with its scored simulation."""
 
     explanation: str
     scored_simulation: ScoredSimulation
@@ -136,7 +136,7 @@ def read_simulation_results(path: Path) -> NeuronSimulationResults:
 
 
 def records_of(neuron: NeuronRecord) -> record.SAEIndexRecord:
-    """Return what a neuron does as records of ours: equal windows have one number, activations below 0 are 0.
+    """Convert a NeuronRecord to records: equal windows share a number, activations below 0 become 0.
 
     Positives are the most positive windows, random ones the random sample, and random ones without activation those of
     all samples on which it is silent. Nothing is known of similar windows.
@@ -185,7 +185,7 @@ def neuron_record(found: record.SAEIndexRecord) -> NeuronRecord:
 
 
 def activation_records(records: Sequence[record.ActivationRecord]) -> list[ActivationRecord]:
-    """Return windows of ours as theirs."""
+    """Convert records to OpenAI's activation records."""
     return [ActivationRecord(list(one.tokens), list(one.expressions)) for one in records]
 
 
@@ -210,7 +210,7 @@ def explanations_of(
 
 
 def scored_simulation(theirs: ScoredSimulation) -> core.ScoredSimulation:
-    """Return a scored simulation of theirs as ours; what their files do not say of an explanation is undefined."""
+    """Convert a scored simulation; missing scores are undefined."""
     known: dict[tuple[str, ...], int] = {}
     parts = theirs.scored_sequence_simulations
     largest = max((value for part in parts for value in part.true_activations), default=0.0)
@@ -234,5 +234,5 @@ def scored_simulation(theirs: ScoredSimulation) -> core.ScoredSimulation:
 
 
 def score_of(value: Value) -> core.Score:
-    """Return a score as ours, which says why it is undefined."""
+    """Convert a score, with a reason if undefined."""
     return core.Score.undefined("undefined in the file") if value is None or value == "nan" else core.Score(value)

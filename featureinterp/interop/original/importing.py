@@ -1,4 +1,4 @@
-"""Data made by the original system, turned into a data folder of ours: `tokens.pt`, dense activations, and records.
+"""Import of the original's data folders: `tokens.pt`, dense activations, and records.
 
 Three things change. Dense activations become sparse. Holistic activations become ours (`own_holistic`). And the lists
 of a latent's records are put in an order in which no window is in two splits, which leaves a few records out; positives
@@ -52,7 +52,7 @@ _LISTS = (
 
 @dataclass(frozen=True)
 class Imported:
-    """What was found in a folder of the original."""
+    """Summary of an imported folder."""
 
     windows: int
     """Windows in `tokens.pt`; 0 where there is none."""
@@ -110,7 +110,7 @@ def _import(source: Path, layout: Layout, files: Mapping[str, list[Path]]) -> Im
 
 @dataclass(frozen=True)
 class _Measured:
-    """What there is of one hook beside its records."""
+    """Imported data of one hook, except records."""
 
     activations: SparseActivations | None
     holistic: HolisticActivations | None
@@ -133,7 +133,7 @@ def _import_activations(source: Path, layout: Layout, hook: str, windows: Window
 
 
 def _import_record(path: Path, layout: Layout, hook: str, measured: _Measured) -> tuple[LatentReport, int]:
-    """Write a latent's records, and return what is known of it and how many records were left out."""
+    """Write a latent's records, and return its report and the number of dropped records."""
     found = decode_index_record(read_file(path), str(path))
     latent = found.id.latent_index
     if path.stem != str(latent) or found.id.layer_index != layer_of(hook):
@@ -150,7 +150,7 @@ def _import_record(path: Path, layout: Layout, hook: str, measured: _Measured) -
 
 
 def store_record(layout: Layout, hook: str, record: SAEIndexRecord, report: LatentReport | None = None) -> LatentReport:
-    """Write a latent's placed records where they suffice for three splits, and return what is known of it.
+    """Write a latent's placed records if they suffice for three splits, and return its report.
 
     Args:
         layout: of the data folder.
@@ -169,12 +169,12 @@ def store_record(layout: Layout, hook: str, record: SAEIndexRecord, report: Late
 
 
 def n_records(record: SAEIndexRecord) -> int:
-    """Return how many records a latent has in all its lists."""
+    """Return the number of a latent's records in all lists."""
     return sum(len(getattr(record, name)) for name in _LISTS)
 
 
 def place_records(record: SAEIndexRecord) -> SAEIndexRecord:
-    """Return a latent's records with our holistic activations, in lists whose `i::3` slices share no window."""
+    """Return a latent's records with converted holistic activations, in lists whose `i::3` slices share no window."""
     lists: dict[str, dict[int, ActivationRecord]] = {}
     for name in _LISTS:
         kept = (r for r in getattr(record, name) if name != "most_act_records" or r.is_active)
@@ -210,7 +210,7 @@ def _with_measured(record: SAEIndexRecord, holistic: HolisticActivations) -> SAE
 
 
 def _check_belonging(path: Path, record: SAEIndexRecord, activations: SparseActivations) -> None:
-    """Refuse records whose activations are not those that were imported."""
+    """Raise an error for records whose activations differ from the imported ones."""
     wrong = DataFolderError(f"{path} does not belong to the activations beside it", "they are of another corpus or SAE")
     for one in record.most_act_records:
         if one.dataset_index >= activations.n_sequences or len(one.tokens) != activations.length:

@@ -1,4 +1,4 @@
-"""The original's tensors: tokens, activations and holistic activations, zeros included, read by the block."""
+"""Blockwise reader of the original's dense tensors: tokens, activations, holistic activations."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read_tokens(path: Path) -> Windows:
 
 
 def write_sparse(path: Path, target: Path, windows: Windows) -> None:
-    """Turn dense activations into a file that `SparseActivations` opens; column F is latent F.
+    """Convert dense activations to a `SparseActivations` file; column F is latent F.
 
     Raises:
         DataFolderError: if they cannot be read, are not of these windows, or not all finite numbers.
@@ -61,7 +61,7 @@ def write_sparse(path: Path, target: Path, windows: Windows) -> None:
 
 
 def write_entries(target: Path, entries: Iterable[tuple[NDArray, ...]], windows: Windows, n_latents: int) -> None:
-    """Write a file that `SparseActivations` opens.
+    """Write a `SparseActivations` file.
 
     Args:
         target: the file.
@@ -80,7 +80,7 @@ def write_entries(target: Path, entries: Iterable[tuple[NDArray, ...]], windows:
 
 
 def write_holistic(path: Path, beside: Path, target: Path, windows: Windows) -> None:
-    """Turn the original's dense holistic activations into a file of ours that `HolisticActivations` opens.
+    """Convert the original's dense holistic activations to a `HolisticActivations` file.
 
     Args:
         path: The original's holistic activations.
@@ -104,7 +104,7 @@ def write_holistic(path: Path, beside: Path, target: Path, windows: Windows) -> 
 
 
 def own_holistic(values: NDArray[np.floating], activations: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the original's holistic activations of windows as ours.
+    """Convert the original's holistic activations of windows.
 
     The original subtracts the mean over the remaining T-1 tokens from the mean over all T; with S the sum of a window's
     activations its value is h[t] + S/T - (S - a[t])/(T-1).
@@ -129,7 +129,7 @@ def _entries(path: Path, tensor: Tensor, length: int) -> Iterator[tuple[NDArray,
 def _holistic_pairs(
     path: Path, tensor: Tensor, beside: Path, activations: Tensor, length: int
 ) -> Iterator[tuple[NDArray, ...]]:
-    """Yield latent, sequence and values of every pair on which something is caused, block by block."""
+    """Yield latent, sequence and values of every pair with a nonzero holistic activation, block by block."""
     blocks = zip(_blocks(path, tensor, length), _blocks(beside, activations, length), strict=True)
     for (start, theirs), (_, plain) in blocks:
         # Where nothing fires and nothing is caused, the values are 0 exactly.
@@ -171,7 +171,7 @@ def _load_dense(path: Path, windows: Windows) -> Tensor:
 
 
 def _load(path: Path) -> Tensor:
-    """Read a tensor, or the only one of a dictionary, and nothing that could run code."""
+    """Load a tensor (or a dictionary with a single one) with `weights_only`."""
     import torch
 
     try:
@@ -195,7 +195,7 @@ def _load(path: Path) -> Tensor:
 
 
 def _check_container(path: Path) -> None:
-    """Raise ValueError where a file unpacks to more than its size, which none does that torch wrote."""
+    """Raise ValueError if a file unpacks to more than its size (never written by torch)."""
     with path.open("rb") as file:
         if file.read(2) != b"PK":
             return  # of the oldest versions, or no tensor at all: torch says so
