@@ -125,7 +125,9 @@ def records(
 ) -> None:
     """Make a data folder: windows, activations, and records of each latent.
 
-    Without a --write option all but the holistic activations are made, which take a forward pass per token.
+    Without --write-sae-acts, --write-holistic-acts or --write-records, activations and records are made.
+
+    Holistic activations take a forward pass per token.
     """
     from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import Stages, quiet_libraries

@@ -113,7 +113,7 @@ def parse_model_name(text: str, base_url: str = "") -> Endpoint:
     if not url:
         raise InputError(
             f"{text!r} has no address",
-            f"give --base-url, set {BASE_URL_NAME}, or write {head}:{model}@http://127.0.0.1:8000/v1",
+            f"set {BASE_URL_NAME}, or write {head}:{model}@http://127.0.0.1:8000/v1",
         )
     return Endpoint(provider, model, check_url(url))
 
