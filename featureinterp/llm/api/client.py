@@ -149,7 +149,7 @@ class ChatClient:
         def ask(_sample: int) -> Coroutine[Any, Any, PromptReading]:
             body = wire.prompt_body(self.endpoint, request)
             most = most_of(request, self._params.price)
-            return self._ask("/completions", most, lambda: body, lambda text: wire.read_prompt(text, request))
+            return self._ask(most, lambda: body, lambda text: wire.read_prompt(text, request))
 
         return self._stored(asked, 0, PromptReading) or await self._once(asked, 0, ask)
 
@@ -205,11 +205,10 @@ class ChatClient:
             return True
 
         most = most_of(request, self._params.price)
-        return await self._ask("/chat/completions", most, body, wire.read_chat, otherwise)
+        return await self._ask(most, body, wire.read_chat, otherwise)
 
     async def _ask(
         self,
-        path: str,
         most: Most,
         body: Callable[[], dict[str, Any]],
         read: Callable[[str], Answer | Fault],
@@ -218,7 +217,6 @@ class ChatClient:
         """Send one request until it is answered or no attempt is left.
 
         Args:
-            path: below the endpoint's address.
             most: what an attempt can take.
             body: gives the JSON of the next attempt.
             read: reads an answer.
@@ -231,7 +229,7 @@ class ChatClient:
                 async with connection.places, self.budget.place(self.name, most):
                     self._check_wanted()
                     connection.check()
-                    outcome = await connection.attempt(path, body())
+                    outcome = await connection.attempt(body())
                     outcome = outcome if isinstance(outcome, Fault) else self._paid(connection, outcome, most, read)
             except BudgetError as error:
                 connection.end(error)

@@ -127,17 +127,16 @@ class Connection:
         await asyncio.wait([self._ended], timeout=seconds)
         self.check()
 
-    async def attempt(self, path: str, body: dict[str, Any]) -> str | Fault:
+    async def attempt(self, body: dict[str, Any]) -> str | Fault:
         """Send one request and return the answer's body, or the fault, with the key redacted.
 
         Args:
-            path: below the endpoint's address.
-            body: its JSON.
+            body: JSON of a chat completion; of a completion if it has no `messages`.
         """
         import openai
 
         try:
-            return await asyncio.wait_for(self._send(path, body), self._params.total_seconds)
+            return await asyncio.wait_for(self._send(body), self._params.total_seconds)
         except openai.APIStatusError as error:
             headers = {name.lower(): self.without_key(value) for name, value in error.response.headers.items()}
             return fault_of_status(error.status_code, self.without_key(error.response.text), headers)
@@ -158,11 +157,16 @@ class Connection:
         for pool in self._pools:
             await pool.close()
 
-    async def _send(self, path: str, body: dict[str, Any]) -> str:
-        from openai import HttpxBinaryResponseContent
-
-        # The body as it came: what it should hold is decided in `wire`, for all servers, not by the package for one.
-        response = await next(self._turns).post(path, body=body, cast_to=HttpxBinaryResponseContent)
+    async def _send(self, body: dict[str, Any]) -> str:
+        pool = next(self._turns)
+        # `extra_body` takes precedence and is sent as it is; the package would check every message again. The answer
+        # is not decoded by the package either: `wire` does so for all servers.
+        if "messages" in body:
+            chat = pool.chat.completions.with_raw_response
+            response = await chat.create(model=body["model"], messages=(), extra_body=body)
+        else:
+            completions = pool.completions.with_raw_response
+            response = await completions.create(model=body["model"], prompt="", extra_body=body)
         return self.without_key(response.text)
 
     def _check_silence(self, fault: Fault) -> None:
