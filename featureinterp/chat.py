@@ -1,4 +1,4 @@
-"""Conversations with a language model as data: messages, a request, its answers and what they cost.
+"""Chat data: messages, requests, answers and usage.
 
 Knows nothing of networks. A request holds all that decides an answer, so that its hash can stand for it. Beside
 conversations there is the reading of a prompt: how likely a model holds each of the prompt's own tokens.
@@ -23,7 +23,7 @@ class Message:
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """What is asked of a language model, whichever it is."""
+    """Request to a language model."""
 
     messages: tuple[Message, ...]
     temperature: float | None = 1.0
@@ -40,7 +40,7 @@ class ChatRequest:
 
 @dataclass(frozen=True)
 class Usage:
-    """What answers took, whenever they were asked for: a run that found half of them stored says the same; adds up."""
+    """Usage of answers, new or cached; additive."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -82,7 +82,7 @@ class ChatAnswer:
 
 @dataclass(frozen=True)
 class PromptRequest:
-    """A text whose own tokens a language model is to rate: nothing is generated."""
+    """Request for the log probabilities of a prompt's tokens."""
 
     prompt: str
     """The whole text, a chat template's marks included."""
@@ -94,7 +94,7 @@ class PromptRequest:
 
 @dataclass(frozen=True)
 class PromptToken:
-    """One token of a prompt, as the endpoint cut it, and what the model expected in its place."""
+    """One token of a prompt, with the model's log probabilities at its position."""
 
     text: str
     offset: int
@@ -105,7 +105,7 @@ class PromptToken:
 
 @dataclass(frozen=True)
 class PromptReading:
-    """A prompt as a language model reads it."""
+    """A prompt's tokens with log probabilities."""
 
     tokens: tuple[PromptToken, ...]
     usage: Usage = Usage()

@@ -1,4 +1,4 @@
-"""Nouns as bytes: JSON with exact error paths.
+"""JSON encoding of the data types, with exact error paths.
 
 Two things live here: any frozen dataclass of ours as versioned JSON (`encode`, `decode`), and one latent's records in
 the original's schema (`encode_index_record`, `decode_index_record`). Floats survive a round trip bit for bit: they are
@@ -63,7 +63,7 @@ def decode(encoded: bytes | str, noun_type: type[Noun], where: str = "stored dat
 
 
 def decode_json(encoded: bytes | str | msgspec.Raw, wanted: type[Noun], where: str) -> Noun:
-    """Return JSON of any origin as what is wanted of it, which msgspec knows how to decode.
+    """Decode untrusted JSON into a type supported by msgspec.
 
     Args:
         encoded: the JSON.
@@ -80,7 +80,7 @@ def decode_json(encoded: bytes | str | msgspec.Raw, wanted: type[Noun], where: s
 
 
 def check_address(where: str, **pairs: tuple[object, object]) -> None:
-    """Compare what is inside of something stored with the address that it was read by.
+    """Compare a stored object's identity with the path it was read from.
 
     Args:
         where: what was read: a file, a table's row.

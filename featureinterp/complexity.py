@@ -1,4 +1,4 @@
-"""How complex an explanation is: 0 for the name of a token, 5 for an abstract idea.
+"""Complexity of explanations: 0 for the name of a token, 5 for an abstract idea.
 
 With a language model, a rule's complexity is the expected digit: the mean of 0..5 under the probabilities that the
 model gives them after worked examples. Without one it is an estimate from the rule's form:
@@ -65,7 +65,7 @@ _PROMPT = Path(llm.__file__).parent / "prompts" / "complexity.json"
 
 
 class ComplexityJudge(Protocol):
-    """Says how complex a rule's words are."""
+    """Interface: complexity of a rule's words."""
 
     async def judge(self, words: str) -> float:
         """Return a number from 0 to 5."""
@@ -73,7 +73,7 @@ class ComplexityJudge(Protocol):
 
 
 class ComplexityAnalyzer:
-    """Says how complex explanations are; what was judged once is remembered.
+    """Complexity analyzer of explanations, with a cache.
 
     `model_name` is `lexical`, `hf:` and a folder or a name on the Hugging Face hub, or `provider:model`; `judge`
     takes its place when given.
@@ -160,7 +160,7 @@ class LocalJudge:
         return await asyncio.to_thread(self._compute, words)
 
     def prompt(self, words: str) -> list[int]:
-        """Return the ids of the whole prompt, behind which the digit is expected."""
+        """Return the ids of the whole prompt, before the digit."""
         parts = self._model.encoder.conversation(_turns(words))
         return [number for part in parts for number in part]
 
@@ -192,7 +192,7 @@ class ChatJudge:
         self._purpose = f"complexity/{prompt_version()}"
 
     async def judge(self, words: str) -> float:
-        """Return the mean of the digits under their probabilities as the answer's first token, behind its thoughts.
+        """Return the mean digit under the probabilities of the first answer token after the reasoning.
 
         Raises:
             ChatError, RequestFailedError: if the endpoint does not answer, tells no probabilities, or none of a digit.
@@ -229,7 +229,7 @@ def _is_digit(text: str) -> bool:
 
 
 def _place_behind_thoughts(answer: ChatAnswer) -> int | None:
-    """Return the number of the token that is the digit of an answer with thoughts; None where it has none."""
+    """Return the position of the digit in an answer with reasoning; None if there is none."""
     text = without_thoughts(answer.text)
     if not _is_digit(text):
         return None
@@ -252,12 +252,12 @@ def digit_logits(logprobs: Mapping[str, float]) -> list[float]:
 
 
 def prompt_version() -> int:
-    """Return the version of what a language model is asked; different ones give different complexities."""
+    """Return the prompt version of the complexity model."""
     return _prompt()["version"]
 
 
 def prompt_hash(name: str) -> str | None:
-    """Return a hash of what the analyzer of that name puts before a rule's words; None where it asks no model.
+    """Return a hash of the analyzer's prompt prefix; None without a model.
 
     Of a local model it is of the token ids, so it changes with its chat template and its tokenizer.
 
@@ -274,12 +274,12 @@ def prompt_hash(name: str) -> str | None:
 
 
 def is_local(name: str) -> bool:
-    """Return whether the analyzer of that name asks nobody behind an endpoint."""
+    """Return whether the analyzer of that name uses no endpoint."""
     return name == "lexical" or name.partition(":")[0] == "hf"
 
 
 def check_complexity_name(name: str) -> str:
-    """Return an analyzer's name as it stands in results: `lexical`, `hf:MODEL`, or provider and model without address.
+    """Return an analyzer's name as stored in results: `lexical`, `hf:MODEL`, or provider and model without URL.
 
     Raises:
         InputError: if it names neither.
@@ -323,5 +323,5 @@ def _messages(words: str) -> tuple[Message, ...]:
 
 
 def _turns(words: str) -> list[Turn]:
-    """Return the conversation for a local model, whose last turn it is to go on with."""
+    """Return the conversation for a local model, with an open last turn."""
     return [*(Turn(message.role, (message.content,)) for message in _messages(words)), Turn("assistant", ())]

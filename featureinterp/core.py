@@ -1,4 +1,4 @@
-"""Explanations, what a simulator makes of them, and how well that fits: the nouns of the second half."""
+"""Data types: explanations, simulations, scores and search attempts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from featureinterp.record import MAX_LEVEL, ActivationRecord
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of an explanation: what the feature activates on, and how strongly."""
+    """One rule of an explanation: what the feature activates on, and how strongly."""
 
     activates_on: str
     strength: int
@@ -33,7 +33,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class StructuredExplanation:
-    """A short list of rules; the feature is predicted to act as the strongest rule that applies says."""
+    """A short list of rules; the prediction is that of the strongest applicable rule."""
 
     rules: tuple[Rule, ...]
 
@@ -77,7 +77,7 @@ class StructuredExplanation:
 
 @dataclass(frozen=True)
 class SequenceSimulation:
-    """What a simulator expects of the feature on one window."""
+    """Expected activations on one window."""
 
     tokens: tuple[str, ...]
     expected_activations: tuple[float, ...]
@@ -112,7 +112,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Scores:
-    """How expected and true activations agree over all tokens of a set of windows, pooled."""
+    """Agreement of expected and true activations, pooled over all tokens of a set of windows."""
 
     correlation: Score
     """Pearson's; the preferred score."""
@@ -142,7 +142,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class ScoredSequence:
-    """A window, its truth, and what was expected."""
+    """A window with true and expected activations."""
 
     record: ActivationRecord
     simulation: SequenceSimulation
@@ -192,7 +192,7 @@ class ScoredSimulation:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a proposer came up with: an explanation, or the reason why there is none."""
+    """A proposed explanation, or the reason of the failure."""
 
     explanation: StructuredExplanation | None
     improvement: str = ""
@@ -202,7 +202,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class WorstRecord:
-    """A train record whose removal would raise the score, told token by token."""
+    """A train record whose removal would raise the score, with its errors by token."""
 
     record: ActivationRecord
     expected_activations: tuple[float, ...]
@@ -214,7 +214,7 @@ class WorstRecord:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a proposer is told about an attempt before it revises it."""
+    """Feedback on an attempt for its revision."""
 
     train_score: float
     worst_records: tuple[WorstRecord, ...]

@@ -34,7 +34,7 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def visible(text: str) -> str:
-    r"""Return text in which every character can be seen and none does anything.
+    r"""Return text with invisible and control characters escaped.
 
     Newline and tab become ↵ and ⇥, other ASCII controls their Unicode pictures (ESC is ␛), further invisible
     characters their number.
@@ -48,7 +48,7 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    r"""Return text as `visible` makes it, in which line breaks and tabs stay what they are.
+    r"""Return `visible` text with line breaks and tabs kept.
 
     >>> visible_lines("a\n\tb\x1b[2J")
     'a\n\tb␛[2J'
@@ -62,7 +62,7 @@ def is_hidden(character: str) -> bool:
 
 
 def make_log_lines_visible() -> None:
-    """Make what this program's log lines and warnings say visible, whoever writes and whoever prints them."""
+    """Escape invisible characters in all log lines and warnings."""
     logging.setLogRecordFactory(_VisibleRecord)
     warnings.formatwarning = _visible_warning
 
@@ -82,7 +82,7 @@ def _visible_warning(
 
 
 def visible_token(token: str) -> str:
-    """Return a token as `visible` text; one of only spaces, which nobody would see, as ␣ for each.
+    """Return a token as `visible` text; spaces of a blank token become ␣.
 
     >>> visible_token("  ")
     '␣␣'

@@ -1,4 +1,4 @@
-"""What can go wrong, one class per kind of remedy.
+"""Errors, one class per kind of remedy.
 
 Every error a user can meet is a `FeatureInterpError`: it says in one sentence what is wrong and where, and
 carries a hint that says what to do. The command line prints both and exits with 2; a batch stores them with
@@ -28,35 +28,35 @@ class FeatureInterpError(Exception):
 
 
 class InputError(FeatureInterpError):
-    """An option or argument that cannot be honoured: an unknown layer, too few records, a bad value."""
+    """Invalid option or argument: an unknown layer, too few records, a bad value."""
 
 
 class CorpusError(FeatureInterpError):
-    """A corpus that is missing, empty, or not text."""
+    """Missing, empty or non-text corpus."""
 
 
 class SubjectError(FeatureInterpError):
-    """A model and SAE that cannot be loaded or do not belong together."""
+    """Model or SAE that cannot be loaded, or a mismatch of the two."""
 
 
 class ActivationError(FeatureInterpError):
-    """Activations that are not finite numbers."""
+    """NaN or infinite activations."""
 
 
 class DataFolderError(FeatureInterpError):
-    """A data folder or run that is unreadable, or was made with other settings or another version."""
+    """Data folder or run that is unreadable, or has other settings or another version."""
 
 
 class DamagedFeatureError(DataFolderError):
-    """What is stored of one feature is damaged or of another one; the feature is done again, the others stay."""
+    """Damaged records or result of one feature; it is recreated, the others are kept."""
 
 
 class StorageError(FeatureInterpError):
-    """A file that could not be written (a full disk, a read-only folder); what was there before stays."""
+    """File that could not be written (a full disk, a read-only folder); existing files are kept."""
 
 
 class SharingError(FeatureInterpError):
-    """A data folder that cannot be sent or fetched, or an archive that is damaged or not safe to unpack."""
+    """Data folder that cannot be uploaded or downloaded, or a damaged or unsafe archive."""
 
 
 class ExplanationError(FeatureInterpError):
@@ -64,15 +64,15 @@ class ExplanationError(FeatureInterpError):
 
 
 class ChatError(FeatureInterpError):
-    """A request that a language model's endpoint refused; the attempt fails, the run goes on."""
+    """Request rejected by a language model endpoint; the attempt fails, the run continues."""
 
 
 class RequestFailedError(FeatureInterpError):
-    """A request that an endpoint left unanswered in all attempts: the feature is left unfinished, the run goes on."""
+    """Request without an answer in all attempts: the feature stays unfinished, the run continues."""
 
 
 class EndpointError(FeatureInterpError):
-    """A language model that cannot be asked at all: no key or a refused one, an unknown model; the run ends."""
+    """Unusable language model (missing or rejected key, unknown model); the run ends."""
 
 
 class BudgetError(FeatureInterpError):
@@ -80,11 +80,11 @@ class BudgetError(FeatureInterpError):
 
 
 class WorkerError(FeatureInterpError):
-    """Processes or machines that did a run's work and were lost again and again; what is finished stays."""
+    """Workers of a run lost repeatedly; finished results are kept."""
 
 
 class SimulationError(FeatureInterpError):
-    """A simulation that does not fit the tokens it was made for, or is not on the scale 0..5."""
+    """Simulation that does not match its tokens, or is not on the scale 0..5."""
 
 
 OF_ONE_FEATURE = (ActivationError, ChatError, ExplanationError, InputError, SimulationError)

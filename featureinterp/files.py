@@ -1,4 +1,4 @@
-"""Files and folders on disk: written whole or not at all, and read only where they are regular.
+"""Atomic files and folders; reading of regular files only.
 
 `atomic_write`, `atomic_path` and `atomic_folder` are the only ways in which the package writes. Links are followed: the
 file at their end is replaced. A device or a pipe is written to, never replaced. What a killed process leaves behind
@@ -55,7 +55,7 @@ def read_file(path: Path) -> bytes:
 
 
 def check_regular(path: Path) -> None:
-    """Refuse to read what is no regular file: a pipe can keep its reader waiting for ever, a device never ends.
+    """Raise an error unless a path is a regular file (a pipe or device may block or never end).
 
     Raises:
         OSError: if there is nothing, or a folder, a pipe or a device.
@@ -71,7 +71,7 @@ def real_path(path: Path) -> Path:
 
 
 def keep_private(path: Path) -> None:
-    """Take a database from everybody but its owner, with what SQLite keeps beside it; one that is missing is begun.
+    """Restrict a database and SQLite's side files to the owner; a missing file is created.
 
     Where the file system or another owner does not allow it, permissions stay as they are.
 
@@ -89,7 +89,7 @@ def keep_private(path: Path) -> None:
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Write a file in one step: either all of `data` is there afterwards, or what was there before.
+    """Write a file atomically.
 
     Missing folders are made.
 
@@ -102,7 +102,7 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; it takes `path`'s place when the block ends well.
+    """Yield a temporary path that replaces `path` when the block succeeds.
 
     Missing folders are made. Where `path` is a link, the file at its end is replaced; where it is a device or a pipe,
     it gets what was written.
@@ -125,7 +125,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(out: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `out` to write to; it becomes `out` when the block ends well.
+    """Yield a temporary folder next to `out` that becomes `out` when the block succeeds.
 
     Raises:
         InputError: if `out` is there already and not an empty folder, or is the current folder.
@@ -231,7 +231,7 @@ def _pour(source: Path, target: Path) -> None:
 
 
 def _open_sink(path: Path) -> int:
-    """Open a device, or a pipe as soon as somebody reads it, which is waited for a little while."""
+    """Open a device, or a pipe once it has a reader (with a short timeout)."""
     deadline = time.monotonic() + _WAIT_FOR_READER_S
     while True:
         try:

@@ -266,7 +266,7 @@ def _parse_strings(kind: TargetKind, text: str) -> tuple[Target, str]:
 
 
 def read_words(text: str) -> list[Phrase]:
-    """Find what can be matched in free text by anybody: quoted strings (as words) and names of classes.
+    """Find quoted strings (as words) and class names in free text.
 
     Returns an empty list when there is nothing of the kind.
     """
@@ -301,7 +301,7 @@ Likeness = Callable[[str, Sequence[str]], float]
 
 
 def degree_in(target: Target, likeness: Likeness) -> Callable[[str], float]:
-    """Return what tells the degree 0..1 to which a token is in a target; 0 or 1 for all kinds but `LIKE`."""
+    """Return a function from a token to its degree 0..1 in a target; 0 or 1 for all kinds but `LIKE`."""
     strings = target.strings
     match target.kind:
         case TargetKind.TOKENS:

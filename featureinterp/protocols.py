@@ -1,4 +1,4 @@
-"""The verbs: what a part must be able to do to take its place in the pipeline.
+"""Interfaces of the pipeline's parts.
 
 Explainers know a proposer and a simulator only by these; scoring knows a simulator only by this. So a method
 is replaced by writing one class.
@@ -38,7 +38,7 @@ SimulatorFactory = Callable[[StructuredExplanation], Simulator]
 
 
 class Proposer(Protocol):
-    """Thinks up explanations from train records, and revises them from feedback."""
+    """Proposes explanations from train records, and revises them from feedback."""
 
     async def propose(self, train_records: Sequence[ActivationRecord], n: int) -> list[Proposal]:
         """Return `n` first proposals; each may be a failure with its reason."""
@@ -105,7 +105,7 @@ class PromptModel(Protocol):
         ...
 
     async def read_prompt(self, request: PromptRequest) -> PromptReading:
-        """Return the prompt's tokens with what the model expected in the place of each.
+        """Return the prompt's tokens with the model's log probabilities at each position.
 
         Raises:
             ChatError: if the endpoint does not echo prompts, or refuses this one.

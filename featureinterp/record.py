@@ -24,7 +24,7 @@ MAX_LEVEL = 5
 
 
 class ComplementaryRecordSource(str, Enum):
-    """Where the sentences come from that an explanation should not fire on."""
+    """Source of the complementary sentences."""
 
     RANDOM = "random"
     RANDOM_NEGATIVE = "random_negative"
@@ -41,7 +41,7 @@ MAIN_SOURCE = ComplementaryRecordSource.SIMILAR_NEGATIVE.value
 
 
 class Split(int, Enum):
-    """Train proposes, valid chooses, test judges; the value is the first index of its `i::3` slice."""
+    """Split: propose on train, select on valid, score on test; the value is the first index of its `i::3` slice."""
 
     TRAIN = 0
     VALID = 1
@@ -50,7 +50,7 @@ class Split(int, Enum):
 
 @dataclass(frozen=True)
 class ActivationRecord:
-    """One token window and what the latent does on it; BOS is never part of it."""
+    """One token window (without BOS) with a latent's activations."""
 
     tokens: tuple[str, ...]
     expressions: tuple[float, ...]
@@ -101,7 +101,7 @@ def scale_to_levels(values: Sequence[float] | NDArray[np.float64], maximum: floa
 
 @dataclass(frozen=True)
 class SAEIndexId:
-    """Which latent: the layer its SAE reads and its index in that SAE."""
+    """Latent id: the layer of its SAE and its index."""
 
     layer_index: int
     latent_index: int
@@ -109,7 +109,7 @@ class SAEIndexId:
 
 @dataclass(frozen=True)
 class RecordSliceParams:
-    """Which records, and how many, one split takes."""
+    """Number and sources of the records of one split."""
 
     positive_examples_per_split: int | None = None
     """None takes a third of what there is."""
@@ -170,7 +170,7 @@ class SAEIndexRecord:
         }[source]
 
     def records(self, split: Split, params: RecordSliceParams | None = None) -> tuple[ActivationRecord, ...]:
-        """Return the records of one split: positives, then those of the complementary source asked for.
+        """Return the records of one split: positives, then those of the selected complementary source.
 
         Raises:
             InputError: if a list holds too few records for the split.
@@ -187,11 +187,11 @@ class SAEIndexRecord:
         return self.records(Split.TRAIN, params)
 
     def valid_records(self, params: RecordSliceParams | None = None) -> tuple[ActivationRecord, ...]:
-        """Return the records that choose among explanations."""
+        """Return the records for selecting an explanation."""
         return self.records(Split.VALID, params)
 
     def test_records(self, params: RecordSliceParams | None = None) -> tuple[ActivationRecord, ...]:
-        """Return the records that judge the chosen explanation."""
+        """Return the records for scoring the selected explanation."""
         return self.records(Split.TEST, params)
 
     def _repr_html_(self) -> str:
@@ -207,7 +207,7 @@ class SAEIndexRecord:
 
 @dataclass(frozen=True)
 class Splits:
-    """Train, valid and test records that share no sequence; it cannot be made otherwise."""
+    """Train, valid and test records that share no sequence (enforced)."""
 
     train: tuple[ActivationRecord, ...]
     valid: tuple[ActivationRecord, ...]

@@ -1,4 +1,4 @@
-"""Keys, tokens and passwords, cut out of texts before anybody keeps or prints them.
+"""Redaction of keys, tokens and passwords.
 
 A server that repeats a key writes it as it likes: escaped in JSON, in JSON inside JSON, in an address, in a web page.
 One pattern per secret matches all of these, character by character.
@@ -43,7 +43,7 @@ def without_secrets(text: str) -> str:
 
 
 def cut_out(text: str, *secrets: str) -> str:
-    r"""Return a text without secrets, in whichever escapes they are written; those below `SHORTEST` stay.
+    r"""Redact secrets in every escaping; those shorter than `SHORTEST` are kept.
 
     >>> cut_out(r'{"error": "sk-12\/34+56 and sk-12%2F34\u002b56"}', "sk-12/34+56")
     '{"error": "[key] and [key]"}'

@@ -228,7 +228,7 @@ def _run_spec(given: Mapping[str, Any]) -> RunSpec:
 
 
 def _demo_folder(base: DataSpec, root: Path, features: int, device: str, holistic: bool) -> DataFolder:
-    """Make a data folder with so many latents that can be explained, under bars that show how far it is."""
+    """Make a data folder with the given number of live latents, with progress bars."""
     from featureinterp.cli.console import open_console
     from featureinterp.cli.progress import Stages, quiet_libraries
     from featureinterp.dataset.prepare import subject_of

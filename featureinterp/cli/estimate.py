@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from featureinterp.dataset.estimate import Estimate
 
-_HELP = """Say what `records` with the same options would cost: passes, operations, bytes, hours on the device found.
+_HELP = """Predict the cost of `records` with the same options: passes, operations, bytes, hours on this device.
 
 The model is loaded and a few windows are measured; nothing is written."""
 

@@ -161,7 +161,7 @@ class Layout:
         return record
 
     def write_record(self, hook_name: str, record: SAEIndexRecord, report: LatentReport) -> LatentReport:
-        """Write the records of a latent, and return what is known of it, now with the file's checksum.
+        """Write the records of a latent, and return its report with the file's checksum.
 
         Raises:
             StorageError: if it cannot be written.
@@ -192,7 +192,7 @@ def _check_table(path: Path, hook: tuple[str, str], latents: list[int], n_latent
 
 
 def _is_as_written(encoded: bytes, record: SAEIndexRecord, report: LatentReport) -> bool:
-    """Compare records with what is known of their latent: the checksum, or in older folders the largest activation."""
+    """Compare records with their latent's report: the checksum, or in older folders the largest activation."""
     if report.checksum is not None:
         return zlib.crc32(encoded) == report.checksum
     return math.isclose(record.max_expression, report.max_activation, rel_tol=_ROUNDED)

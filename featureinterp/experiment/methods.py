@@ -218,7 +218,7 @@ class Models:
         return self._simulators[name].fresh()
 
     def complexity(self, name: str, meter: Meter, answer_tokens: int = ANSWER_TOKENS) -> ComplexityAnalyzer:
-        """Return what says how complex explanations are; arguments and errors as for `simulators`."""
+        """Return the complexity analyzer; arguments and errors as for `simulators`."""
         if not is_local(name):
             judge = ChatJudge(MeteredModel(self.chat(name), meter), answer_tokens=answer_tokens)
             return ComplexityAnalyzer(name, judge=judge)
@@ -240,7 +240,7 @@ class Methods:
         return self._models.access.concurrency if self.spec.waits else 1
 
     def make(self) -> Method:
-        """Make a method; what its simulator remembers of a feature is let go of with it."""
+        """Make a method with a fresh simulator cache."""
         spec, meter = self.spec, Meter()
         params, simulator_factory = spec.explainer_params(), self._models.simulators(spec.simulator, meter)
         if spec.asks:

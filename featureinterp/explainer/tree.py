@@ -127,6 +127,6 @@ def _children(
 
 
 def _distinct(attempts: Sequence[Attempt]) -> list[Attempt]:
-    """Leave out attempts that say what an earlier one says, so that the kept ones differ."""
+    """Drop attempts equal to an earlier one."""
     first = {attempt.explanation: attempt for attempt in reversed(attempts)}
     return [attempt for attempt in attempts if first[attempt.explanation] is attempt]

@@ -1,4 +1,4 @@
-"""JSON files that others wrote, read with errors that say what is wrong and where."""
+"""Reading of other tools' JSON files, with exact error positions."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Ways to look at results: in the terminal and as a static page. Reads results, never changes them."""
+"""Reports: terminal views, pages, figures and server (read-only)."""

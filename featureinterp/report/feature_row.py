@@ -1,4 +1,4 @@
-"""A feature as one row of a table: its numbers without its sentences."""
+"""Numbers of a feature as a table row."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FeatureRow:
 
     @classmethod
     def of(cls, result: FeatureResult) -> FeatureRow:
-        """Take the row out of a feature's whole result."""
+        """Build the row from a feature's result."""
         rules = result.explanation.rules if result.explanation else ()
         judged = result.scores.get(MAIN_SOURCE)
         return cls(
@@ -56,7 +56,7 @@ class FeatureRow:
         return self.scores.get(source, Score.undefined(_NOT_TESTED))
 
     def floor(self, name: str, source: str = MAIN_SOURCE) -> Score:
-        """Return a floor's correlation against a complementary source."""
+        """Return a baseline's correlation against a complementary source."""
         return self.floors.get(name, {}).get(source, Score.undefined(_NOT_TESTED))
 
 

@@ -1,4 +1,4 @@
-"""Numbers, shares, times and places on a plot as they are written."""
+"""Formatting of numbers, shares, times and plot positions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def share(value: float) -> str:
 
 
 def usage_words(usage: Usage) -> str:
-    """Say what answers of language models took; empty for none.
+    """Format the usage of language models; empty for none.
 
     >>> usage_words(Usage(3, 12000, 450, 0.0123)), usage_words(Usage(1, 9, 1, unpriced=1)), usage_words(Usage())
     ('3 requests, 12,450 tokens, $0.0123', '1 request, 10 tokens, at an unknown price', '')
@@ -69,7 +69,7 @@ def usage_words(usage: Usage) -> str:
 
 
 def when(created: str) -> str:
-    """Write an ISO 8601 time for a reader; as it is where it is none.
+    """Format an ISO 8601 time; other text is unchanged.
 
     >>> when("2026-02-03T12:34:56+00:00")
     '3 February 2026, 12:34 UTC'

@@ -79,7 +79,7 @@ class TokenView:
 
     @property
     def classes(self) -> str:
-        """What the style sheet goes by; empty for a token about which there is nothing to say."""
+        """CSS classes; empty for an unmarked token."""
         levels = f"t{self.true_level} e{self.expected_level}" if self.true_level or self.expected_level else ""
         cause = {0: "", -1: "held"}.get(self.cause_level, f"c{self.cause_level}")
         long = "long" if len(self.text) > _LONG else ""

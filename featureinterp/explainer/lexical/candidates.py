@@ -210,7 +210,7 @@ class Candidates:
 
 
 def _repeated(names: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say for each place whether its name is found in more than one window."""
+    """Return for each place whether its name occurs in more than one window."""
     pairs = np.unique(np.stack([names, windows]), axis=1)
     n_windows = np.bincount(pairs[0], minlength=int(names.max(initial=-1)) + 1)
     return n_windows[names] > 1

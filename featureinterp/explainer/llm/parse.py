@@ -78,7 +78,7 @@ def read_answer(text: str, *, structured: bool, rule_cap: int, cut: bool = False
 
 
 def _rules(text: str, cut: bool) -> tuple[list[Rule], str]:
-    """Return the rules of the last list in a text, and the improvement told inside it or before it.
+    """Return the rules of the last list in a text, and the improvement stated inside or before it.
 
     Of a text that was cut short a list is taken that stands where an answer begins, or was still being written: one in
     the middle of prose may be a draft, in thoughts whose mark stands in the prompt.

@@ -1,4 +1,4 @@
-"""What a language model is asked for an explanation: records and feedback laid out as messages.
+"""Proposer prompts: records and feedback as messages.
 
 The words are data, in `featureinterp/llm/prompts/`. A change of them, or of the layout here, raises `PROMPT_VERSION`.
 Every line of a text is a token and a tab, with what would break a line escaped, and no other line holds a tab: so no
@@ -49,7 +49,7 @@ def prompt_fingerprint() -> str:
 
 
 def proposal_messages(records: Sequence[ActivationRecord], params: OneShotExplainerParams) -> tuple[Message, ...]:
-    """Return what a language model is asked for a first explanation.
+    """Return the messages of a first proposal.
 
     Args:
         records: train records; the first `MOST_TEXTS` with a level above 0 are shown token by token, and as many
@@ -76,7 +76,7 @@ def revision_messages(
     feedback: Feedback,
     params: OneShotExplainerParams,
 ) -> tuple[Message, ...]:
-    """Return what a language model is asked for a revision: the first request, its answer, and how that fared.
+    """Return the messages of a revision: the first request, its answer, and its feedback.
 
     Raises:
         InputError, ActivationError: as `proposal_messages`.

@@ -33,7 +33,7 @@ class LLMProposer:
         self.params = params or OneShotExplainerParams()
 
     async def propose(self, train_records: Sequence[ActivationRecord], n: int) -> list[Proposal]:
-        """Return `n` first proposals, asked for at the same time.
+        """Return `n` first proposals, requested concurrently.
 
         Raises:
             InputError: if activation-causing tokens are asked for and no record has them.
@@ -47,7 +47,7 @@ class LLMProposer:
     async def revise(
         self, train_records: Sequence[ActivationRecord], attempt: Attempt, feedback: Feedback, n: int
     ) -> list[Proposal]:
-        """Return `n` revisions of an attempt, asked for at the same time.
+        """Return `n` revisions of an attempt, requested concurrently.
 
         Raises:
             InputError, ActivationError, EndpointError, BudgetError: as `propose`.

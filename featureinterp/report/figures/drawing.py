@@ -1,4 +1,4 @@
-"""What a figure is made from and what comes of it: an experiment's frames, and figures with words for them."""
+"""Inputs and outputs of figures: an experiment's frames, and drawings with alt text."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Frames:
         return sorted(set(self.scores["layer"]))
 
     def of(self, subject: str, variant: str | None = None) -> Frames:
-        """Return what there is of one subject, or of one of its variants."""
+        """Return the frames of one subject or variant."""
 
         def cut(frame: DataFrame) -> DataFrame:
             of_subject = frame.loc[frame["subject"] == subject]
@@ -53,7 +53,7 @@ class Frames:
         return in_order(self.scores.loc[self.scores["status"] == "explained", "variant"], known)
 
     def missing(self, wanted: Sequence[str]) -> list[str]:
-        """Tell what the experiment still waits for.
+        """Describe the missing results.
 
         Args:
             wanted: variants that every subject should have.
@@ -76,7 +76,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure, with words for it."""
+    """One figure with title and alt text."""
 
     name: str
     """Of its files, without ending."""

@@ -17,7 +17,7 @@ from featureinterp.report.figures.style import WIDTHS, Width, file_bytes, style
 
 
 class Plan(NamedTuple):
-    """How an experiment is drawn."""
+    """Drawing functions of an experiment."""
 
     variants: Sequence[str]
     """What every subject should have."""
@@ -46,7 +46,7 @@ class FigureFile:
 
 @dataclass(frozen=True)
 class DrawnExperiment:
-    """What was drawn of an experiment."""
+    """Drawn figures and tables of an experiment."""
 
     experiment: str
     figures: tuple[FigureFile, ...]
@@ -58,7 +58,7 @@ class DrawnExperiment:
 def draw_experiment(
     folder: Path, figures: Path | None = None, tables: Path | None = None, latex: bool = False
 ) -> DrawnExperiment:
-    """Draw an experiment from its runs: what there is, with a note of what is missing.
+    """Draw an experiment from its runs, with a note on missing results.
 
     Args:
         folder: of the experiment, with a run in each `{subject}/{variant}`.
@@ -103,7 +103,7 @@ def read_frames(folder: Path) -> Frames:
 
 
 def experiment_of(frames: Frames, folder: Path) -> str:
-    """Return which experiment the runs of a folder are of.
+    """Return the experiment of a folder's runs.
 
     Raises:
         InputError: if it is none that can be drawn, or more than one.

@@ -1,4 +1,4 @@
-"""Lines of means with their intervals, and the words for them; means are frames made by `analysis.mean_by`."""
+"""Lines of means with intervals, and their alt text (frames of `analysis.mean_by`)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def draw_line(axes: Axes, means: DataFrame, x: str, look: Look, label: str) -> N
 def draw_beside(
     axes: Axes, lines: Mapping[str, DataFrame], x: str, looks: Mapping[str, Look], spread: float = 0.0
 ) -> None:
-    """Draw lines that lie close together: bars in place of bands, and the points of one x beside each other.
+    """Draw close lines: error bars instead of bands, points of one x side by side.
 
     Args:
         axes: where.
@@ -45,7 +45,7 @@ def draw_beside(
 
 
 def describe(label: str, means: DataFrame, x: str, where: str = "") -> str:
-    """Tell a line in words, for who cannot see it: its first and last point."""
+    """Return alt text of a line: its first and last point."""
     defined = _defined(means)
     if defined.empty:
         return f"{label}: undefined"
@@ -54,7 +54,7 @@ def describe(label: str, means: DataFrame, x: str, where: str = "") -> str:
 
 
 def counts(means: Iterable[DataFrame]) -> str:
-    """Tell how many features are behind the points, and how many of them are in no mean."""
+    """Return the number of features behind the points, and of excluded ones."""
     every = list(means)
     sizes = sorted({int(n) for frame in every for n in frame["n"]}) or [0]
     undefined = sum(int(frame["n_undefined"].sum()) for frame in every)

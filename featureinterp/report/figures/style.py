@@ -1,4 +1,4 @@
-"""How figures look: two widths of a paper, colours that colour-blind readers tell apart, and files of equal bytes.
+"""Figure style: two paper widths, colour-blind-safe colours, reproducible files.
 
 What differs by colour differs by marker and dashes too. Nothing is read from the user's own matplotlib settings, text
 is never read as mathematics, and a file holds no date, so the same run gives the same bytes.
@@ -74,7 +74,7 @@ _SETTINGS: dict[str, object] = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a line, its marks and its band look."""
+    """Style of a line, its markers and its band."""
 
     colour: str
     marker: str
@@ -118,7 +118,7 @@ def style(latex: bool = False) -> Iterator[None]:
 
 
 def panels(n: int, width: Width, shape: tuple[int, int] | None = None) -> tuple[Figure, list[Axes]]:
-    """Make a figure of so many panels: up to three side by side across a page, one above the other in a column.
+    """Make a figure of `n` panels: up to three side by side (page width), stacked (column width).
 
     Args:
         n: how many panels.
@@ -226,7 +226,7 @@ def _label_last_only(axes: Sequence[Axes]) -> None:
 
 
 def _say_empty(axes: Axes) -> None:
-    """Say so in a panel whose every labelled line is without a point."""
+    """Mark a panel without data."""
     lines = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
     if lines and not any(len(line.get_xdata()) for line in lines):  # pyright: ignore[reportArgumentType]
         axes.text(0.5, 0.5, "nothing to draw", transform=axes.transAxes, ha="center", va="center", color=GREY)

@@ -1,4 +1,4 @@
-"""A run's figures as places for a template to draw: the spread of scores beside their floors, score against density.
+"""Chart data of a run: distributions of scores and baselines, score against density.
 
 Everything is in percent of the drawing, so that it fits any width. A drawing stays small for any number of features.
 """
@@ -22,7 +22,7 @@ GRID = (60, 30)
 
 @dataclass(frozen=True)
 class Spread:
-    """How many features have which correlation."""
+    """Histogram of correlations."""
 
     kind: str
     """What predicts: `explanation`, `token_lookup` or `shuffled`."""
@@ -65,7 +65,7 @@ class Scatter:
 
 
 def spreads(rows: Sequence[FeatureRow]) -> list[Spread]:
-    """Return how scores and each floor are spread, against the source that features are judged by first."""
+    """Return the distributions of scores and baselines, against the main source."""
     found = {
         "explanation": [row.score().value for row in rows],
         "token_lookup": [row.floor("token_lookup").value for row in rows],

@@ -1,4 +1,4 @@
-"""Another run over the same features: its explanations beside those of a report, and the paired difference."""
+"""Compared run: its explanations next to those of a report, and paired differences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from featureinterp.stats import derived_seed
 
 @dataclass(frozen=True)
 class Beside:
-    """The run that stands beside a report's own."""
+    """The compared run of a report."""
 
     title: str
     find: Callable[[FeatureKey], FeatureResult | None]
@@ -28,7 +28,7 @@ class Beside:
 
 @dataclass(frozen=True)
 class FeatureBeside:
-    """What the other run says of one feature."""
+    """The compared run's result of one feature."""
 
     title: str
     """Of the other run."""
@@ -39,7 +39,7 @@ class FeatureBeside:
     """Why there are no differences."""
 
     def names(self, explainer: str) -> tuple[str, str]:
-        """Return who made the report's explanation, of which the method is given, and who the other.
+        """Return the names of the report's method (given) and of the other one.
 
         By their methods; where these are equal or not told, by their runs.
         """
@@ -64,7 +64,7 @@ class PairedMeans:
 
 @dataclass(frozen=True)
 class RunBeside:
-    """How two runs compare over their features."""
+    """Comparison of two runs over their features."""
 
     title: str
     ours: str
@@ -76,7 +76,7 @@ class RunBeside:
 
 
 def feature_beside(result: FeatureResult, beside: Beside | None) -> FeatureBeside | None:
-    """Return what stands beside a feature; None where the other run does not hold it."""
+    """Return the compared result of a feature; None if the other run lacks it."""
     other = beside.find(result.key) if beside is not None else None
     if beside is None or other is None:
         return None

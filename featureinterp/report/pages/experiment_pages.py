@@ -1,4 +1,4 @@
-"""An experiment as a folder of static pages: its figures, what was found, its runs, the features behind every point.
+"""Static pages of an experiment: figures, findings, runs and features.
 
     index.html    figures/    tables/    runs/{subject}_{variant}/index.html and the pages of its features
 

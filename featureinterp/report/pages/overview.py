@@ -30,7 +30,7 @@ class GroupMeans:
 
 @dataclass(frozen=True)
 class Found:
-    """What a run found, before its tables: against the source that features are judged by first."""
+    """Overview of a run's results against the main source."""
 
     means: GroupMeans
     above_lookup: int

@@ -165,7 +165,7 @@ def render_feature(
 
 
 def feature_json(result: FeatureResult) -> bytes:
-    """Return the whole result as JSON that `codec.decode` reads; what JSON cannot say is null, lone surrogates U+FFFD.
+    """Return the result as JSON for `codec.decode`; NaN becomes null, lone surrogates U+FFFD.
 
     Unlike `codec.encode` it never refuses: a page with one odd number is worth more than none.
     """

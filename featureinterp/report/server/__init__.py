@@ -1,1 +1,1 @@
-"""A run served on this machine: its pages, and a bench on which features and explanations are questioned live."""
+"""Report server: pages of a run, and a bench for live queries."""

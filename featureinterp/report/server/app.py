@@ -216,7 +216,7 @@ def _refused(refusal: RefusalError, page: bool, served: ServedRun) -> Response:
 
 
 def _in_words(fault: dict[str, object]) -> str:
-    """Say what is wrong with a value, without repeating it."""
+    """Describe an invalid value, without repeating it."""
     location = fault["loc"]
     assert isinstance(location, tuple)
     where = ".".join(visible(str(part))[:50] for part in location if part != "body")

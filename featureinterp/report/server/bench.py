@@ -1,4 +1,4 @@
-"""The bench: what a feature really does on a typed sentence, what an explanation expects there, how edited rules do.
+"""The bench: true and expected activations on a sentence, scores of edited rules.
 
 Everything here runs in the models' thread, one request at a time. The simulator is the run's own; one that is a
 language model behind an endpoint answers from its ledger alone unless it is told how much it may take, so that looking
@@ -42,7 +42,7 @@ _OF_ENDPOINTS = (BudgetError, ChatError, EndpointError, RequestFailedError)
 
 
 class Bench:
-    """Answers the questions of a run's readers."""
+    """Live queries on a run."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Bench:
     async def activations(
         self, result: FeatureResult, text: str, rules: Sequence[schema.Rule] | None
     ) -> schema.Activations:
-        """Return what a feature does on a sentence, and what its explanation, or `rules`, expect.
+        """Return a feature's true activations on a sentence, and those expected from its explanation or `rules`.
 
         Raises:
             RefusalError: 422, if the sentence is empty or too long; 409, if there is no subject.
@@ -165,7 +165,7 @@ class Bench:
         )
 
     async def close(self) -> None:
-        """Let go of what the simulator holds."""
+        """Release the simulator's resources."""
         await self._models.__aexit__(None, None, None)
 
     def _factory(self, key: FeatureKey) -> RuleSimulatorFactory:

@@ -1,4 +1,4 @@
-"""Connections: how many there are at once, from whom, and how long one may take to say what it wants.
+"""Connection limits: total, per client, and timeout of a request's head.
 
 Whoever opens connections and says nothing shuts nobody out: where there is no room for another one, the one that has
 said nothing for longest is closed, first of the address that has most.
@@ -26,7 +26,7 @@ _SLOW = (
 
 
 class Connection(Protocol):
-    """What is known of a connection."""
+    """State of a connection."""
 
     origin: str
     """Whose it is."""
@@ -53,7 +53,7 @@ class Connections:
         return len(self._open)
 
     def enter(self, connection: Connection) -> bool:
-        """Take a connection in, and say whether there was room, or could be made."""
+        """Admit a connection; return whether there was room or an idle one could be closed."""
         own = [each for each in self._open if each.origin == connection.origin]
         if len(own) >= self._most_of_one and not self._make_room(own):
             return False
@@ -63,7 +63,7 @@ class Connections:
         return True
 
     def wait(self, connection: Connection) -> None:
-        """Say that a connection begins to wait for a request."""
+        """Mark a connection as waiting for a request."""
         if connection in self._open:
             del self._open[connection]
             self._open[connection] = None
@@ -84,7 +84,7 @@ class Connections:
 
 
 class BoundedProtocol(H11Protocol):
-    """A connection that has so many seconds to send the head of a request, its first or its next one."""
+    """HTTP protocol with a timeout for the head of each request."""
 
     limits: Limits
     open_ones: Connections
@@ -129,7 +129,7 @@ class BoundedProtocol(H11Protocol):
             self._stop_waiting()
 
     def on_response_complete(self) -> None:
-        """Begin to wait for another request, unless one is there already."""
+        """Start waiting for the next request."""
         super().on_response_complete()
         if not self.is_busy and not self.transport.is_closing():
             self.open_ones.wait(self)
@@ -158,7 +158,7 @@ def bounded(limits: Limits) -> type[BoundedProtocol]:
 
 
 def origin_of(address: str) -> str:
-    """Return whose a connection is: an IPv4 address, or the network of 64 bits of an IPv6 one.
+    """Return the client of a connection: an IPv4 address, or the /64 network of an IPv6 address.
 
     >>> origin_of("192.0.2.7"), origin_of("::ffff:192.0.2.7"), origin_of("2001:db8::1:2:3:4")
     ('192.0.2.7', '192.0.2.7', '2001:db8::/64')

@@ -1,4 +1,4 @@
-"""Stands in front of the application: who may ask, how much, and what every answer says about itself to browsers.
+"""Guard of the application: access, limits and security headers.
 
 A page of another origin can neither read what is served here (there are no CORS headers) nor make it work (what works
 takes JSON, which such a page cannot send unasked). A name that was made to point at this machine (DNS rebinding) is
@@ -48,7 +48,7 @@ Refuse = Callable[[RefusalError, bool], Response]
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask."""
+    """Access rules."""
 
     hosts: frozenset[str] | None = LOCAL_NAMES
     """Names that the Host header may have; None for any."""

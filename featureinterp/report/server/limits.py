@@ -1,4 +1,4 @@
-"""How much a client may send and ask: sizes, lengths, requests per second; and what a refusal says."""
+"""Request limits (sizes, lengths, rate) and their errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """What the server takes; all of it is told in the refusals."""
+    """Limits of the server, named in its errors."""
 
     body_bytes: int = 65_536
     """Of a request's body."""

@@ -14,7 +14,7 @@ Job = Callable[[], Coroutine[None, None, T]]
 
 
 class ClientGoneError(Exception):
-    """Nobody waits for the answer any more."""
+    """Raised when the client has disconnected."""
 
 
 class ModelQueue:

@@ -1,4 +1,4 @@
-"""What is served of a run: its features by the names of their pages, and the pages, made when they are asked for.
+"""Served run: features by page name, and pages rendered on request.
 
 The run is read anew for each request, so a run that still grows is served as it is. What lists need of each feature is
 kept; a feature that was finished since, or changed, is read again.
@@ -72,7 +72,7 @@ class ServedRun:
 
     @property
     def about(self) -> Mapping[str, str]:
-        """What the run says of itself."""
+        """Metadata of the run."""
         return self._about
 
     @cached_property

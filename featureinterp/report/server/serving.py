@@ -106,7 +106,7 @@ def open_run(spec: ServeSpec) -> tuple[ServedRun, RunSubject, Bench]:
 
 
 def token_of(spec: ServeSpec) -> str | None:
-    """Return the token that is asked for: the one given, or a new one where other machines can reach the server.
+    """Return the access token: the given one, or a new one if the host is not loopback.
 
     Raises:
         InputError: if the one given is too short to be safe.
@@ -122,7 +122,7 @@ def token_of(spec: ServeSpec) -> str | None:
 
 
 def access_of(spec: ServeSpec, token: str | None, port: int) -> Access:
-    """Return who may ask: on this machine by its local names, from elsewhere with the token."""
+    """Return the access rules: local names on loopback, else the token."""
     hosts = LOCAL_NAMES | {spec.host.lower()} if is_local(spec.host) else None
     return Access(hosts, token, f"featureinterp-{port}")
 

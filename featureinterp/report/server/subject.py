@@ -1,4 +1,4 @@
-"""The subject of a run, opened when a sentence is first asked about: its model, and the SAEs of its layers."""
+"""Subject model and SAEs of a run, loaded at the first sentence."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class RunSubject:
         return manifest
 
     def missing(self) -> str:
-        """Say why no sentence can be tried, and what to do; empty where nothing is known to be missing."""
+        """Return why sentences cannot be run, and the remedy; empty if nothing is missing."""
         try:
             self.check()
         except DataFolderError as error:
