@@ -99,25 +99,16 @@ def records(
     max_dataset_size: options.MaxDatasetSize = 100_000,
     max_seq_length: options.MaxSeqLength = 32,
     top_sample_n: Annotated[int, typer.Option(help="Number of positives per latent, over all splits.")] = 90,
-    quantile_n: Annotated[
-        int, typer.Option(help="Sample positives from the top 1/N of windows by maximum activation.")
-    ] = 1000,
-    complementary_sample_n: Annotated[
-        int, typer.Option(help="Number of sentences per complementary source, over all splits.")
-    ] = 90,
-    special_n: Annotated[
-        int, typer.Option(help="Number of top-activating windows used as the similarity query.")
-    ] = 400,
+    quantile_n: options.QuantileN = 1000,
+    complementary_sample_n: options.ComplementarySampleN = 90,
+    special_n: options.SpecialN = 400,
     embedder: options.EmbedderName = "all-MiniLM-L6-v2",
     projected: options.Projected = False,
     faiss: options.Faiss = False,
     holistic_scope: options.Scope = options.HolisticScope.RECORDS,
     max_memory: options.MaxMemory = 1.0,
     write_sae_acts: Annotated[bool, typer.Option("--write-sae-acts", help="Write the activations.")] = False,
-    write_holistic_acts: Annotated[
-        bool,
-        typer.Option("--write-holistic-acts", help="Also measure which earlier tokens cause each activation (slow)."),
-    ] = False,
+    write_holistic_acts: options.WriteHolisticActs = False,
     write_records: Annotated[bool, typer.Option("--write-records", help="Write the records.")] = False,
     device: options.Device = "auto",
     dtype: options.DtypeName = Dtype.AUTO,

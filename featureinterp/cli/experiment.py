@@ -43,18 +43,11 @@ def experiment(
     ctx: typer.Context,
     name: Annotated[ExperimentName, typer.Argument(help="Experiment to run.", show_default=False)],
     data: Annotated[
-        list[Path] | None,
-        typer.Option(help="Data folder; repeatable (default: make that of --preset)."),
+        list[Path] | None, typer.Option(help="Data folder; repeatable (default: that of --preset).")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Output directory (default: results/NAME); existing runs are resumed.")
-    ] = None,
-    layers: Annotated[
-        str, typer.Option(help="Layers: all, even, odd, spaced:8, or numbers (default: the paper's).")
-    ] = "",
-    latents_per_layer: Annotated[
-        int, typer.Option(min=0, help="Number of latents per layer (default: the paper's).")
-    ] = 0,
+    out: Annotated[Path | None, typer.Option(help="Output directory, resumed (default: results/NAME).")] = None,
+    layers: Annotated[str, typer.Option(help="all, even, odd, spaced:8, or numbers (default: the paper's).")] = "",
+    latents_per_layer: Annotated[int, typer.Option(min=0, help="Latents per layer (0: the paper's).")] = 0,
     variants: Annotated[str, typer.Option(help="Comma-separated variants to run (default: all).")] = "",
     seed: options.Seed = 0,
     preset: options.PresetName = None,

@@ -119,6 +119,15 @@ MaxDatasetSize = Annotated[int, typer.Option(help="Maximum number of windows.", 
 MaxSeqLength = Annotated[int, typer.Option(help="Tokens per window.", rich_help_panel=DATA)]
 Layers = Annotated[str, typer.Option(help="Layers: all, even, odd, spaced:8, or numbers such as 1,2.")]
 Latents = Annotated[str, typer.Option(help="Latents of each layer, such as 3,17 (default: all).")]
+QuantileN = Annotated[int, typer.Option(help="Sample positives from the top 1/N of windows by maximum activation.")]
+ComplementarySampleN = Annotated[
+    int, typer.Option(help="Number of sentences per complementary source, over all splits.")
+]
+SpecialN = Annotated[int, typer.Option(help="Number of top-activating windows used as the similarity query.")]
+WriteHolisticActs = Annotated[
+    bool,
+    typer.Option("--write-holistic-acts", help="Also measure which earlier tokens cause each activation (slow)."),
+]
 Projected = Annotated[
     bool,
     typer.Option("--projected", help="Also rank sentences by projected similarity (a linear map trained per latent)."),
