@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Annotated, TypeVar
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -19,7 +20,6 @@ from featureinterp.report.server.bench import Bench, feature_of
 from featureinterp.report.server.guard import Access, ASGIApp, Guard, wants_page
 from featureinterp.report.server.limits import Limits, RefusalError
 from featureinterp.report.server.queue import ClientGoneError, ModelQueue
-from featureinterp.report.server.reference import operations
 from featureinterp.report.server.served_run import ServedRun
 
 T = TypeVar("T")
@@ -97,13 +97,19 @@ def _add_pages(app: FastAPI, served: ServedRun) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
-        description = {**app.openapi(), "servers": [{"url": str(request.base_url).rstrip("/")}]}
-        return await html(served.page, "docs.html.j2", info=description["info"], operations=operations(description))
+        api, server = app.openapi(), str(request.base_url).rstrip("/")
+        return await html(served.page, "docs.html.j2", api=api, server=server, schema_in=partial(_schema_in, api))
 
     @app.get("/{asset}", include_in_schema=False)
     async def asset(asset: str) -> Response:
         kind = "text/css" if asset.endswith(".css") else "text/javascript"
         return Response(await asyncio.to_thread(served.asset, asset), media_type=kind)
+
+
+def _schema_in(api: dict[str, Any], message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema of a request or answer, or an empty one."""
+    schema = message.get("content", {}).get("application/json", {}).get("schema", {})
+    return api["components"]["schemas"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else {}
 
 
 def _add_lists(app: FastAPI, served: ServedRun, bench: Bench) -> None:

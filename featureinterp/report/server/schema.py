@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from featureinterp.core import Score
 from featureinterp.record import MAX_LEVEL
 from featureinterp.report.server.limits import MOST_RULES, MOST_TOP, RULE_CHARACTERS, TEXT_CHARACTERS
 
 _LARGEST = 2**31 - 1
+
+_FEATURE: dict[str, JsonValue] = {"layer": 2, "latent": 7}
+_SENTENCE = "for i in range(10):"
+_RULE: dict[str, JsonValue] = {"activates_on": 'the token "for"', "strength": 5}
 
 Layer = Annotated[int, Field(ge=0, le=_LARGEST, description="Layer whose SAE has the feature.")]
 Latent = Annotated[int, Field(ge=0, le=_LARGEST, description="Index of the feature in its SAE.")]
@@ -58,6 +62,8 @@ class Address(Model):
 class ActivationsRequest(Address):
     """A sentence, and the feature that is asked about."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{**_FEATURE, "text": _SENTENCE}]})
+
     text: Text
     rules: Annotated[
         Rules | None, Field(description="Expect by these rules; by the feature's own explanation unless given.")
@@ -67,12 +73,16 @@ class ActivationsRequest(Address):
 class ScoreRequest(Model):
     """Rules to be tried on a feature's test sentences."""
 
-    feature: Address
+    model_config = ConfigDict(json_schema_extra={"examples": [{"feature": _FEATURE, "rules": [_RULE]}]})
+
+    feature: Annotated[Address, Field(description="Feature to score.")]
     rules: Rules
 
 
 class TopRequest(Model):
     """A sentence, and how many features of the run to name."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": _SENTENCE}]})
 
     text: Text
     n: Annotated[int, Field(ge=1, le=MOST_TOP, description="Features at most.")] = 10
