@@ -196,7 +196,7 @@ def write_pages(run: Path, out: Path, beside: Path | None = None) -> Path:
     """
     from featureinterp.analysis.runs import run_summary
     from featureinterp.experiment.store import FILE_NAME, RunStore
-    from featureinterp.report.pages.compared_run import Beside
+    from featureinterp.report.pages.compared_run import ComparedRun
     from featureinterp.report.pages.experiment_pages import write_experiment
     from featureinterp.report.pages.run_pages import write_report
 
@@ -209,7 +209,7 @@ def write_pages(run: Path, out: Path, beside: Path | None = None) -> Path:
             return write_report(store.results(), run_summary(store), out).resolve()
         with RunStore.open(beside) as other:
             _check_same_records(store, other)
-            stands_beside = Beside(run_summary(other).title, other.readable)
+            stands_beside = ComparedRun(run_summary(other).title, other.readable)
             return write_report(store.results(), run_summary(store), out, stands_beside).resolve()
 
 

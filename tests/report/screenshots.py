@@ -19,7 +19,7 @@ from featureinterp.analysis.runs import run_summary
 from featureinterp.experiment.result import FeatureResult, RunSummary
 from featureinterp.experiment.store import RunStore
 from featureinterp.report.feature_row import FeatureRow
-from featureinterp.report.pages.compared_run import Beside
+from featureinterp.report.pages.compared_run import ComparedRun
 from featureinterp.report.pages.experiment_pages import write_experiment
 from featureinterp.report.pages.run_pages import file_name, write_report
 from tests.report import experiments
@@ -52,7 +52,9 @@ def write_pages(folder: Path, run: Path | None, beside: Path | None, experiment:
         results = list(store.results()) if store else all_kinds()
         summary = run_summary(store) if store else SUMMARY
         found = {result.key: result for result in all_kinds()}
-        stands_beside = Beside(run_summary(other).title, other.get) if other else Beside("the same again", found.get)
+        stands_beside = (
+            ComparedRun(run_summary(other).title, other.get) if other else ComparedRun("the same again", found.get)
+        )
         pages = telling_pages(results, write_report(results, summary, folder / "run"))
         pair = telling_pages(results, write_report(results, summary, folder / "beside", stands_beside))
     pages |= {"beside index": pair["index"], "beside": pair["best"]}

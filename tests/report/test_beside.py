@@ -11,7 +11,7 @@ import pytest
 
 from featureinterp.core import Score, SequenceSimulation
 from featureinterp.experiment.result import FeatureResult, RunSummary
-from featureinterp.report.pages.compared_run import Beside, RowPair, feature_beside, run_beside
+from featureinterp.report.pages.compared_run import ComparedRun, RowPair, compare_feature, compare_with_run
 from featureinterp.report.pages.run_pages import write_report
 from featureinterp.scoring import score_by_source
 from tests.report.features import all_kinds, explained, hostile, scores, without_explanation
@@ -45,8 +45,8 @@ def other_way(result: FeatureResult, words: str = "words for calling out", facto
     )
 
 
-def beside_of(results: list[FeatureResult], title: str = "lexical") -> Beside:
-    return Beside(title, {result.key: result for result in results}.get)
+def beside_of(results: list[FeatureResult], title: str = "lexical") -> ComparedRun:
+    return ComparedRun(title, {result.key: result for result in results}.get)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_a_page_shows_both_explanations_and_both_scores(pages: Path) -> None:
     assert "the token ' raise'".replace("'", "&#39;") in shown and "words for calling out" in shown
     assert "tree/lexical" in shown and "tree/local:m" in shown
     assert ">0.90</span>" in shown
-    found = feature_beside(explained(0, 3, 0.9), beside_of([other_way(explained(0, 3, 0.9))]))
+    found = compare_feature(explained(0, 3, 0.9), beside_of([other_way(explained(0, 3, 0.9))]))
     assert found is not None and set(found.differences) == {"similar_negative", "random"}
     for difference in found.differences.values():
         assert f"{float(difference):.3f}".replace("-", "−") in shown
@@ -113,10 +113,10 @@ def test_the_mean_difference_is_paired_over_features() -> None:
         results = [
             replace(explained(0, latent, 0.5), scores={"similar_negative": scores(Score(value))}) for value in sides
         ]
-        found = feature_beside(results[0], beside_of(results[1:]))
+        found = compare_feature(results[0], beside_of(results[1:]))
         assert found is not None
         pairs.append(RowPair.of(results[0], found))
-    compared = run_beside(pairs, "lexical")
+    compared = compare_with_run(pairs, "lexical")
     [means] = compared.means
     difference = np.array([a - b for a, b in values])
     assert means.difference.value == pytest.approx(difference.mean())
@@ -154,17 +154,17 @@ def test_the_pages_are_drawn(browser: Browser, pages: Path) -> None:
 
 def test_hostile_words_of_the_other_run_stay_text(tmp_path: Path) -> None:
     result = hostile()
-    write_report([result], RunSummary("x"), tmp_path, Beside("</h2><script>alert(1)</script>", lambda key: result))
+    write_report([result], RunSummary("x"), tmp_path, ComparedRun("</h2><script>alert(1)</script>", lambda key: result))
     for path in tmp_path.rglob("*.html"):
         assert "<script>alert" not in path.read_text()
 
 
 def test_two_runs_of_one_method_are_told_apart_by_their_names() -> None:
     ours = explained(0, 3, 0.5)
-    same = feature_beside(ours, beside_of([ours], "run 2"))
+    same = compare_feature(ours, beside_of([ours], "run 2"))
     assert same.names(ours.explainer) == ("this run", "run 2")
-    other = feature_beside(ours, beside_of([other_way(ours)], "run 2"))
+    other = compare_feature(ours, beside_of([other_way(ours)], "run 2"))
     assert other.names(ours.explainer) == ("tree/lexical", "tree/local:m")
     assert other.names("") == ("this run", "tree/local:m")
-    untold = feature_beside(ours, beside_of([replace(ours, explainer="")], "run 2"))
+    untold = compare_feature(ours, beside_of([replace(ours, explainer="")], "run 2"))
     assert untold.names(ours.explainer) == ("tree/lexical", "run 2")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from featureinterp.experiment.result import FeatureKey, RunSummary
-from featureinterp.report.pages.compared_run import Beside
+from featureinterp.report.pages.compared_run import ComparedRun
 from featureinterp.report.pages.experiment_pages import write_experiment
 from featureinterp.report.pages.run_pages import write_report
 from tests.report.experiments import HOSTILE, explained, failed, write_run
@@ -37,7 +37,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
         replace(without_explanation(6, 1, "dead", WORDS), key=FeatureKey("data:text/html,<script>alert(1)", 6, 1)),
     ]
     summary = RunSummary(WORDS, WORDS, WORDS, {WORDS: WORDS, "javascript:alert(1)": "x"}, False, {"waiting": 1})
-    beside = Beside(WORDS, {result.key: result for result in results}.get)
+    beside = ComparedRun(WORDS, {result.key: result for result in results}.get)
     return write_report(results, summary, tmp_path_factory.mktemp("hostile"), beside)
 
 

@@ -14,7 +14,7 @@ from featureinterp.experiment.result import FeatureKey
 from featureinterp.experiment.store import RunStore
 from featureinterp.record import MAIN_SOURCE
 from featureinterp.report.feature_row import FeatureRow
-from featureinterp.report.pages.compared_run import Beside, RowPair, feature_beside, run_beside
+from featureinterp.report.pages.compared_run import ComparedRun, RowPair, compare_feature, compare_with_run
 from featureinterp.report.pages.overview import means_by_layer, means_by_source
 from tests.report.features import all_kinds, explained, hostile, without_explanation
 
@@ -102,10 +102,10 @@ def test_page_frame_and_comparison_show_the_same_digits(tmp_path: Path) -> None:
     theirs = {result.key: result for result in sides[1]}
     pairs = []
     for result in sides[0]:
-        found = feature_beside(result, Beside("b", theirs.get))
+        found = compare_feature(result, ComparedRun("b", theirs.get))
         assert found is not None
         pairs.append(RowPair.of(result, found))
-    beside = run_beside(pairs, "b").means[0].difference
+    beside = compare_with_run(pairs, "b").means[0].difference
     (compared,) = compare_runs(tmp_path / "a", tmp_path / "b")
     answers = {(c.question.measure, c.question.a.where.get("source")): c.difference for c in compared.comparisons}
     told = answers["score", MAIN_SOURCE]

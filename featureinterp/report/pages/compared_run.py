@@ -18,7 +18,7 @@ from featureinterp.stats import derived_seed
 
 
 @dataclass(frozen=True)
-class Beside:
+class ComparedRun:
     """The compared run of a report."""
 
     title: str
@@ -27,7 +27,7 @@ class Beside:
 
 
 @dataclass(frozen=True)
-class FeatureBeside:
+class FeatureComparison:
     """The compared run's result of one feature."""
 
     title: str
@@ -63,7 +63,7 @@ class PairedMeans:
 
 
 @dataclass(frozen=True)
-class RunBeside:
+class RunComparison:
     """Comparison of two runs over their features."""
 
     title: str
@@ -75,19 +75,19 @@ class RunBeside:
     """Features that only one of the two explains."""
 
 
-def feature_beside(result: FeatureResult, beside: Beside | None) -> FeatureBeside | None:
+def compare_feature(result: FeatureResult, beside: ComparedRun | None) -> FeatureComparison | None:
     """Return the compared result of a feature; None if the other run lacks it."""
     other = beside.find(result.key) if beside is not None else None
     if beside is None or other is None:
         return None
     if result.explanation is None or other.explanation is None:
-        return FeatureBeside(beside.title, other, reason="only one of the two has an explanation")
+        return FeatureComparison(beside.title, other, reason="only one of the two has an explanation")
     seed = derived_seed(0, result.key.hook_name, result.key.latent, "beside")
     try:
         differences = differences_by_source(result.test_sequences, other.test_sequences, seed=seed)
     except InputError as error:
-        return FeatureBeside(beside.title, other, reason=error.problem)
-    return FeatureBeside(beside.title, other, differences)
+        return FeatureComparison(beside.title, other, reason=error.problem)
+    return FeatureComparison(beside.title, other, differences)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class RowPair:
     """Who made the explanations."""
 
     @classmethod
-    def of(cls, result: FeatureResult, found: FeatureBeside) -> RowPair:
+    def of(cls, result: FeatureResult, found: FeatureComparison) -> RowPair:
         """Take the numbers out of a feature's whole results."""
         names = found.names(result.explainer)
         return cls(FeatureRow.of(result), FeatureRow.of(found.other), bool(found.differences), names)
@@ -113,7 +113,7 @@ class RowPair:
         return sum(row.status == "explained" for row in (self.ours, self.theirs))
 
 
-def run_beside(pairs: Sequence[RowPair], title: str) -> RunBeside:
+def compare_with_run(pairs: Sequence[RowPair], title: str) -> RunComparison:
     """Compare two runs feature by feature.
 
     Args:
@@ -123,7 +123,7 @@ def run_beside(pairs: Sequence[RowPair], title: str) -> RunBeside:
     both = [pair for pair in pairs if pair.explained == 2]
     used = {source for pair in both for source in pair.ours.scores}
     means = tuple(_means(words, both, source) for source, words in SOURCE_WORDS.items() if source in used)
-    return RunBeside(title, *pairs[0].names, means, sum(pair.explained == 1 for pair in pairs))
+    return RunComparison(title, *pairs[0].names, means, sum(pair.explained == 1 for pair in pairs))
 
 
 def _means(name: str, both: Sequence[RowPair], source: str) -> PairedMeans:

@@ -22,7 +22,7 @@ from featureinterp.experiment.result import RunSummary
 from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.number_format import PLOT_FROM, PLOT_TO, share
 from featureinterp.report.pages.charts import N_BINS, scatter, spreads
-from featureinterp.report.pages.compared_run import RunBeside
+from featureinterp.report.pages.compared_run import RunComparison
 from featureinterp.report.pages.overview import means_by_layer, means_by_source, run_found
 
 INDEX_SCRIPT = "features.js"
@@ -66,7 +66,7 @@ def render_index(
     rows: Sequence[FeatureRow],
     names: Sequence[str],
     summary: RunSummary,
-    beside: RunBeside | None = None,
+    beside: RunComparison | None = None,
 ) -> str:
     """Return the first page of features whose files have these names; its table is filled by `index_script`."""
     counts = {**summary.counts, **Counter(row.status for row in rows)}

@@ -23,7 +23,13 @@ from featureinterp.files import atomic_write
 from featureinterp.record import MAIN_SOURCE
 from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.number_format import number, place, place_down, share, usage_words, when
-from featureinterp.report.pages.compared_run import Beside, FeatureBeside, RowPair, feature_beside, run_beside
+from featureinterp.report.pages.compared_run import (
+    ComparedRun,
+    FeatureComparison,
+    RowPair,
+    compare_feature,
+    compare_with_run,
+)
 from featureinterp.report.pages.feature_views import profile_view, silent_scores, walk_tree
 from featureinterp.report.pages.index import INDEX_SCRIPT, index_script, render_index
 from featureinterp.report.pages.snippets import snippets
@@ -59,11 +65,11 @@ class FeaturePage:
 
     name: str
     result: FeatureResult
-    beside: FeatureBeside | None = None
+    beside: FeatureComparison | None = None
 
 
 def write_report(
-    results: Iterable[FeatureResult], summary: RunSummary, out: Path, beside: Beside | None = None
+    results: Iterable[FeatureResult], summary: RunSummary, out: Path, beside: ComparedRun | None = None
 ) -> Path:
     """Write the pages of a run; the index is written last.
 
@@ -92,7 +98,7 @@ def write_report(
         pairs += [RowPair.of(page.result, page.beside)] if page.beside else []
     atomic_write(out / INDEX_SCRIPT, index_script(rows, names))
     index = out / "index.html"
-    compared = run_beside(pairs, beside.title) if beside and pairs else None
+    compared = compare_with_run(pairs, beside.title) if beside and pairs else None
     atomic_write(index, render_index(environment, rows, names, summary, compared).encode())
     return index
 
@@ -184,10 +190,10 @@ def _metrics(result: FeatureResult) -> list[tuple[str, list[Score]]]:
     return [(_METRIC_WORDS[name], [getattr(scores, name) for scores in by_source]) for name in names]
 
 
-def _named(results: Iterable[FeatureResult], beside: Beside | None) -> Iterator[FeaturePage]:
+def _named(results: Iterable[FeatureResult], beside: ComparedRun | None) -> Iterator[FeaturePage]:
     taken: set[str] = set()
     for result in results:
-        yield FeaturePage(file_name(result.key, taken), result, feature_beside(result, beside))
+        yield FeaturePage(file_name(result.key, taken), result, compare_feature(result, beside))
 
 
 def _with_neighbours(
