@@ -273,6 +273,11 @@ def prompt_hash(name: str) -> str | None:
     return hashlib.sha256(said.encode()).hexdigest()
 
 
+def prompt_version_of(name: str) -> int | None:
+    """Return the version of what the analyzer of that name asks; None where it asks no language model."""
+    return None if name == "lexical" else prompt_version()
+
+
 def is_local(name: str) -> bool:
     """Return whether the analyzer of that name uses no endpoint."""
     return name == "lexical" or name.partition(":")[0] == "hf"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featureinterp.cli import options
+from featureinterp.cli import method_options, options
 from featureinterp.cli.group import app
 from featureinterp.cli.options import Dtype
 from featureinterp.cli.screen import tell
@@ -63,20 +63,17 @@ def demo(
     rule_cap: options.RuleCap = 5,
     depth: options.Depth = 3,
     width: options.Width = 3,
+    explainer_options: method_options.ExplainerOptions = None,
+    proposer_options: method_options.ProposerOptions = None,
+    simulator_options: method_options.SimulatorOptions = None,
 ) -> None:
     """Make records, explanations and a report (default: of the embedded model).
 
     Where a language model proposes, the lexical explanations of the same features stand beside its own.
     """
-    from featureinterp.dataset.spec import DataSpec
-    from featureinterp.experiment.explain import FeatureChoice
-
-    spec = _run_spec(locals())
-    names = (model_name, sae_name, sae_id_layer_format_string, dataset_name, max_dataset_size, max_seq_length)
-    base = DataSpec(*names, ascii_only, layers, embedder=embedder, seed=seed)
-    base = options.with_preset(ctx, base, preset, dtype, quantization)
+    spec, base = _run_spec(locals()), _demo_data(locals())
     folder = _demo_folder(base, data or out / "data", features, device, holistic)
-    _demo_runs(folder, out, FeatureChoice(layers, features=features), spec)
+    _demo_runs(folder, out, layers, features, spec)
 
 
 @app.command()
@@ -186,6 +183,9 @@ def explain(
     rule_cap: options.RuleCap = 5,
     depth: options.Depth = 3,
     width: options.Width = 3,
+    explainer_options: method_options.ExplainerOptions = None,
+    proposer_options: method_options.ProposerOptions = None,
+    simulator_options: method_options.SimulatorOptions = None,
     engine: options.EngineName = options.EngineKind.LOCAL,
     workers: options.Workers = 1,
     address: options.Address = "",
@@ -206,16 +206,27 @@ def _run_spec(given: Mapping[str, Any]) -> RunSpec:
     from featureinterp.experiment.methods import MethodSpec
     from featureinterp.experiment.run import FeatureRunParams
 
-    search, proposer = options.search_and_proposer(given["explainer"], given["proposer"])
+    search, proposer = method_options.search_and_proposer(given["explainer"], given["proposer"])
     names = ("rule_cap", "depth", "width", "simulator", "structured", "holistic", "complexity", "answer_tokens")
-    temperatures = options.temperatures(given["temperatures"])
-    method = MethodSpec(search, proposer, **{name: given[name] for name in names}, temperatures=temperatures)
+    temperatures = method_options.temperatures(given["temperatures"])
+    given_knobs = method_options.knobs(*(given[f"{part}_options"] for part in ("explainer", "proposer", "simulator")))
+    values = {name: given[name] for name in names}
+    method = MethodSpec(search, proposer, **values, temperatures=temperatures, **given_knobs)
     limits = FeatureRunParams()
     sizes = (given.get("positives", limits.positives_per_split), given.get("negatives", limits.negatives_per_split))
     access = options.model_access(
         *(given[name] for name in ("max_cost", "max_tokens", "offline", "concurrency", "request_timeout", "device"))
     )
     return RunSpec(method, options.records_per_split(*sizes, given["train_negatives"]), given["seed"], access)
+
+
+def _demo_data(given: Mapping[str, Any]) -> DataSpec:
+    """Return the corpus and subject that the options of `demo` name."""
+    from featureinterp.dataset.spec import DataSpec
+
+    fields = {field.name: given[field.name] for field in dataclasses.fields(DataSpec) if field.name in given}
+    numbers = (given["preset"], fields.pop("dtype"), fields.pop("quantization"))
+    return options.with_preset(given["ctx"], DataSpec(**fields), *numbers)
 
 
 def _demo_folder(base: DataSpec, root: Path, features: int, device: str, holistic: bool) -> DataFolder:
@@ -231,11 +242,13 @@ def _demo_folder(base: DataSpec, root: Path, features: int, device: str, holisti
         return demo_folder(base, root, features, subject, stages, holistic)
 
 
-def _demo_runs(folder: DataFolder, out: Path, choice: FeatureChoice, spec: RunSpec) -> None:
+def _demo_runs(folder: DataFolder, out: Path, layers: str, features: int, spec: RunSpec) -> None:
     """Explain features, also by the baseline where there is one, and write the page."""
     from featureinterp.cli.look import write_pages
+    from featureinterp.experiment.explain import FeatureChoice
     from featureinterp.experiment.paper.presets import demo_runs
 
+    choice = FeatureChoice(layers, features=features)
     runs, spent = demo_runs(out, spec), spec.access.spent
     for run, how in runs.items():
         tell(f"{run}: {how.method.name}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,24 +9,27 @@ import typer
 
 from featureinterp.cli.group import app
 from featureinterp.cli.screen import tell
+from featureinterp.registry import Registry, make
 
 if TYPE_CHECKING:
     from featureinterp.experiment.store import RunStore
 
-
-class ExportFormat(str, Enum):
-    """What a run is written as."""
-
-    NEURONPEDIA = "neuronpedia"
-    OPENAI = "openai"
-    JSON = "json"
+EXPORTERS = Registry(
+    "export format",
+    {
+        "neuronpedia": "featureinterp.interop.neuronpedia:write_neuronpedia",
+        "openai": "featureinterp.interop.openai.exporting:write_openai",
+        "json": "featureinterp.cli.exchange:write_json",
+    },
+)
+"""Formats, called as `f(store, out)`; they return how many features were written."""
 
 
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, such as runs/demo.")],
     format_: Annotated[
-        ExportFormat,
+        str,
         typer.Option(
             "--format",
             help="Output format. neuronpedia: folder for Neuronpedia's bulk import; "
@@ -44,22 +46,17 @@ def export(
     """Write a run's finished features in the format of another tool."""
     from featureinterp.errors import InputError
     from featureinterp.experiment.store import RunStore
-    from featureinterp.interop.neuronpedia import DEFAULT_CREATOR, write_neuronpedia
-    from featureinterp.interop.openai.exporting import write_openai
 
-    if creator is not None and format_ is not ExportFormat.NEURONPEDIA:
+    EXPORTERS.check(format_)
+    if creator is not None and format_ != "neuronpedia":
         raise InputError("--creator is for Neuronpedia alone", "leave it out, or give --format neuronpedia")
     with RunStore.open(run) as store:
-        if format_ is ExportFormat.NEURONPEDIA:
-            n = write_neuronpedia(store, out, creator or DEFAULT_CREATOR)
-        elif format_ is ExportFormat.OPENAI:
-            n = write_openai(store, out)
-        else:
-            n = _write_json(store, out)
+        n = make(EXPORTERS.load(format_), store, out, **({} if creator is None else {"creator": creator}))
     tell(f"The export: {out}; features: {n}")
 
 
-def _write_json(store: RunStore, out: Path) -> int:
+def write_json(store: RunStore, out: Path) -> int:
+    """Write a file for every finished feature, as beside the report's pages, and return how many."""
     from featureinterp.files import atomic_folder
     from featureinterp.report.pages.run_pages import feature_json, file_name
 

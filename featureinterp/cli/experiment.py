@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from featureinterp.cli import options
+from featureinterp.cli import method_options, options
 from featureinterp.cli.group import app
 from featureinterp.cli.screen import tell
 
 if TYPE_CHECKING:
     from featureinterp.dataset.folder import DataFolder
+    from featureinterp.experiment.methods import MethodSpec
     from featureinterp.experiment.paper.experiments import Experiment
     from featureinterp.experiment.paper.run_experiment import ExperimentOptions
 
@@ -60,6 +61,9 @@ def experiment(
     rule_cap: options.RuleCap = 5,
     depth: options.Depth = 3,
     width: options.Width = 3,
+    explainer_options: method_options.ExplainerOptions = None,
+    proposer_options: method_options.ProposerOptions = None,
+    simulator_options: method_options.SimulatorOptions = None,
     device: options.Device = "auto",
     max_cost: options.MaxCost = None,
     max_tokens: options.MaxTokens = None,
@@ -75,19 +79,27 @@ def experiment(
     On the embedded model unless --data or --preset names another; a preset brings the paper's language models too.
     """
     from featureinterp.dataset.folder import DataFolder
-    from featureinterp.experiment.methods import MethodSpec
     from featureinterp.experiment.paper.experiments import EXPERIMENTS
-    from featureinterp.experiment.paper.presets import with_paper_models
     from featureinterp.experiment.paper.run_experiment import ExperimentOptions
 
-    base = MethodSpec(proposer=proposer, simulator=simulator, rule_cap=rule_cap, depth=depth, width=width)
-    base = with_paper_models(base, preset and preset.value, options.typed(ctx))
-    base = replace(base, temperatures=options.temperatures(temperatures), answer_tokens=answer_tokens)
+    base = _base_method(ctx, preset, locals())
     asked = EXPERIMENTS[name.value](base).over(layers, latents_per_layer).only(variants.split(",") if variants else ())
     access = options.model_access(max_cost, max_tokens, offline, concurrency, request_timeout, device)
     how = ExperimentOptions(seed, access, options.engine_spec(engine, workers, address), options.command_line())
     folders = [DataFolder.open(path) for path in data or ()] or [_make_data(asked, locals())]
     _run_and_draw(asked, folders, out or RESULTS / name.value, how)
+
+
+def _base_method(ctx: typer.Context, preset: options.Preset | None, given: Mapping[str, Any]) -> MethodSpec:
+    """Return what does not vary: the options of the command by their names, and a preset's language models."""
+    from featureinterp.experiment.methods import MethodSpec
+    from featureinterp.experiment.paper.presets import with_paper_models
+
+    base = MethodSpec(**{name: given[name] for name in ("proposer", "simulator", "rule_cap", "depth", "width")})
+    base = with_paper_models(base, preset and preset.value, options.typed(ctx))
+    given_knobs = method_options.knobs(*(given[f"{part}_options"] for part in ("explainer", "proposer", "simulator")))
+    temperatures = method_options.temperatures(given["temperatures"])
+    return replace(base, temperatures=temperatures, answer_tokens=given["answer_tokens"], **given_knobs)
 
 
 def _make_data(asked: Experiment, given: Mapping[str, Any]) -> DataFolder:

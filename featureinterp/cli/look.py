@@ -138,7 +138,7 @@ def prompt(
     from featureinterp.dataset.folder import DataFolder
     from featureinterp.experiment.prompt import find_attempt, find_record, prompt_text
     from featureinterp.experiment.store import RunStore
-    from featureinterp.explainer.one_shot import OneShotExplainerParams
+    from featureinterp.explainer.params import OneShotExplainerParams
 
     records = options.records_per_split(positives, negatives, train_negatives)
     params = OneShotExplainerParams(rule_cap, holistic, structured)

@@ -154,20 +154,24 @@ Seed = Annotated[int, typer.Option(help="Random seed.")]
 ExplainerName = Annotated[
     str,
     typer.Option(
-        help="tree to search by revision, one-shot to take the first proposal; a language model stands for tree with "
-        "it as --proposer.",
+        help="tree, one-shot, module:Class, or MODEL (short for --explainer tree --proposer MODEL).",
         rich_help_panel=HOW,
     ),
 ]
 ProposerName = Annotated[
     str,
     typer.Option(
-        help="lexical, or a language model such as openrouter:meta-llama/llama-4-scout or "
+        help="lexical, module:Class, or a language model such as openrouter:meta-llama/llama-4-scout or "
         "local:MODEL@http://127.0.0.1:8000/v1.",
         rich_help_panel=HOW,
     ),
 ]
-SimulatorName = Annotated[str, typer.Option(help="lexical, or hf:MODEL and others.", rich_help_panel=HOW)]
+SimulatorName = Annotated[
+    str,
+    typer.Option(
+        help="lexical, hf:MODEL, echo:PROVIDER:MODEL, chat:PROVIDER:MODEL, or module:function.", rich_help_panel=HOW
+    ),
+]
 ComplexityName = Annotated[
     str,
     typer.Option(
@@ -254,24 +258,6 @@ Address = Annotated[
 RunOut = Annotated[Path, typer.Option("--out", help="Run directory; an existing run is resumed.")]
 
 
-def search_and_proposer(explainer: str, proposer: str) -> tuple[str, str]:
-    """Return the search and the proposer that two options ask for; a language model may stand in the first.
-
-    Raises:
-        InputError: if both name a proposer.
-    """
-    from featureinterp.explainer import EXPLAINERS
-
-    if explainer in EXPLAINERS:
-        return explainer, proposer
-    if ":" not in explainer and "/" not in explainer:
-        known = ", ".join(sorted(EXPLAINERS))
-        raise InputError(f"there is no explainer {explainer!r}", f"use one of: {known}; or a language model")
-    if proposer != "lexical":
-        raise InputError(f"--explainer {explainer} and --proposer {proposer} both name a proposer", "name one")
-    return "tree", explainer
-
-
 def model_access(
     max_cost: float | None,
     max_tokens: int | None,
@@ -294,18 +280,6 @@ def records_per_split(positives: int, negatives: int, train_negatives: bool) -> 
 
     params = FeatureRunParams(positives, negatives)
     return params if train_negatives else replace(params, train_sources=())
-
-
-def temperatures(text: str) -> tuple[float | None, ...]:
-    """Read temperatures such as `0.7,1.0`; None for `none`.
-
-    Raises:
-        InputError: if it is something else.
-    """
-    try:
-        return tuple(None if each.strip().lower() == "none" else float(each) for each in text.split(","))
-    except ValueError as error:
-        raise InputError(f"temperatures {text!r} cannot be read", "give numbers such as 0.7,1.0, or none") from error
 
 
 def whole_bytes(gigabytes: float) -> int:

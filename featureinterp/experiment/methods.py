@@ -4,31 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
+
+import msgspec
 
 from featureinterp.chat import Usage
 from featureinterp.complexity import ChatJudge, ComplexityAnalyzer, check_complexity_name, is_local
-from featureinterp.complexity import prompt_version as complexity_prompt_version
+from featureinterp.complexity import prompt_version_of as complexity_prompt_version
 from featureinterp.errors import InputError, check_numbers
 from featureinterp.experiment.run import Method
 from featureinterp.explainer import EXPLAINERS, PROPOSERS, OneShotExplainerParams, TreeExplainerParams
-from featureinterp.explainer.lexical.proposer import LexicalProposer, LexicalProposerParams
 from featureinterp.explainer.llm.prompts import PROMPT_VERSION
-from featureinterp.explainer.llm.proposer import LLMProposer
-from featureinterp.explainer.one_shot import ANSWER_TOKENS
-from featureinterp.explainer.registry import proposer_name
+from featureinterp.explainer.params import ANSWER_TOKENS
+from featureinterp.explainer.registry import (
+    explainer_params,
+    make_proposer,
+    proposer_name,
+    proposer_params,
+    shared_params,
+)
+from featureinterp.knobs import knob_values, knobs
 from featureinterp.llm.api.client import ChatClient, open_chat_model
 from featureinterp.llm.api.connection import ChatParams
 from featureinterp.llm.api.ledger import DEFAULT_PATH
 from featureinterp.llm.api.spending import Budget, Meter, MeteredModel, RunLimits
-from featureinterp.simulator.alignment import simulation_prompt
-from featureinterp.simulator.lexical import EmbeddingMemory, LexicalSimulatorFactory
-from featureinterp.simulator.registry import check_simulator_name, is_served, load, make_simulator_factory
+from featureinterp.registry import make
+from featureinterp.simulator.lexical import EmbeddingMemory
+from featureinterp.simulator.registry import (
+    check_simulator_name,
+    is_served,
+    make_simulator_factory,
+    simulator_params,
+)
+from featureinterp.simulator.registry import prompt_version as simulator_prompt_version
 from featureinterp.simulator.rules import RuleSimulatorFactory
 
 _ADDRESS = re.compile(r"@https?://\S+")
+
+_NAMED = {
+    "rule_cap": "rule_cap",
+    "depth": "depth",
+    "width": "width",
+    "include_holistic_expressions": "holistic",
+    "structured_explanations": "structured",
+    "temperatures": "temperatures",
+    "answer_tokens": "answer_tokens",
+}
+"""Fields of Params dataclasses that a method has names of its own for."""
+
+_OPTIONS = ("explainer_options", "proposer_options", "simulator_options")
 
 
 @dataclass(frozen=True)
@@ -54,12 +82,15 @@ class MethodSpec:
     """What says how complex explanations are: `lexical`, `hf:MODEL`, or a language model behind an endpoint."""
     answer_tokens: int = ANSWER_TOKENS
     """Tokens of one answer of a language model that proposes or says how complex, its thoughts included."""
+    explainer_options: Mapping[str, object] = field(default_factory=dict, hash=False)
+    """The explainer's own knobs: fields of its Params, typed or as text."""
+    proposer_options: Mapping[str, object] = field(default_factory=dict, hash=False)
+    """The proposer's own knobs."""
+    simulator_options: Mapping[str, object] = field(default_factory=dict, hash=False)
+    """The simulator's own knobs."""
 
     def __post_init__(self) -> None:
-        if self.explainer not in EXPLAINERS:
-            raise InputError(
-                f"there is no explainer {self.explainer!r}", f"use one of: {', '.join(sorted(EXPLAINERS))}"
-            )
+        EXPLAINERS.check(self.explainer)
         proposer_name(self.proposer)
         check_simulator_name(self.simulator)
         check_complexity_name(self.complexity)
@@ -73,12 +104,34 @@ class MethodSpec:
                 "no language model behind an endpoint proposes or judges complexity, so --answer-tokens limits nothing",
                 "name one, or leave the option out",
             )
-        self._tree_params()
+        TreeExplainerParams(**self._named())  # checks what all explainers may be given
+        self._read_options()
+
+    def _read_options(self) -> None:
+        """Give options the types of the knobs that they set.
+
+        Raises:
+            InputError: if a part does not have one, or does not take its value.
+        """
+        for options in _OPTIONS:
+            given: Mapping[str, object] = getattr(self, options)
+            for name in given:
+                if name in _NAMED or name in _NAMED.values():
+                    own = _NAMED.get(name, name)
+                    raise InputError(f"{name} has an option of its own", f"give --{own.replace('_', '-')}, or {own}=")
+        # Made even without options: what cannot be imported, or refuses another setting, is known before a run begins.
+        made = (
+            self.explainer_params(),
+            proposer_params(self.proposer, self.shared_params(), self.proposer_options),
+            simulator_params(self.simulator, self.simulator_options),
+        )
+        for options, params in zip(_OPTIONS, made, strict=True):
+            object.__setattr__(self, options, knob_values(params, getattr(self, options)))
 
     @property
     def asks(self) -> bool:
         """Whether a language model proposes."""
-        return self.proposer not in PROPOSERS
+        return not PROPOSERS.has(self.proposer)
 
     @property
     def writes(self) -> bool:
@@ -99,8 +152,21 @@ class MethodSpec:
         """Return the same search and simulator with the lexical proposer: what a language model is measured against."""
         limit = ANSWER_TOKENS if is_local(self.complexity) else self.answer_tokens
         return replace(
-            self, proposer="lexical", structured=True, holistic=False, temperatures=(1.0,), answer_tokens=limit
+            self,
+            proposer="lexical",
+            proposer_options={},
+            structured=True,
+            holistic=False,
+            temperatures=(1.0,),
+            answer_tokens=limit,
         )
+
+    def with_explainer(self, explainer: str) -> MethodSpec:
+        """Return the same method with another explainer; knobs that it does not have are left out."""
+        plain = replace(self, explainer=explainer, explainer_options={})
+        known = knobs(plain.explainer_params())
+        kept = {name: value for name, value in self.explainer_options.items() if name in known}
+        return replace(plain, explainer_options=kept)
 
     def configuration(self) -> dict[str, object]:
         """Return all that decides results as JSON values: where a model is served and the keys to it do not."""
@@ -111,22 +177,27 @@ class MethodSpec:
         }
         versions = {
             "prompt_version": PROMPT_VERSION if self.asks else None,
-            "simulator_prompt_version": None if self.simulator == "lexical" else simulation_prompt().version,
-            "complexity_prompt_version": None if self.complexity == "lexical" else complexity_prompt_version(),
+            "simulator_prompt_version": simulator_prompt_version(self.simulator),
+            "complexity_prompt_version": complexity_prompt_version(self.complexity),
         }
         prompts = {name: version for name, version in versions.items() if version is not None}
         made = {**asdict(self), **names, **prompts, "temperatures": list(self.temperatures)}
+        for options in _OPTIONS:
+            if not made.pop(options):
+                continue
+            made[options] = msgspec.to_builtins(getattr(self, options))
         return made if self.writes else {name: value for name, value in made.items() if name != "answer_tokens"}
 
-    def explainer_params(self) -> OneShotExplainerParams:
+    def explainer_params(self) -> Any:  # noqa: ANN401 - the explainer's Params, any dataclass
         """Return the explainer's own parameters."""
-        return self._tree_params() if self.explainer == "tree" else OneShotExplainerParams(*self._shared_params())
+        return explainer_params(self.explainer, self._named(), self.explainer_options)
 
-    def _tree_params(self) -> TreeExplainerParams:
-        return TreeExplainerParams(*self._shared_params(), depth=self.depth, width=self.width)
+    def shared_params(self) -> OneShotExplainerParams:
+        """Return what every proposer gets of the method."""
+        return shared_params(self._named())
 
-    def _shared_params(self) -> tuple[int, bool, bool, tuple[float | None, ...], int]:
-        return self.rule_cap, self.holistic, self.structured, self.temperatures, self.answer_tokens
+    def _named(self) -> dict[str, Any]:
+        return {field: getattr(self, name) for field, name in _NAMED.items()}
 
 
 MOST_AT_ONCE = 1024
@@ -197,25 +268,30 @@ class Models:
             self._clients[name] = client.held()
         return self._clients[name]
 
-    def simulators(self, name: str, meter: Meter) -> RuleSimulatorFactory:
+    def simulators(self, name: str, meter: Meter, options: Mapping[str, object] | None = None) -> RuleSimulatorFactory:
         """Return a simulator factory that remembers nothing yet; a local model is loaded once for all methods.
 
         Args:
             name: of the simulator.
             meter: adds up what answers of a language model behind an endpoint take.
+            options: the simulator's own knobs.
 
         Raises:
             SubjectError: if a local model cannot be loaded, or does not fit the task.
         """
+        options = options or {}
         if is_served(name):
-            return make_simulator_factory(name, open_model=lambda model: MeteredModel(self.chat(model), meter))
-        if name not in self._simulators:
-            self._simulators[name] = (
-                LexicalSimulatorFactory(self.embeddings)
-                if name == "lexical"
-                else make_simulator_factory(name, device=self.access.device)
+            return make_simulator_factory(name, open_model=self.metered(meter), options=options)
+        key = repr((name, sorted(options.items())))
+        if key not in self._simulators:
+            self._simulators[key] = make_simulator_factory(
+                name, device=self.access.device, options=options, embeddings=self.embeddings
             )
-        return self._simulators[name].fresh()
+        return self._simulators[key].fresh()
+
+    def metered(self, meter: Meter) -> Callable[[str], MeteredModel]:
+        """Return what opens a language model by its name, so that a meter adds up what its answers take."""
+        return lambda name: MeteredModel(self.chat(name), meter)
 
     def complexity(self, name: str, meter: Meter, answer_tokens: int = ANSWER_TOKENS) -> ComplexityAnalyzer:
         """Return the complexity analyzer; arguments and errors as for `simulators`."""
@@ -241,16 +317,21 @@ class Methods:
 
     def make(self) -> Method:
         """Make a method with a fresh simulator cache."""
-        spec, meter = self.spec, Meter()
-        params, simulator_factory = spec.explainer_params(), self._models.simulators(spec.simulator, meter)
-        if spec.asks:
-            proposer = LLMProposer(MeteredModel(self._models.chat(spec.proposer), meter), params)
-        elif spec.proposer == "lexical":
-            proposer = LexicalProposer(LexicalProposerParams.of(params), self._models.embeddings)
-        else:
-            proposer = None
-        explainer = load(EXPLAINERS[spec.explainer])(
-            spec.proposer, params=params, simulator_factory=simulator_factory, proposer=proposer
+        spec, models, meter = self.spec, self._models, Meter()
+        simulator_factory = models.simulators(spec.simulator, meter, spec.simulator_options)
+        proposer = make_proposer(
+            spec.proposer,
+            spec.shared_params(),
+            spec.proposer_options,
+            embeddings=models.embeddings,
+            open_model=models.metered(meter),
         )
-        complexity = self._models.complexity(spec.complexity, meter, spec.answer_tokens)
+        explainer = make(
+            EXPLAINERS.load(spec.explainer),
+            model_name=spec.proposer,
+            params=spec.explainer_params(),
+            simulator_factory=simulator_factory,
+            proposer=proposer,
+        )
+        complexity = models.complexity(spec.complexity, meter, spec.answer_tokens)
         return Method(spec.name, explainer, simulator_factory, meter, complexity)

@@ -8,7 +8,7 @@ from featureinterp.errors import InputError
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, one_per_window, split_feature
 from featureinterp.explainer.llm.prompts import as_text, proposal_messages, revision_messages
-from featureinterp.explainer.one_shot import OneShotExplainerParams
+from featureinterp.explainer.params import OneShotExplainerParams
 from featureinterp.record import SAEIndexRecord
 
 

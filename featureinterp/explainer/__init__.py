@@ -3,9 +3,10 @@
 `PROPOSERS` and `EXPLAINERS` are the registries: a name for the command line and the place of the class.
 """
 
-from featureinterp.explainer.one_shot import OneShotExplainer, OneShotExplainerParams
+from featureinterp.explainer.one_shot import OneShotExplainer
+from featureinterp.explainer.params import OneShotExplainerParams, TreeExplainerParams
 from featureinterp.explainer.registry import EXPLAINERS, PROPOSERS
-from featureinterp.explainer.tree import TreeExplainer, TreeExplainerParams
+from featureinterp.explainer.tree import TreeExplainer
 
 __all__ = [
     "EXPLAINERS",

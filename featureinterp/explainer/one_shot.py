@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from featureinterp.core import Attempt, ExplainerResult
-from featureinterp.errors import InputError, check_numbers
-from featureinterp.explainer.registry import make_proposer
-from featureinterp.explainer.search import all_scored, by_valid_score, proposed
+from featureinterp.explainer.params import OneShotExplainerParams
+from featureinterp.explainer.search import ProposingExplainer, all_scored, by_valid_score, proposed
 from featureinterp.protocols import Proposer, SimulatorFactory
 from featureinterp.record import ActivationRecord
 
-ANSWER_TOKENS = 8192
-"""An answer of five rules takes about 300 tokens; the thoughts of a reasoning model before it some thousands."""
 
-MOST = 100
-"""Rules in an explanation, rounds of revision, and attempts in each, at most; the paper has 5 and 3."""
-
-
-@dataclass(frozen=True)
-class OneShotExplainerParams:
-    """Knobs of the one-shot explainer."""
-
-    rule_cap: int = 5
-    """Most rules in an explanation."""
-    include_holistic_expressions: bool = False
-    """Whether the proposer is shown which tokens cause activations."""
-    structured_explanations: bool = True
-    """Rules with strengths (True) or one sentence (False)."""
-    temperatures: tuple[float | None, ...] = (1.0,)
-    """Of a language model that proposes; the samples of one question take them in turn. None: none is sent."""
-    answer_tokens: int = ANSWER_TOKENS
-    """Tokens of one answer of a language model at most, its thoughts included."""
-
-    def __post_init__(self) -> None:
-        check_numbers(self, rule_cap=(1, MOST), answer_tokens=(1, math.inf))
-        if not self.temperatures or not all(each is None or 0 <= each <= 2 for each in self.temperatures):
-            raise InputError(
-                f"temperatures are {self.temperatures}", "at least one, each from 0 to 2 or none, is wanted"
-            )
-
-
-class OneShotExplainer:
+class OneShotExplainer(ProposingExplainer[OneShotExplainerParams]):
     """Asks a proposer once; needs a simulator only to order several samples.
 
     `model_name` is the registered name of a proposer, or of a language model; `proposer` takes its place when given.
     """
+
+    Params = OneShotExplainerParams
 
     def __init__(
         self,
@@ -57,21 +27,8 @@ class OneShotExplainer:
         simulator_factory: SimulatorFactory | None = None,
         proposer: Proposer | None = None,
     ) -> None:
-        self.model_name = model_name
-        self.params = params or OneShotExplainerParams()
+        super().__init__(model_name, params or OneShotExplainerParams(), proposer)
         self._simulator_factory = simulator_factory
-        self._proposer = proposer
-
-    @property
-    def proposer(self) -> Proposer:
-        """The proposer, made when it is first needed.
-
-        Raises:
-            InputError: if it names neither a proposer nor a language model.
-        """
-        if self._proposer is None:
-            self._proposer = make_proposer(self.model_name, self.params)
-        return self._proposer
 
     async def generate_explanations(
         self,

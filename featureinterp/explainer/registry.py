@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
 
 from featureinterp.errors import InputError
-from featureinterp.llm.api.providers import BASE_URL_NAME, parse_model_name, setting
+from featureinterp.explainer.params import OneShotExplainerParams
+from featureinterp.knobs import with_options
+from featureinterp.llm.api.providers import BASE_URL_NAME, PROVIDERS, parse_model_name, setting
 from featureinterp.protocols import Proposer
-from featureinterp.simulator.registry import load
+from featureinterp.registry import Registry, load, make, params_of
+from featureinterp.simulator.lexical import EmbeddingMemory
 
-if TYPE_CHECKING:
-    from featureinterp.explainer.one_shot import OneShotExplainerParams
+PROPOSERS = Registry(
+    "proposer",
+    {"lexical": "featureinterp.explainer.lexical.proposer:LexicalProposer"},
+    group="featureinterp.proposers",
+    other_kinds=PROVIDERS,
+)
+"""Proposers, called as `f(params)`; of `embeddings` and `open_model`, those that they name are passed too."""
 
-PROPOSERS = {"lexical": "featureinterp.explainer.lexical.proposer:make_lexical_proposer"}
-"""Name to the place of a function from the explainer's parameters to a proposer."""
+EXPLAINERS = Registry(
+    "explainer",
+    {
+        "one-shot": "featureinterp.explainer.one_shot:OneShotExplainer",
+        "tree": "featureinterp.explainer.tree:TreeExplainer",
+    },
+    group="featureinterp.explainers",
+    other_kinds=PROVIDERS,
+)
+"""Explainers, called with those of `model_name`, `params`, `simulator_factory` and `proposer` that they name."""
 
-EXPLAINERS = {
-    "one-shot": "featureinterp.explainer.one_shot:OneShotExplainer",
-    "tree": "featureinterp.explainer.tree:TreeExplainer",
-}
-"""Name to the place of an explainer's class."""
+
+def is_model_name(name: str) -> bool:
+    """Say whether a name is one of a language model: `provider:model`, of any provider, or `vendor/model`."""
+    return "/" in name or ":" in name
 
 
 def proposer_name(model_name: str) -> str:
@@ -28,26 +45,97 @@ def proposer_name(model_name: str) -> str:
     Raises:
         InputError: if it names neither a proposer nor a language model.
     """
-    if model_name in PROPOSERS:
+    if PROPOSERS.has(model_name):
         return model_name
-    if not {":", "/"} & set(model_name):
-        known = ", ".join(sorted(PROPOSERS))
-        raise InputError(
-            f"there is no proposer {model_name!r}",
-            f"use one of: {known}; or a language model, as provider:model; or pass your own as proposer=",
-        )
-    return parse_model_name(model_name, setting(BASE_URL_NAME)).name
+    if not is_model_name(model_name):
+        error = PROPOSERS.unknown(model_name)
+        raise InputError(error.problem, f"{error.hint}, or a language model, as provider:model")
+    try:
+        return parse_model_name(model_name, setting(BASE_URL_NAME)).name
+    except InputError as error:
+        if "/" in model_name or model_name.partition(":")[0] in PROVIDERS:
+            raise
+        raise InputError(error.problem, f"{error.hint}; or module:Class of a module on PYTHONPATH") from error
 
 
-def make_proposer(model_name: str, params: OneShotExplainerParams) -> Proposer:
-    """Make the proposer of that name: a registered one, or one that asks the language model of that name.
+def explainer_params(name: str, shared: Mapping[str, object], options: Mapping[str, object]) -> Any:  # noqa: ANN401
+    """Return an explainer's own Params.
+
+    Args:
+        name: of the explainer.
+        shared: values by the names of fields; those that the explainer's Params lack are left out.
+        options: its own knobs, typed or as text.
 
     Raises:
-        InputError: if it names neither a proposer nor a language model.
+        InputError: if there is no such explainer, or it does not take an option.
+    """
+    owner = f"explainer {name}"
+    params = params_of(EXPLAINERS.load(name)) or OneShotExplainerParams
+    return with_options(_filled(params, shared, owner), options, owner, shared)
+
+
+def shared_params(shared: Mapping[str, object]) -> OneShotExplainerParams:
+    """Return what every proposer gets, from values by the names of fields."""
+    return _filled(OneShotExplainerParams, shared, "proposer")
+
+
+def proposer_params(name: str, params: Any, options: Mapping[str, object]) -> Any:  # noqa: ANN401 - any dataclass
+    """Return what a proposer gets: its own Params, filled from the explainer's, or the explainer's where it has none.
+
+    Args:
+        name: of the proposer.
+        params: the explainer's parameters.
+        options: the proposer's own knobs, typed or as text.
+
+    Raises:
+        InputError: if it does not take an option.
+    """
+    owner = f"proposer {name}"
+    own = params_of(PROPOSERS.load(name)) if PROPOSERS.has(name) else None
+    shared = {field.name: getattr(params, field.name) for field in fields(params)}
+    if own is None:
+        return with_options(params, options, owner, shared)
+    filled = own.of(params) if hasattr(own, "of") else _filled(own, shared, owner)
+    return with_options(filled, options, owner, shared)
+
+
+def make_proposer(
+    model_name: str,
+    params: OneShotExplainerParams,
+    options: Mapping[str, object] | None = None,
+    *,
+    embeddings: EmbeddingMemory | None = None,
+    open_model: Callable[[str], Any] | None = None,
+) -> Proposer:
+    """Make the proposer of that name: a registered one, or one that asks the language model of that name.
+
+    Args:
+        model_name: registered, or provider and model.
+        params: the explainer's parameters.
+        options: the proposer's own knobs, typed or as text.
+        embeddings: shared with others; its own by default.
+        open_model: opens the model of a name at an endpoint; `open_chat_model` by default.
+
+    Raises:
+        InputError: if it names neither a proposer nor a language model, or does not take an option.
         DataFolderError, StorageError: if the ledger of its answers cannot be opened.
     """
     proposer_name(model_name)
-    if model_name in PROPOSERS:
-        return load(PROPOSERS[model_name])(params)
-    model = load("featureinterp.llm.api.client:open_chat_model")(model_name)
-    return load("featureinterp.explainer.llm.proposer:LLMProposer")(model, params)
+    own = proposer_params(model_name, params, options or {})
+    open_model = open_model or _open_model
+    if PROPOSERS.has(model_name):
+        embeddings = embeddings or EmbeddingMemory()
+        return make(PROPOSERS.load(model_name), own, embeddings=embeddings, open_model=open_model)
+    return load("featureinterp.explainer.llm.proposer:LLMProposer")(open_model(model_name), own)
+
+
+def _filled(params: Any, shared: Mapping[str, object], owner: str) -> Any:  # noqa: ANN401 - any dataclass
+    names = {field.name for field in fields(params) if field.init}
+    try:
+        return params(**{name: value for name, value in shared.items() if name in names})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the Params of the {owner} cannot be made: {error}", "every field needs a default") from error
+
+
+def _open_model(name: str) -> Any:  # noqa: ANN401 - a ChatModel and a PromptModel
+    return load("featureinterp.llm.api.client:open_chat_model")(name)

@@ -9,15 +9,48 @@ import asyncio
 import math
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
+from typing import Generic, TypeVar
 
 from featureinterp.core import Attempt, Proposal, SequenceSimulation
 from featureinterp.errors import OF_ONE_FEATURE, ChatError, ExplanationError, SimulationError
-from featureinterp.protocols import SimulatorFactory
+from featureinterp.explainer.params import OneShotExplainerParams
+from featureinterp.explainer.registry import make_proposer
+from featureinterp.protocols import Proposer, SimulatorFactory
 from featureinterp.record import ActivationRecord
 from featureinterp.scoring.simulation import quick_score
 
 OF_ONE_ATTEMPT = (ChatError, ExplanationError, SimulationError)
 """Errors of a simulator that spoil one attempt; where the records are at fault, all attempts would fail."""
+
+
+ParamsT = TypeVar("ParamsT", bound=OneShotExplainerParams)
+
+
+class ProposingExplainer(Generic[ParamsT]):
+    """Base of explainers that ask a proposer."""
+
+    def __init__(self, model_name: str, params: ParamsT, proposer: Proposer | None = None) -> None:
+        """Take how to propose.
+
+        Args:
+            model_name: the registered name of a proposer, or of a language model.
+            params: the explainer's knobs.
+            proposer: takes the place of the one that `model_name` names.
+        """
+        self.model_name = model_name
+        self.params = params
+        self._proposer = proposer
+
+    @property
+    def proposer(self) -> Proposer:
+        """The proposer, made when it is first needed.
+
+        Raises:
+            InputError: if `model_name` names neither a proposer nor a language model.
+        """
+        if self._proposer is None:
+            self._proposer = make_proposer(self.model_name, self.params)
+        return self._proposer
 
 
 async def proposed(proposals: Awaitable[list[Proposal]], n: int) -> list[Proposal]:

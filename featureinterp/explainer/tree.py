@@ -9,50 +9,33 @@ train records falls back on what it had before. Test records are never seen here
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from featureinterp.core import Attempt, ExplainerResult, Proposal
-from featureinterp.errors import OF_ONE_FEATURE, check_numbers
-from featureinterp.explainer.one_shot import MOST, OneShotExplainerParams
-from featureinterp.explainer.registry import make_proposer
-from featureinterp.explainer.search import all_scored, by_train_score, by_valid_score, proposed, simulate
+from featureinterp.errors import OF_ONE_FEATURE
+from featureinterp.explainer.params import TreeExplainerParams
+from featureinterp.explainer.search import (
+    ProposingExplainer,
+    all_scored,
+    by_train_score,
+    by_valid_score,
+    proposed,
+    simulate,
+)
 from featureinterp.protocols import Proposer, SimulatorFactory
 from featureinterp.record import ActivationRecord
 from featureinterp.scoring.leave_one_out import feedback
 from featureinterp.simulator.lexical import LexicalSimulatorFactory
 
 
-@dataclass(frozen=True)
-class TreeExplainerParams(OneShotExplainerParams):
-    """Knobs of the tree explainer, besides those of its proposer."""
-
-    depth: int = 3
-    """Rounds of revision."""
-    width: int = 3
-    """Attempts kept after each round."""
-    root_nodes: int = 3
-    """First proposals."""
-    branching_factor: int = 2
-    """Revisions of each kept attempt in a round."""
-    stop_score: float = 0.99
-    """Train score at which the search stops."""
-    k_worst_feedback_records: int = 3
-    """Train records that feedback tells token by token."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        some = (1, MOST)
-        check_numbers(self, depth=some, width=some, root_nodes=some, branching_factor=some)
-        check_numbers(self, stop_score=(-1, 1), k_worst_feedback_records=(0, math.inf))
-
-
-class TreeExplainer:
+class TreeExplainer(ProposingExplainer[TreeExplainerParams]):
     """Searches by revision; `simulator_factory` gives the scores that guide it (None: the lexical simulator).
 
     `model_name` is the registered name of a proposer, or of a language model; `proposer` takes its place when given.
     """
+
+    Params = TreeExplainerParams
 
     def __init__(
         self,
@@ -62,21 +45,8 @@ class TreeExplainer:
         *,
         proposer: Proposer | None = None,
     ) -> None:
-        self.model_name = model_name
-        self.params = params or TreeExplainerParams()
+        super().__init__(model_name, params or TreeExplainerParams(), proposer)
         self._simulator_factory = simulator_factory or LexicalSimulatorFactory()
-        self._proposer = proposer
-
-    @property
-    def proposer(self) -> Proposer:
-        """The proposer, made when it is first needed.
-
-        Raises:
-            InputError: if it names neither a proposer nor a language model.
-        """
-        if self._proposer is None:
-            self._proposer = make_proposer(self.model_name, self.params)
-        return self._proposer
 
     async def generate_explanations(
         self,

@@ -112,7 +112,9 @@ class LexicalSimulatorFactory(RuleSimulatorFactory):
         return LexicalSimulatorFactory(self.embeddings)
 
 
-def make_lexical_simulator_factory(what: str, *_unneeded: object) -> LexicalSimulatorFactory:
+def make_lexical_simulator_factory(
+    what: str, *_unneeded: object, embeddings: EmbeddingMemory | None = None
+) -> LexicalSimulatorFactory:
     """Make the factory registered as `lexical`; loads its embedder lazily.
 
     Raises:
@@ -120,7 +122,7 @@ def make_lexical_simulator_factory(what: str, *_unneeded: object) -> LexicalSimu
     """
     if what:
         raise InputError(f"the simulator 'lexical:{what}' is not known", "the lexical simulator is just `lexical`")
-    return LexicalSimulatorFactory()
+    return LexicalSimulatorFactory(embeddings)
 
 
 class DegreeTable(dict[str, float]):

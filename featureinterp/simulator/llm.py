@@ -10,18 +10,21 @@ their six logits, in float32.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.errors import InputError, SimulationError, SubjectError
+from featureinterp.errors import InputError, SimulationError, SubjectError, check_numbers
 from featureinterp.formatting import one_line
 from featureinterp.llm.local.encoding import open_encoder
 from featureinterp.record import MAX_LEVEL
+from featureinterp.registry import with_params
 from featureinterp.simulator.alignment import Slots, simulation_prompt, window_slots
 from featureinterp.simulator.rules import Outcome, RuleOnWindow, RuleSimulatorFactory
 from featureinterp.stats import expectation_over_levels
@@ -156,7 +159,23 @@ class LLMSimulatorFactory(RuleSimulatorFactory):
         super().__init__(LocalRuleLevels(model))
 
 
-def make_local_simulator_factory(what: str, device: str, _open_model: object = None) -> LLMSimulatorFactory:
+@dataclass(frozen=True)
+class LocalSimulatorParams:
+    """Knobs of the simulator on a local model."""
+
+    dtype: str = "auto"
+    """Torch's name of the number type; `auto` is bfloat16 on a GPU and float32 elsewhere."""
+    batch_tokens: int = 1024
+    """Tokens of a batch at most, padding included; a longer prompt is a batch of its own."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, batch_tokens=(1, math.inf))
+
+
+@with_params(LocalSimulatorParams)
+def make_local_simulator_factory(
+    what: str, device: str, _open_model: object = None, *, params: LocalSimulatorParams | None = None
+) -> LLMSimulatorFactory:
     """Make the factory registered as `hf`; `what` is a folder or a hub name.
 
     `@4bit` or `@8bit` behind the name quantizes the weights.
@@ -168,7 +187,9 @@ def make_local_simulator_factory(what: str, device: str, _open_model: object = N
     from featureinterp.llm.local.model import LocalModelParams
 
     name, bits = _model_and_bits(what)
-    return LLMSimulatorFactory(name, LocalModelParams(device=device, quantization=bits))
+    params = params or LocalSimulatorParams()
+    model = LocalModelParams(device, params.dtype, bits, batch_tokens=params.batch_tokens)
+    return LLMSimulatorFactory(name, model)
 
 
 def local_prompt_hash(what: str) -> str:

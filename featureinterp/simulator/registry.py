@@ -6,27 +6,33 @@ A name is a kind, or `kind:model` where the kind needs a model:
     hf:google/gemma-2-9b-it@4bit       a Hugging Face model, by name or folder; @4bit and @8bit quantize it
     echo:local:google/gemma-2-9b       a server that rates the tokens of a prompt (vLLM)
     chat:openrouter:openai/gpt-4.1     an endpoint that writes the levels
+    my_module:my_simulator             a function or class of another package
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from importlib import import_module
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from featureinterp.errors import InputError
+from featureinterp.knobs import unknown_option, with_options
+from featureinterp.registry import Registry, load, make, params_of
 from featureinterp.simulator.alignment import simulation_prompt
+from featureinterp.simulator.lexical import EmbeddingMemory
 from featureinterp.simulator.rules import RuleSimulatorFactory
 
-SIMULATORS = {
-    "lexical": "featureinterp.simulator.lexical:make_lexical_simulator_factory",
-    "hf": "featureinterp.simulator.llm:make_local_simulator_factory",
-    "echo": "featureinterp.simulator.server:make_echo_simulator_factory",
-    "chat": "featureinterp.simulator.server:make_chat_simulator_factory",
-}
-"""Kind to the place of a function from what stands behind the colon, a device, and what opens chat models."""
-
+SIMULATORS = Registry(
+    "simulator",
+    {
+        "lexical": "featureinterp.simulator.lexical:make_lexical_simulator_factory",
+        "hf": "featureinterp.simulator.llm:make_local_simulator_factory",
+        "echo": "featureinterp.simulator.server:make_echo_simulator_factory",
+        "chat": "featureinterp.simulator.server:make_chat_simulator_factory",
+    },
+    group="featureinterp.simulators",
+)
+"""Kinds, called as `f(argument, device, open_model)`, where the argument is what stands behind the colon; of `params`
+and `embeddings`, those that they name are passed too."""
 
 SERVED = frozenset({"echo", "chat"})
 """Kinds that ask a language model behind an endpoint."""
@@ -37,10 +43,16 @@ def is_served(name: str) -> bool:
     return name.partition(":")[0] in SERVED
 
 
-def load(place: str) -> Callable[..., Any]:
-    """Import what stands at a `module:name` place."""
-    module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
+def kind_and_model(name: str) -> tuple[str, str]:
+    """Return the registered kind in a name, and what stands behind its colon.
+
+    Raises:
+        InputError: if no simulator of that kind is registered.
+    """
+    kind, _, what = name.partition(":")
+    if kind in SIMULATORS or (":" in name and kind in SIMULATORS.choices()):
+        return kind, what
+    return SIMULATORS.check(name), ""
 
 
 def check_simulator_name(name: str) -> None:
@@ -49,12 +61,30 @@ def check_simulator_name(name: str) -> None:
     Raises:
         InputError: if no simulator of that kind is registered.
     """
-    if name.partition(":")[0] not in SIMULATORS:
-        raise InputError(f"there is no simulator {name!r}", f"use one of: {', '.join(sorted(SIMULATORS))}")
+    kind_and_model(name)
+
+
+def simulator_params(name: str, options: Mapping[str, object]) -> Any:  # noqa: ANN401 - any dataclass
+    """Return the parameters of the simulator of that name; None where it has none.
+
+    Raises:
+        InputError: if no simulator of that kind is registered, or it does not take an option.
+    """
+    params = params_of(SIMULATORS.load(kind_and_model(name)[0]))
+    if params is not None:
+        return with_options(params(), options, f"simulator {name}")
+    for option in options:
+        raise unknown_option(option, f"simulator {name}", ())
+    return None
 
 
 def make_simulator_factory(
-    name: str, *, device: str = "auto", open_model: Callable[[str], Any] | None = None
+    name: str,
+    *,
+    device: str = "auto",
+    open_model: Callable[[str], Any] | None = None,
+    options: Mapping[str, object] | None = None,
+    embeddings: EmbeddingMemory | None = None,
 ) -> RuleSimulatorFactory:
     """Make the simulator factory of that name; its `fresh()` shares the model and remembers nothing.
 
@@ -62,14 +92,27 @@ def make_simulator_factory(
         name: a registered kind, with what it needs behind a colon.
         device: where a local model computes: a torch device, or `auto` for the GPU where there is one.
         open_model: opens the model of a name at an endpoint, and sees to its end; `open_chat_model` by default.
+        options: the simulator's own knobs, typed or as text.
+        embeddings: shared with others; its own by default.
 
     Raises:
-        InputError: if no simulator of that kind is registered, or it does not know what stands behind the colon.
+        InputError: if no simulator of that kind is registered, it does not know what stands behind the colon, or it
+            does not take an option.
         SubjectError: if a local model cannot be loaded, or does not fit the task.
     """
-    check_simulator_name(name)
-    kind, _, what = name.partition(":")
-    return load(SIMULATORS[kind])(what, device, open_model or _open_model)
+    kind, what = kind_and_model(name)
+    params = simulator_params(name, options or {})
+    offered = {"embeddings": embeddings or EmbeddingMemory(), **({} if params is None else {"params": params})}
+    return make(SIMULATORS.load(kind), what, device, open_model or _open_model, **offered)
+
+
+PROMPTED = frozenset({"hf", "echo", "chat"})
+"""Kinds that put our prompt before every text."""
+
+
+def prompt_version(name: str) -> int | None:
+    """Return the version of the prompt of the simulator of that name; None where it has none."""
+    return simulation_prompt().version if name.partition(":")[0] in PROMPTED else None
 
 
 def prompt_hash(name: str) -> str | None:
@@ -81,9 +124,8 @@ def prompt_hash(name: str) -> str | None:
         InputError: if no simulator of that kind is registered, or no model is named.
         SubjectError: if the tokenizer of a local model cannot be loaded, or does not fit the task.
     """
-    check_simulator_name(name)
-    kind, _, what = name.partition(":")
-    if kind == "lexical":
+    kind, what = kind_and_model(name)
+    if kind not in PROMPTED:
         return None
     if kind == "hf":
         return load("featureinterp.simulator.llm:local_prompt_hash")(what)

@@ -13,18 +13,27 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.chat import ChatRequest, PromptRequest
-from featureinterp.errors import ChatError, ExplanationError, InputError, RequestFailedError, SimulationError
+from featureinterp.errors import (
+    ChatError,
+    ExplanationError,
+    InputError,
+    RequestFailedError,
+    SimulationError,
+    check_numbers,
+)
 from featureinterp.formatting import escape
 from featureinterp.llm.api.endings import Ending, ending_of
 from featureinterp.llm.api.thoughts import without_thoughts
 from featureinterp.protocols import ChatModel, PromptModel
 from featureinterp.record import MAX_LEVEL
+from featureinterp.registry import with_params
 from featureinterp.simulator.alignment import simulation_prompt, text_slots
 from featureinterp.simulator.rules import Outcome, RuleOnWindow, RuleSimulatorFactory
 from featureinterp.stats import expectation_over_levels
@@ -152,8 +161,24 @@ async def _each(
     return list(await asyncio.gather(*map(outcome, wanted)))
 
 
+@dataclass(frozen=True)
+class EchoSimulatorParams:
+    """Knobs of the simulator on a server that rates the tokens of a prompt."""
+
+    top_logprobs: int = TOP_LOGPROBS
+    """Likeliest tokens that are asked for in each place."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, top_logprobs=(1, math.inf))
+
+
+@with_params(EchoSimulatorParams)
 def make_echo_simulator_factory(
-    what: str, device: str, open_model: Callable[[str], PromptModel]
+    what: str,
+    device: str,
+    open_model: Callable[[str], PromptModel],
+    *,
+    params: EchoSimulatorParams | None = None,
 ) -> RuleSimulatorFactory:
     """Make the factory registered as `echo`; `what` names a model as `provider:model`.
 
@@ -161,7 +186,8 @@ def make_echo_simulator_factory(
         InputError: if no model is named, or its provider is unknown.
     """
     del device
-    return RuleSimulatorFactory(EchoRuleLevels(open_model(_named(what, "echo"))))
+    params = params or EchoSimulatorParams()
+    return RuleSimulatorFactory(EchoRuleLevels(open_model(_named(what, "echo")), params.top_logprobs))
 
 
 def make_chat_simulator_factory(what: str, device: str, open_model: Callable[[str], ChatModel]) -> RuleSimulatorFactory:

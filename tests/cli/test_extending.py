@@ -29,26 +29,31 @@ FILES = dict(re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)^```", PAGE, flags=re
 SNIPPETS = [block for block in python_blocks(PAGE) if block not in FILES.values()]
 
 PLUGIN = """
-import best_of_five, quoted_tokens, top_tokens
+from featureinterp.explainer import PROPOSERS
+from featureinterp.simulator import SIMULATORS
+import own_parts, quoted_tokens, top_tokens
 from tests.contract import parts
 
+PROPOSERS["top-tokens"] = "top_tokens:TopTokens"
+SIMULATORS["quoted-tokens"] = "quoted_tokens:make_quoted_tokens"
 parts.PROPOSERS["top-tokens"] = top_tokens.TopTokens
 parts.SIMULATORS["quoted-tokens"] = lambda: quoted_tokens.make_quoted_tokens("", "cpu", None)
 """
 
 
 def test_every_part_is_complete_in_under_thirty_lines() -> None:
-    assert list(FILES) == ["best_of_five.py", "top_tokens.py", "quoted_tokens.py", "same_token.py", "peaks.py"]
+    parts = ["my_method.py", "top_tokens.py", "quoted_tokens.py", "same_token.py", "peaks.py", "own_parts.py"]
+    assert list(FILES) == parts
     assert all(code.count("\n") < 30 for code in FILES.values())
-    assert len(SNIPPETS) == 2
+    assert len(SNIPPETS) == 3
 
 
 def test_explainer_proposer_and_simulator_keep_what_the_contracts_promise(tmp_path: Path) -> None:
-    for name, code in {**FILES, "own_parts.py": PLUGIN}.items():
+    for name, code in {**FILES, "all_parts.py": PLUGIN}.items():
         (tmp_path / name).write_text(code)
     suites = [f"tests/contract/test_{kind}.py" for kind in ("explainers", "proposers", "simulators")]
-    chosen = "best-of-five or top-tokens or quoted-tokens"
-    command = [sys.executable, "-m", "pytest", "-p", "own_parts", "-p", "no:cacheprovider", *suites, "-k", chosen]
+    chosen = "my-method or top-tokens or quoted-tokens"
+    command = [sys.executable, "-m", "pytest", "-p", "all_parts", "-p", "no:cacheprovider", *suites, "-k", chosen]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
     assert run.returncode == 0, run.stdout[-4000:]
@@ -76,7 +81,7 @@ def test_the_source_finds_silent_sentences_with_the_token_and_is_scored_beside_t
             token = top.tokens[int(np.argmax(top.expressions))]
             names: dict[str, Any] = {}
             names |= run_block(
-                SNIPPETS[0],
+                SNIPPETS[1],
                 **{"folder": folder, "subject": subject, "hook_name": hook, "latent": latent, "wanted": wanted},
                 **{"same_token": same_token, "simulate_records": simulate_records, "score_by_source": score_by_source},
                 simulator=LexicalSimulatorFactory()(StructuredExplanation.from_text(f"the token {token!r}")),
@@ -113,5 +118,5 @@ def test_the_score_is_what_it_says_and_is_made_of_a_finished_run(
         key = FeatureKey("h", 0, 7)
         store.put(FeatureResult(key, "explained", explanation=explanation, scores=scores, test_sequences=tuple(pairs)))
         store.put(FeatureResult(FeatureKey("h", 0, 8), "dead", reason="never fires"))
-    run_block(SNIPPETS[1], RunStore=RunStore, Path=Path, score_with=score_with, peaks_found=peaks_found)
+    run_block(SNIPPETS[2], RunStore=RunStore, Path=Path, score_with=score_with, peaks_found=peaks_found)
     assert capsys.readouterr().out.strip() == f"{key} {score_with(peaks_found, pairs)}"

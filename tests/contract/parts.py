@@ -17,7 +17,6 @@ from featureinterp.protocols import ChatModel, Explainer, Proposer, SimulatorFac
 from featureinterp.record import ActivationRecord
 from featureinterp.scoring import TokenLookupSimulator
 from featureinterp.simulator import LexicalSimulatorFactory, LLMSimulatorFactory, make_simulator_factory
-from featureinterp.simulator.registry import load
 from tests.contract.rating import RatingModel
 from tests.contract.reader import reading_model
 from tests.invented import invented_record
@@ -59,4 +58,4 @@ EMBEDDERS: Mapping[str, Callable[[], TextEmbedder]] = {
 
 def make_explainer(name: str, proposer: Proposer, simulator_factory: SimulatorFactory | None = None) -> Explainer:
     """Make a registered explainer, with the lexical simulator unless another is given."""
-    return load(EXPLAINERS[name])(proposer=proposer, simulator_factory=simulator_factory or LexicalSimulatorFactory())
+    return EXPLAINERS.load(name)(proposer=proposer, simulator_factory=simulator_factory or LexicalSimulatorFactory())

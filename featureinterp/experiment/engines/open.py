@@ -16,6 +16,16 @@ from featureinterp.errors import InputError, check_numbers
 from featureinterp.experiment.engines.worker import Job, Worker, n_cores
 from featureinterp.experiment.methods import MOST_AT_ONCE, ModelAccess, Models
 from featureinterp.experiment.sweep import Engine, OnUnit, Unit
+from featureinterp.registry import Registry, make
+
+ENGINES = Registry(
+    "engine",
+    {
+        "local": "featureinterp.experiment.engines.processes:ProcessEngine",
+        "ray": "featureinterp.experiment.engines.ray:RayEngine",
+    },
+)
+"""Engines of several workers, called as `f(jobs, access, n_workers)`, and with `address` where they name it."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,7 @@ class EngineSpec:
     """Of the Ray cluster; empty for one that is started on this machine."""
 
     def __post_init__(self) -> None:
+        ENGINES.check(self.kind)
         check_numbers(self, workers=(1, MOST_AT_ONCE))
         if self.address and self.kind != "ray":
             raise InputError(f"the address {self.address} is that of a Ray cluster", "give --engine ray with it")
@@ -47,15 +58,9 @@ async def open_engine(spec: EngineSpec, jobs: Mapping[str, Job], access: ModelAc
         InputError: if Ray is asked for and not installed, or no cluster is at the address.
     """
     n_workers = spec.workers or (n_cores() if all(job.light for job in jobs.values()) else 1)
-    if spec.kind == "ray":
-        from featureinterp.experiment.engines.ray import RayEngine
-
-        with RayEngine(jobs, shared_out(access, n_workers), n_workers, spec.address) as engine:
-            yield engine
-    elif n_workers > 1:
-        from featureinterp.experiment.engines.processes import ProcessEngine
-
-        with ProcessEngine(jobs, shared_out(access, n_workers), n_workers) as engine:
+    if spec.kind != "local" or n_workers > 1:
+        given = (jobs, shared_out(access, n_workers), n_workers)
+        with make(ENGINES.load(spec.kind), *given, address=spec.address) as engine:
             yield engine
     else:
         async with Models(access) as models:

@@ -70,7 +70,7 @@ class Experiment:
 
 def complementary(base: MethodSpec) -> Experiment:
     """Figure 3: scores by complementary source; one-shot against tree."""
-    variants = tuple(Variant(search, replace(base, explainer=search)) for search in ("one-shot", "tree"))
+    variants = tuple(Variant(search, base.with_explainer(search)) for search in ("one-shot", "tree"))
     question = "Which sentences falsify an explanation, and does the search by revision help?"
     return Experiment("complementary", question, variants, layers="even", latents_per_layer=50)
 
@@ -104,7 +104,7 @@ def explainer_variant(base: MethodSpec, search: str, structured: bool, negatives
     """
     name = f"{search}-{'structured' if structured else 'unstructured'}"
     name += ("-negatives" if negatives else "") + ("-holistic" if holistic else "")
-    method = replace(base, explainer=search, structured=structured, holistic=holistic)
+    method = replace(base.with_explainer(search), structured=structured, holistic=holistic)
     records = replace(PAPER_RECORDS, train_sources=(SIMILAR_NEGATIVE,)) if negatives else PAPER_RECORDS
     return Variant(name, method, records)
 
@@ -112,7 +112,7 @@ def explainer_variant(base: MethodSpec, search: str, structured: bool, negatives
 def polysemanticity(base: MethodSpec) -> Experiment:
     """Figure 5: number of rules needed per feature, by layer."""
     caps = range(1, MOST_RULES + 1)
-    variants = tuple(Variant(f"cap-{cap}", replace(base, explainer="tree", rule_cap=cap)) for cap in caps)
+    variants = tuple(Variant(f"cap-{cap}", replace(base.with_explainer("tree"), rule_cap=cap)) for cap in caps)
     question = "How many rules does a feature need, and does that change with depth?"
     return Experiment("polysemanticity", question, variants, layers="spaced:8", latents_per_layer=30)
 
@@ -122,7 +122,7 @@ def layers(base: MethodSpec) -> Experiment:
     records = replace(PAPER_RECORDS, judge_attempts=True)
     question = "What does the search by revision gain from round to round, and does it hold on test?"
     return Experiment(
-        "layers", question, (Variant("tree", replace(base, explainer="tree"), records),), "all", latents_per_layer=50
+        "layers", question, (Variant("tree", base.with_explainer("tree"), records),), "all", latents_per_layer=50
     )
 
 

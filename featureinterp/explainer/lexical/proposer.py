@@ -19,7 +19,7 @@ from featureinterp.core import Attempt, Feedback, Proposal, Rule, StructuredExpl
 from featureinterp.errors import ExplanationError, check_numbers
 from featureinterp.explainer.lexical.evidence import Evidence, check_causes
 from featureinterp.explainer.lexical.mining import MinedRule, Miner, MiningParams
-from featureinterp.explainer.one_shot import OneShotExplainerParams
+from featureinterp.explainer.params import OneShotExplainerParams
 from featureinterp.phrases import parse, parse_sentence, render, render_sentence
 from featureinterp.record import ActivationRecord
 from featureinterp.simulator.lexical import EmbeddingMemory
@@ -54,6 +54,8 @@ class LexicalProposerParams:
 
 class LexicalProposer:
     """Proposes and revises explanations in the lexical grammar; the same records give the same proposals."""
+
+    Params = LexicalProposerParams
 
     def __init__(self, params: LexicalProposerParams | None = None, embeddings: EmbeddingMemory | None = None) -> None:
         self.params = params or LexicalProposerParams()
@@ -154,8 +156,3 @@ class LexicalProposer:
                 check_causes([record for record in records if record.is_active])
             self._mined = records, Miner(Evidence(records, self._embeddings.likeness), self.params.mining)
         return self._mined[1]
-
-
-def make_lexical_proposer(params: OneShotExplainerParams) -> LexicalProposer:
-    """Make the lexical proposer that an explainer with these parameters uses."""
-    return LexicalProposer(LexicalProposerParams.of(params))

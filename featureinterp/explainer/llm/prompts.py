@@ -20,7 +20,7 @@ from featureinterp import llm
 from featureinterp.chat import Message
 from featureinterp.core import Feedback, StructuredExplanation, WorstRecord
 from featureinterp.explainer.lexical.evidence import check_causes
-from featureinterp.explainer.one_shot import OneShotExplainerParams
+from featureinterp.explainer.params import OneShotExplainerParams
 from featureinterp.formatting import discretise, escape, format_record
 from featureinterp.record import ActivationRecord
 from featureinterp.scoring.leave_one_out import LEAST_ERROR, error_kind

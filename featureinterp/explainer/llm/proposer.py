@@ -15,7 +15,7 @@ from featureinterp.core import Attempt, Feedback, Proposal
 from featureinterp.errors import ChatError, ExplanationError
 from featureinterp.explainer.llm.parse import read_answer
 from featureinterp.explainer.llm.prompts import PROMPT_VERSION, proposal_messages, revision_messages
-from featureinterp.explainer.one_shot import OneShotExplainerParams
+from featureinterp.explainer.params import OneShotExplainerParams
 from featureinterp.llm.api.endings import Ending, ending_of
 from featureinterp.llm.api.thoughts import RAISE, has_begun, used_up
 from featureinterp.protocols import ChatModel

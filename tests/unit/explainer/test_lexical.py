@@ -11,7 +11,7 @@ from featureinterp.errors import InputError
 from featureinterp.explainer.lexical.evidence import Evidence
 from featureinterp.explainer.lexical.mining import MinedRule, Miner, MiningParams
 from featureinterp.explainer.lexical.proposer import LexicalProposer, LexicalProposerParams
-from featureinterp.explainer.one_shot import OneShotExplainerParams
+from featureinterp.explainer.params import OneShotExplainerParams
 from featureinterp.phrases import MAX_QUOTED, match, parse, parse_sentence
 from featureinterp.record import ActivationRecord
 from featureinterp.simulator import LexicalSimulatorFactory

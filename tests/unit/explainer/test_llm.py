@@ -11,7 +11,7 @@ from featureinterp.errors import BudgetError, ChatError, EndpointError
 from featureinterp.explainer import OneShotExplainer, OneShotExplainerParams, TreeExplainer, TreeExplainerParams
 from featureinterp.explainer.llm.prompts import PROMPT_VERSION
 from featureinterp.explainer.llm.proposer import MOST_ANSWERS, LLMProposer
-from featureinterp.explainer.one_shot import ANSWER_TOKENS
+from featureinterp.explainer.params import ANSWER_TOKENS
 from featureinterp.llm.api.scripted import ScriptedChatModel
 from featureinterp.simulator import LexicalSimulatorFactory
 

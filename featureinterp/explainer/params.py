@@ -1,0 +1,61 @@
+"""Knobs of the explainers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from featureinterp.errors import InputError, check_numbers
+
+ANSWER_TOKENS = 8192
+"""An answer of five rules takes about 300 tokens; the thoughts of a reasoning model before it some thousands."""
+
+MOST = 100
+"""Rules in an explanation, rounds of revision, and attempts in each, at most; the paper has 5 and 3."""
+
+
+@dataclass(frozen=True)
+class OneShotExplainerParams:
+    """Knobs of the one-shot explainer, and of every proposer."""
+
+    rule_cap: int = 5
+    """Most rules in an explanation."""
+    include_holistic_expressions: bool = False
+    """Whether the proposer is shown which tokens cause activations."""
+    structured_explanations: bool = True
+    """Rules with strengths (True) or one sentence (False)."""
+    temperatures: tuple[float | None, ...] = (1.0,)
+    """Of a language model that proposes; the samples of one question take them in turn. None: none is sent."""
+    answer_tokens: int = ANSWER_TOKENS
+    """Tokens of one answer of a language model at most, its thoughts included."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, rule_cap=(1, MOST), answer_tokens=(1, math.inf))
+        if not self.temperatures or not all(each is None or 0 <= each <= 2 for each in self.temperatures):
+            raise InputError(
+                f"temperatures are {self.temperatures}", "at least one, each from 0 to 2 or none, is wanted"
+            )
+
+
+@dataclass(frozen=True)
+class TreeExplainerParams(OneShotExplainerParams):
+    """Knobs of the tree explainer, besides those of its proposer."""
+
+    depth: int = 3
+    """Rounds of revision."""
+    width: int = 3
+    """Attempts kept after each round."""
+    root_nodes: int = 3
+    """First proposals."""
+    branching_factor: int = 2
+    """Revisions of each kept attempt in a round."""
+    stop_score: float = 0.99
+    """Train score at which the search stops."""
+    k_worst_feedback_records: int = 3
+    """Train records that feedback tells token by token."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        some = (1, MOST)
+        check_numbers(self, depth=some, width=some, root_nodes=some, branching_factor=some)
+        check_numbers(self, stop_score=(-1, 1), k_worst_feedback_records=(0, math.inf))
