@@ -51,7 +51,7 @@ class Registry(dict[str, str]):
         return sorted({*self, *(point.name for point in self._points())})
 
     def has(self, name: str) -> bool:
-        """Say whether a name is registered, or is the place `module:object` of an installed module; imports nothing."""
+        """Whether a name is registered, or the place `module:object` of an installed module; imports nothing."""
         return self._place(name) is not None
 
     def check(self, name: str) -> str:
@@ -109,7 +109,7 @@ class Registry(dict[str, str]):
 
 
 def _is_installed(module: str) -> bool:
-    """Say whether the package that a module is in can be found; the module itself may still be missing."""
+    """Whether the package of a module is installed; the module itself may be missing."""
     try:
         return find_spec(module.partition(".")[0]) is not None
     except ValueError:  # a module without a specification, such as __main__

@@ -35,7 +35,7 @@ EXPLAINERS = Registry(
 
 
 def is_model_name(name: str) -> bool:
-    """Say whether a name is one of a language model: `provider:model`, of any provider, or `vendor/model`."""
+    """Whether a name names a language model: `provider:model`, of any provider, or `vendor/model`."""
     return "/" in name or ":" in name
 
 
