@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import zlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -19,6 +20,9 @@ from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SA
 
 SCHEMA_VERSION = 1
 """Raised whenever an encoded noun changes so that older readers would misread it."""
+
+_LARGEST_STORED = 2**28
+"""Bytes of a row; the result of a feature with thousands of windows has some ten million."""
 
 Noun = TypeVar("Noun")
 
@@ -93,6 +97,31 @@ def check_address(where: str, **pairs: tuple[object, object]) -> None:
     if differing:
         inside, wanted = (", ".join(f"{name} {pair[side]}" for name, pair in differing.items()) for side in (0, 1))
         raise DataFolderError(f"{where} holds {inside}, by its name it is of {wanted}", "it was copied or renamed")
+
+
+def decompress(stored: object, where: str) -> bytes:
+    """Return what a column of a database of ours holds, which is compressed by zlib.
+
+    Args:
+        stored: the column's value; of any type, since SQLite takes any.
+        where: what is read, for the error.
+
+    Raises:
+        DataFolderError: if it is not bytes, damaged, or larger than anything that is stored.
+    """
+    hint = "remove the file, and give the command that made it again"
+    if not isinstance(stored, bytes):
+        raise DataFolderError(f"{where} is damaged: it is no compressed text but a {type(stored).__name__}", hint)
+    decompressor = zlib.decompressobj()
+    try:
+        plain = decompressor.decompress(stored, _LARGEST_STORED)
+    except zlib.error as error:
+        raise DataFolderError(f"{where} is damaged: {error}", hint) from error
+    if not decompressor.eof:
+        larger = decompressor.unconsumed_tail or len(plain) == _LARGEST_STORED
+        told = f"it has more than {_LARGEST_STORED // 2**20} MiB" if larger else "it is cut short"
+        raise DataFolderError(f"{where} is damaged: {told}", hint)
+    return plain
 
 
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")

@@ -14,17 +14,26 @@ from featureinterp.secrets import without_secrets
 ANY_SEED = (-(2**63), 2**63 - 1)
 """What a seed may be: what JSON of 64 bits can hold."""
 
+_LONGEST = 1000
+"""Characters of a sentence; what a file or an option holds may be quoted in it, and be of any length."""
+
 
 class FeatureInterpError(Exception):
     """Base of all errors that featureinterp raises on purpose."""
 
     def __init__(self, problem: str, hint: str = "") -> None:
-        self.problem = without_secrets(problem)
-        self.hint = without_secrets(hint)
+        self.problem = _bounded(without_secrets(problem))
+        self.hint = _bounded(without_secrets(hint))
         super().__init__(self.problem)
 
     def __str__(self) -> str:
         return f"{self.problem} ({self.hint})" if self.hint else self.problem
+
+
+def _bounded(sentence: str) -> str:
+    """Return a sentence without its middle where it is long: what is wrong stands at its beginning or its end."""
+    half = _LONGEST // 2
+    return sentence if len(sentence) <= _LONGEST else f"{sentence[:half]} … {sentence[-half:]}"
 
 
 class InputError(FeatureInterpError):

@@ -18,6 +18,9 @@ from featureinterp.errors import SubjectError
 TIMEOUT_S = 5.0
 """How long the hub has to answer at all."""
 
+_LONGEST_WORDS = 300
+"""Characters of a library's error, which may quote a file."""
+
 
 def local_folder(name: str, hint: str) -> Path | None:
     """Return the folder that a name means, or None where it can only be a name on the hub.
@@ -134,8 +137,15 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def first_words(error: BaseException) -> str:
     r"""Return a library's error as one line: the first of its lines, and the next where that one only leads to it.
 
+    The class stands before words that say too little without it.
+
     >>> first_words(RuntimeError("Error(s) in loading SAE:\n  Missing key(s): W_dec.\n  More."))
     'Error(s) in loading SAE: Missing key(s): W_dec.'
+    >>> first_words(KeyError("hook_name"))
+    "KeyError: 'hook_name'"
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or type(error).__name__
+    words = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
+    needs_class = not words or isinstance(error, (AttributeError, LookupError, TypeError))
+    words = ": ".join(filter(None, (type(error).__name__, words))) if needs_class else words
+    return words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]}…"

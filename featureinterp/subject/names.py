@@ -35,9 +35,9 @@ RESIDUAL_KINDS = frozenset({
 })  # fmt: skip
 """Those that are the residual stream, or are added to it."""
 
-_LAYER = re.compile(r"\.(\d+)(?:\.|$)")
-_SPACED = re.compile(r"spaced:(\d{1,6})")
-_BLOCK_POINT = re.compile(r"blocks\.(\d+)\.(.+)")
+_LAYER = re.compile(r"\.([0-9]{1,6})(?:\.|$)")
+_SPACED = re.compile(r"spaced:([0-9]{1,6})")
+_BLOCK_POINT = re.compile(r"blocks\.([0-9]+)\.(.+)")
 
 
 @dataclass(frozen=True)

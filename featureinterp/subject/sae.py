@@ -30,6 +30,7 @@ from featureinterp.subject.loading_requirements import LoadingRequirements, load
 from featureinterp.subject.names import RESIDUAL_KINDS, hook_point
 from featureinterp.subject.precision import resolve_device
 from featureinterp.subject.releases import load_from_release, quiet_saelens
+from featureinterp.subject.sae_values import SAE_FAULTS, check_values
 
 if TYPE_CHECKING:
     from sae_lens import SAE
@@ -56,11 +57,6 @@ _LATENT_AXIS = {"W_enc": 1, "W_dec": 0, "b_enc": 0, "threshold": 0, "b_gate": 0,
 
 _SAE_HINT = "give 'embedded', a folder with cfg.json and sae_weights.safetensors, or a SAELens release and its SAE id"
 
-_SAELENS_ERRORS = (
-    ValueError, LookupError, TypeError, RuntimeError, AttributeError, ArithmeticError, AssertionError
-)  # fmt: skip
-"""What SAELens and torch raise for a setting that is none."""
-
 _CONFIG_HINT = "its cfg.json does not fit its weights: take the one that was saved with them"
 
 
@@ -75,6 +71,7 @@ class SparseAutoencoder:
         self._sliced: tuple[tuple[int, ...], SAE[Any]] | None = None
         _check_architecture(name, sae.cfg.architecture())
         _check_normalisation(name, sae.cfg.normalize_activations)
+        check_values(sae, name)
         self.requirements: LoadingRequirements = loading_requirements(
             self._metadata.get("model_from_pretrained_kwargs") or {}, hook_point(self.hook_name), name
         )
@@ -186,7 +183,7 @@ class SparseAutoencoder:
             with torch.inference_mode():
                 found = self._sae.encode(torch.zeros(1, self.width, device=self._sae.W_dec.device))
                 fits = found.shape == (1, self.n_latents) == (1, len(self._sae.W_dec))
-        except _SAELENS_ERRORS as error:
+        except SAE_FAULTS as error:
             raise SubjectError(f"SAE {self.name!r} cannot encode: {first_words(error)}", _CONFIG_HINT) from error
         if not fits:
             raise SubjectError(
@@ -220,10 +217,9 @@ def load_sae(sae_name: str, sae_id_format: str, layer: int, device: str = "auto"
         SubjectError: if there is no such folder or release, it holds no SAE, or one that cannot be used.
     """
     where = resolve_device(device)
-    try:
-        sae_id = sae_id_format.format(layer=layer)
-    except (KeyError, IndexError, ValueError) as error:
-        raise SubjectError(f"SAE id {sae_id_format!r} cannot be filled in", "write {layer} for the layer") from error
+    sae_id = sae_id_format.replace("{layer}", str(layer))
+    if "{" in sae_id or "}" in sae_id:
+        raise SubjectError(f"SAE id {sae_id_format!r} cannot be filled in", "write {layer} for the layer")
     if sae_name == EMBEDDED:
         return _from_folder(sae_folder(layer), where)
     if Path(sae_name).is_dir():
@@ -236,7 +232,6 @@ def load_sae(sae_name: str, sae_id_format: str, layer: int, device: str = "auto"
 def _from_folder(folder: Path, device: str) -> SparseAutoencoder:
     from sae_lens import SAE
     from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY
-    from safetensors import SafetensorError
 
     for name in ("cfg.json", "sae_weights.safetensors"):
         if not (folder / name).is_file():
@@ -244,7 +239,7 @@ def _from_folder(folder: Path, device: str) -> SparseAutoencoder:
     try:
         with quiet_saelens():
             sae = SAE.load_from_disk(folder, device=device)
-    except (*_SAELENS_ERRORS, OSError, SafetensorError) as error:
+    except SAE_FAULTS as error:
         if isinstance(error, KeyError) and str(error.args[0]) in SAE_TRAINING_CLASS_REGISTRY:
             raise SubjectError(
                 f"the SAE in {str(folder)!r} is saved for training ({error.args[0]})",

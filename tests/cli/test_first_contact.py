@@ -64,3 +64,6 @@ def test_numbers_are_read_as_they_are_typed():
     assert numbers("", "latents") is None
     with pytest.raises(InputError, match="latents '3;4' cannot be read"):
         numbers("3;4", "latents")
+    for hostile in ("9" * 5000, "\u0663", "3,", "-1"):
+        with pytest.raises(InputError, match="cannot be read"):
+            numbers(hostile, "latents")

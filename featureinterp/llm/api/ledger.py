@@ -101,9 +101,10 @@ class Ledger:
             ).fetchone()
         if row is None:
             return None
+        where = f"an answer in {self.path}"
         try:
-            return codec.decode(zlib.decompress(row[0]), answer_type, f"an answer in {self.path}")
-        except (zlib.error, TypeError, DataFolderError) as error:
+            return codec.decode(codec.decompress(row[0], where), answer_type, where)
+        except DataFolderError as error:
             logger.warning("an answer in %s is damaged and asked for again: %s", self.path, error)
         with self._errors(), self._connection:
             self._connection.execute("DELETE FROM answer WHERE hash = ? AND sample = ?", (_hash(asked), sample))
@@ -126,11 +127,11 @@ class Ledger:
         return self.get(asked, sample, type(answer)) or answer
 
     def requests(self) -> Iterator[bytes]:
-        """Yield every request with a cached answer."""
+        """Yield every request with a cached answer; damaged ones are left out."""
         with self._errors():
             for (asked,) in self._connection.execute("SELECT asked FROM request"):
-                with suppress(zlib.error, TypeError):
-                    yield zlib.decompress(asked)
+                with suppress(DataFolderError):
+                    yield codec.decompress(asked, f"a request in {self.path}")
 
     def _prepare(self) -> None:
         with self._errors():

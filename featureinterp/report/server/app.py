@@ -25,6 +25,7 @@ from featureinterp.report.server.served_run import ServedRun
 T = TypeVar("T")
 
 _REFUSALS: dict[int | str, dict[str, object]] = {
+    400: {"description": "The body cannot be read: it is no UTF-8, or nested too deeply."},
     401: {"description": "The server asks for a token, and there is none or another one."},
     404: {"description": "The run has no such feature."},
     408: {"description": "The body did not come in time."},
@@ -196,10 +197,15 @@ def _add_errors(app: FastAPI, served: ServedRun) -> None:
         return answer(RefusalError(422, told, "/docs says what is wanted"), request)
 
     @app.exception_handler(HTTPException)
+    @app.exception_handler(400)
     @app.exception_handler(404)
     @app.exception_handler(405)
     async def http(request: Request, error: HTTPException) -> Response:
-        words = {404: "there is nothing here", 405: "this address does not take that method"}
+        words = {
+            400: "the request's body is no JSON",
+            404: "there is nothing here",
+            405: "this address does not take that method",
+        }
         told = words.get(error.status_code, str(error.detail))
         refused = answer(RefusalError(error.status_code, told, "open the list of features, or /docs"), request)
         refused.headers.update(error.headers or {})

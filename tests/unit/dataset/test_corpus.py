@@ -229,3 +229,12 @@ def test_a_very_large_file_is_known_by_a_part_of_it(tmp_path: Path, monkeypatch:
     assert len(made) == 5
     path.write_text("first_x_____middle______last")
     assert corpus_fingerprint(str(path)) in made
+
+
+@pytest.mark.parametrize(
+    "row", ['{"text": ' + "[" * 100_000, "[" * 100_000, '{"a":' * 100_000, '{"n": ' + "9" * 5000 + "}"]
+)
+def test_a_row_nested_too_deeply_is_refused_with_its_line(tmp_path: Path, row: str):
+    name = write(tmp_path / "deep.jsonl", f'{{"text": "fine"}}\n{row}\n')
+    with pytest.raises(CorpusError, match="line 2 of corpus file .* is not JSON"):
+        documents_of(name)

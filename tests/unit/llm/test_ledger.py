@@ -3,6 +3,7 @@
 import multiprocessing
 import sqlite3
 import zlib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,20 @@ def test_one_that_others_can_read_is_closed_to_them_when_it_is_opened(tmp_path) 
     with Ledger(tmp_path / "link.sqlite") as ledger:
         assert ledger.get(b"asked", 0, ChatAnswer) is not None
     assert oct(path.stat().st_mode & 0o777) == "0o600"
+
+
+@pytest.mark.parametrize("column", [b"", zlib.compress(b"{}")[:-5], "text", 0.5, zlib.compress(b" " * (2**28 + 1))])
+def test_what_is_stored_may_be_of_any_type_and_size(tmp_path, column) -> None:
+    path = tmp_path / "l"
+    with Ledger(path) as ledger:
+        ledger.put(b"asked", 0, ANSWER)
+        ledger.put(b"other", 0, ANSWER)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        kept = connection.execute("SELECT hash FROM answer").fetchone()
+        connection.execute("UPDATE answer SET answer = ? WHERE hash != ?", (column, *kept))
+        connection.execute("UPDATE request SET asked = ? WHERE hash != ?", (column, *kept))
+    with Ledger(path) as ledger:
+        found = {asked: ledger.get(asked, 0, ChatAnswer) for asked in (b"asked", b"other")}
+        [asked] = ledger.requests()
+    assert found.pop(asked) == ANSWER
+    assert list(found.values()) == [None]

@@ -55,3 +55,12 @@ def test_a_bad_choice_names_the_valid_range(text):
 def test_odd_layers_of_a_one_layer_model_are_none():
     with pytest.raises(InputError, match="layers 0 to 0"):
         select_layers("odd", 1)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "\u0663", "1, " + "0" * 5000, "spaced:0", "spaced:\u0663", "\0", "1e999"])
+def test_numbers_of_any_length_and_script_are_refused_in_a_sentence(text):
+    with pytest.raises(InputError, match="cannot be selected") as refused:
+        select_layers(text, 5)
+    assert len(str(refused.value)) < 1200
+    with pytest.raises(InputError):
+        layer_of(f"blocks.{text}.hook_resid_post" if len(text) > 6 else text)
