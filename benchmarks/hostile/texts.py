@@ -54,11 +54,9 @@ def chat_answer(case: Case) -> None:
     from featureinterp.complexity import digit_logits
     from featureinterp.llm.api import wire
     from featureinterp.llm.api.faults import Fault, fault_of_status
-    from featureinterp.llm.api.providers import parse_model_name
 
-    endpoint = parse_model_name("local:m@http://127.0.0.1:1/v1")
     text = _text(mutate_text(json.dumps(case.rng.choice((_CHAT, _CHAT, _ERROR))).encode(), case.rng))
-    found = wire.read_chat(text, endpoint)
+    found = wire.read_chat(text)
     wanted(isinstance(found, (ChatAnswer, Fault)), "neither an answer nor a fault")
     if isinstance(found, ChatAnswer):
         for each in found.logprobs:
@@ -73,11 +71,9 @@ def prompt_reading(case: Case) -> None:
     from featureinterp.codec import encode
     from featureinterp.llm.api import wire
     from featureinterp.llm.api.faults import Fault
-    from featureinterp.llm.api.providers import parse_model_name
 
-    endpoint = parse_model_name("local:m@http://127.0.0.1:1/v1")
     text = _text(mutate_text(json.dumps(_ECHO).encode(), case.rng))
-    found = wire.read_prompt(text, endpoint, PromptRequest("a b"))
+    found = wire.read_prompt(text, PromptRequest("a b"))
     wanted(isinstance(found, (PromptReading, Fault)), "neither a reading nor a fault")
     if isinstance(found, PromptReading):
         encode(found)
@@ -188,9 +184,8 @@ def ledger(case: Case) -> None:
 def run_file(case: Case) -> None:
     """Open a run, and do what the commands do with it."""
     from featureinterp.analysis.rows import csv_lines, json_lines, result_rows
-    from featureinterp.analysis.runs import list_runs
+    from featureinterp.analysis.runs import list_runs, run_summary
     from featureinterp.experiment.store import RunStore
-    from featureinterp.experiment.summary import run_summary
     from featureinterp.report.terminal import feature_table
 
     path = case.folder / "run" / "run.sqlite"
@@ -254,10 +249,10 @@ def _column(old: object, rng: Random, bomb: Path) -> object:
 def shown(case: Case) -> None:
     """Write a run whose every text is hostile: tables, pages, exports."""
     from featureinterp.analysis.rows import csv_lines, json_lines, result_row, result_rows, write_parquet
+    from featureinterp.analysis.runs import run_summary
     from featureinterp.codec import whole_characters
     from featureinterp.core import Rule, StructuredExplanation
     from featureinterp.experiment.store import RunStore
-    from featureinterp.experiment.summary import run_summary
     from featureinterp.interop.neuronpedia import write_neuronpedia
     from featureinterp.interop.openai.exporting import write_openai
     from featureinterp.report.pages.markdown_html import markdown_html
