@@ -95,10 +95,12 @@ def load_config(source: str, revision: str | None = None) -> Any:
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> Any:
-    """Return a tokenizer."""
+    """Return a tokenizer that has read a letter: many settings are looked at only then."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+    tokenizer(["a"], add_special_tokens=False, verbose=False)
+    return tokenizer
 
 
 def load_language_model(source: str, what: str, device: str, revision: str | None = None, **options: Any) -> Any:

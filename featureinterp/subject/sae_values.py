@@ -1,7 +1,7 @@
 """Whether an SAE can be used as its configuration says, found out when it is loaded and not in the middle of a run.
 
-SAELens takes values of any type over from `cfg.json` and looks at them where they are used. So each is compared with its
-declared type before the SAE is tried out.
+SAELens takes values of any type over from `cfg.json` and looks at them where they are used. So each is compared with
+its declared type before the SAE is tried out.
 """
 
 from __future__ import annotations

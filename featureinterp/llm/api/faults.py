@@ -150,7 +150,7 @@ def message_in(text: str) -> str:
     """Extract the message of a server error (JSON in several forms, or plain text)."""
     try:
         found = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return text
     behind = ""
     for name in ("error", "message", "detail"):

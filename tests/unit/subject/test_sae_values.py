@@ -37,7 +37,11 @@ def changed(folder: Path, kind: str, text: str | None = None, **values: object) 
         ("standard", {"apply_b_dec_to_input": [1]}, r"apply_b_dec_to_input is \[1\], true or false"),
         ("standard", {"meta_hook_name": [HOOK]}, "does not say which hook it reads"),
         ("standard", {"meta_prepend_bos": "no"}, "has prepend_bos 'no'"),
-        ("standard", {"meta_model_from_pretrained_kwargs": [1]}, "model_from_pretrained_kwargs is .*, an object is wanted"),
+        (
+            "standard",
+            {"meta_model_from_pretrained_kwargs": [1]},
+            "model_from_pretrained_kwargs is .*, an object is wanted",
+        ),
         ("standard", {"metadata": "none"}, "cannot be read: AttributeError"),
         ("standard", {"d_sae": 10**12}, "cannot be read"),
         ("standard", {"d_in": -8}, "cannot be read"),
