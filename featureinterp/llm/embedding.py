@@ -43,14 +43,14 @@ class SentenceEmbedder:
         with opening(source, what, _HINT) as found:
             where = None if device == "auto" else device
             self._model = load_sentence_transformer(found, what, where, local=local)
-            embeds_text = self._model.tokenizer is not None and self._model.get_embedding_dimension()
-            if embeds_text:  # many settings are looked at only then
-                self._model.tokenizer(["a"], truncation=True)
+            tokenizer, embeds_text = self._model.tokenizer, self._model.get_embedding_dimension()
+            if tokenizer is not None and embeds_text:  # many settings are looked at only then
+                tokenizer(["a"], truncation=True)
                 made = self._model.encode(["a"], show_progress_bar=False).shape
                 if made != (1, embeds_text):
                     told = f"{what} says that its embeddings have {embeds_text!r} numbers, and they have {made[-1]}"
                     raise SubjectError(told, _HINT)
-        if not embeds_text:
+        if tokenizer is None or not embeds_text:
             raise SubjectError(f"{what} does not say how long its embeddings are, or has no tokenizer", _HINT)
 
     def embed(self, texts: Sequence[str], on_progress: Callable[[int, int], None] | None = None) -> NDArray[np.float32]:
