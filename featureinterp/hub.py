@@ -22,6 +22,15 @@ _LONGEST_WORDS = 300
 """Characters of a library's error, which may quote a file."""
 
 
+def existing_folder(name: str) -> Path | None:
+    """Return the folder of a path, in which `~` is the home; None for any other text."""
+    try:
+        folder = Path(name).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # too long, the home of nobody, a zero byte
+        return None
+
+
 def local_folder(name: str, hint: str) -> Path | None:
     """Return the folder that a name means, or None where it can only be a name on the hub.
 
@@ -35,8 +44,8 @@ def local_folder(name: str, hint: str) -> Path | None:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = existing_folder(name)
+    if folder is not None:
         return folder
     try:
         validate_repo_id(name)

@@ -34,6 +34,11 @@ def make_world(folder: Path) -> None:
     _command("explain", folder / "data" / "corpus_model", "--out", folder / "run", "--depth", 1, "--workers", 1)
     for kind in ("openai", "neuronpedia"):
         _command("export", folder / "run", "--format", kind, "--out", folder / kind)
+    for path in sorted((folder / "openai").rglob("*.json")):
+        if not any(
+            any(one["activations"]) for one in json.loads(path.read_bytes())["most_positive_activation_records"]
+        ):
+            path.unlink()  # of a latent that fires nowhere, which cannot be imported
     _corpora(folder / "corpora", folder / CORPUS)
     _original(folder)
     _delphi(folder / "delphi")
@@ -90,8 +95,9 @@ def _delphi(folder: Path) -> None:
     place = folder / "latents" / "layers.1"
     place.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    where = np.stack([rng.integers(0, n, 400) for n in (12, 40, 4)], axis=1).astype(np.uint16)
-    values = rng.random(400).astype(np.float16)
+    places = rng.choice(12 * 40 * 4, 400, replace=False)
+    where = np.stack(np.unravel_index(places, (12, 40, 4)), axis=1).astype(np.uint16)
+    values = (0.1 + rng.random(400)).astype(np.float16)
     tokens = rng.integers(4, 400, (12, 40))
     save_file({"locations": where, "activations": values, "tokens": tokens}, place / "0_3.safetensors")
     (place / "config.json").write_text(json.dumps({"model_name": "embedded", "dataset_repo": "x"}))

@@ -41,8 +41,6 @@ PRAGMA user_version = {SCHEMA_VERSION};
 STATEMENTS = tuple(statement for statement in map(str.strip, _TABLES.split(";")) if statement)
 """What makes the tables of a new run."""
 
-_LARGEST = 2**30
-"""Bytes of a result at most: a damaged or hostile body cannot ask for more memory."""
 _AGAIN = "the `explain` command of the run makes this feature again, the others stay"
 
 
@@ -64,7 +62,7 @@ def read_result(key: FeatureKey, columns: Sequence[Any], path: Path) -> FeatureR
     """
     (layer, status, body), where = columns, f"the result of latent {key.latent} of {key.hook_name} in {path}"
     try:
-        result = codec.decode(_decompressed(body), FeatureResult, where)
+        result = codec.decode(codec.decompress(body, where), FeatureResult, where)
         inside = result.key
         codec.check_address(
             where,
@@ -73,8 +71,6 @@ def read_result(key: FeatureKey, columns: Sequence[Any], path: Path) -> FeatureR
             latent=(inside.latent, key.latent),
             status=(result.status, status),
         )
-    except (zlib.error, ValueError) as error:
-        raise DamagedFeatureError(f"{where} is damaged: {error}", _AGAIN) from error
     except DataFolderError as error:
         raise DamagedFeatureError(error.problem, _AGAIN) from error
     return result
@@ -84,16 +80,6 @@ def unreachable(key: FeatureKey, path: Path, error: DataFolderError) -> DamagedF
     """Return the error of a feature whose row SQLite cannot reach."""
     told = f"the result of latent {key.latent} of {key.hook_name} in {path} is damaged: {error.__cause__}"
     return DamagedFeatureError(told, _AGAIN)
-
-
-def _decompressed(body: object) -> bytes:
-    if not isinstance(body, bytes):
-        raise ValueError(f"its column holds {_kind(body)}")
-    decompressor = zlib.decompressobj()
-    plain = decompressor.decompress(body, _LARGEST)
-    if not decompressor.eof:
-        raise ValueError("it is cut short or too large")
-    return plain
 
 
 def read_key(columns: Sequence[Any], path: Path) -> FeatureKey:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.errors import SubjectError
+from featureinterp.hub import existing_folder
 from featureinterp.pretrained.opening import load_sentence_transformer, opening
 
 MINILM = "all-MiniLM-L6-v2"
@@ -39,7 +40,7 @@ class SentenceEmbedder:
             SubjectError: if it cannot be loaded, or its weights are not whole.
         """
         self.name = source
-        what, local = f"sentence embedder {source!r}", Path(source).expanduser().is_dir()
+        what, local = f"sentence embedder {source!r}", existing_folder(source) is not None
         with opening(source, what, _HINT) as found:
             where = None if device == "auto" else device
             self._model = load_sentence_transformer(found, what, where, local=local)

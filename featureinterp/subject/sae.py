@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from featureinterp.errors import SubjectError
-from featureinterp.hub import first_words
+from featureinterp.hub import existing_folder, first_words
 from featureinterp.subject.embedded import EMBEDDED, sae_folder
 from featureinterp.subject.fingerprint import hash_weights
 from featureinterp.subject.loading_requirements import LoadingRequirements, loading_requirements
@@ -222,8 +222,8 @@ def load_sae(sae_name: str, sae_id_format: str, layer: int, device: str = "auto"
         raise SubjectError(f"SAE id {sae_id_format!r} cannot be filled in", "write {layer} for the layer")
     if sae_name == EMBEDDED:
         return _from_folder(sae_folder(layer), where)
-    if Path(sae_name).is_dir():
-        return _from_folder(Path(sae_name) / sae_id, where)
+    if (folder := existing_folder(sae_name)) is not None:
+        return _from_folder(folder / sae_id, where)
     if sae_name.startswith((".", "/", "~")):
         raise SubjectError(f"SAE folder {sae_name!r} does not exist", _SAE_HINT)
     return SparseAutoencoder(load_from_release(sae_name, sae_id, where), f"{sae_name}/{sae_id}")
@@ -233,10 +233,10 @@ def _from_folder(folder: Path, device: str) -> SparseAutoencoder:
     from sae_lens import SAE
     from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY
 
-    for name in ("cfg.json", "sae_weights.safetensors"):
-        if not (folder / name).is_file():
-            raise SubjectError(f"folder {str(folder)!r} is not a SAELens SAE: it holds no {name}", _SAE_HINT)
     try:
+        for name in ("cfg.json", "sae_weights.safetensors"):
+            if not (folder / name).is_file():
+                raise SubjectError(f"folder {str(folder)!r} is not a SAELens SAE: it holds no {name}", _SAE_HINT)
         with quiet_saelens():
             sae = SAE.load_from_disk(folder, device=device)
     except SAE_FAULTS as error:
