@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -64,7 +65,7 @@ def written(value: Any) -> str:
 
 def _changed(value: Any, rng: Random, values: tuple[Any, ...]) -> Any:
     path = rng.choice(places(value))
-    new = rng.choice(values)
+    new = copy.deepcopy(rng.choice(values))  # it may be changed in turn
     if not path:
         return new if rng.random() < 0.2 else value
     holder = value
@@ -117,7 +118,7 @@ def mutate_text(content: bytes, rng: Random) -> bytes:
     try:
         at = rng.randrange(len(lines))
         lines[at] = mutate_json(lines[at].decode(), rng).encode("utf-8", "surrogatepass")
-    except ValueError:
+    except (ValueError, RecursionError):  # it was damaged before
         return mutate_bytes(content, rng)
     return b"\n".join(lines)
 

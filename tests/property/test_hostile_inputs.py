@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -45,6 +46,11 @@ def test_a_number_is_always_the_same_input(world: Path) -> None:
     one, other = (attempt("record files", 7, 0, world) for _ in range(2))
     assert (one.kind, one.told) == (other.kind, other.told)
     assert len({attempt("record files", n, seed, world).told for seed in (0, 1) for n in range(6)}) > 3
+
+
+def test_inputs_do_not_depend_on_those_before() -> None:
+    made = [mutate_json('{"a": [1, {"b": 2}], "c": {}}', Random(seed)) for seed in range(400)]
+    assert made[::-1] == [mutate_json('{"a": [1, {"b": 2}], "c": {}}', Random(seed)) for seed in reversed(range(400))]
 
 
 def test_an_error_of_another_class_or_without_words_is_no_refusal() -> None:

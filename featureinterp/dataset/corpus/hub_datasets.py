@@ -27,6 +27,10 @@ _ROWS = 1024
 _LOCAL = f"or give the path of a local file or folder: {FILE_KINDS}, or a saved dataset"
 
 
+_OF_VALUES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What the dataset library raises where a file of a saved dataset holds other values than it wrote."""
+
+
 class HubDataset:
     """A dataset on the hub, streamed."""
 
@@ -145,7 +149,7 @@ def _told(where: str) -> Iterator[None]:
     from pyarrow import ArrowException
     from zstandard import ZstdError
 
-    damaged = (DatasetsError, ArrowException, ZstdError, zlib.error, ValueError, RuntimeError)
+    damaged = (DatasetsError, ArrowException, ZstdError, zlib.error, *_OF_VALUES)
     try:
         yield
     except (OSError, transport_error(), *damaged) as error:

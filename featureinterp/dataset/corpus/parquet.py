@@ -52,7 +52,7 @@ def parquet_rows(path: Path, wanted: str) -> Iterator[Document]:
                     for row, value in enumerate(batch.column(0), start=before + 1):
                         yield as_document(_plain(value), f"{column!r} in row {row} of corpus file {path}")
                     before += len(batch)
-    except (ArrowException, MemoryError, OSError) as error:
+    except (ArrowException, MemoryError, OSError, UnicodeDecodeError) as error:
         told = str(error).partition("\n")[0]
         raise CorpusError(f"{path} cannot be read as parquet: {told}", "fetch or make it again") from error
 

@@ -238,3 +238,11 @@ def test_a_row_nested_too_deeply_is_refused_with_its_line(tmp_path: Path, row: s
     name = write(tmp_path / "deep.jsonl", f'{{"text": "fine"}}\n{row}\n')
     with pytest.raises(CorpusError, match="line 2 of corpus file .* is not JSON"):
         documents_of(name)
+
+
+def test_parquet_whose_texts_are_not_utf8_is_refused(tmp_path: Path):
+    offsets, texts = np.array([0, 4, 8], np.int32), b"good" + b"\xff\xfe\xac\x80"
+    column = pa.Array.from_buffers(pa.string(), 2, [None, pa.py_buffer(offsets), pa.py_buffer(texts)])
+    pq.write_table(pa.table({"text": column}), tmp_path / "bad.parquet")
+    with pytest.raises(CorpusError, match="bad.parquet cannot be read as parquet: .*utf-8"):
+        documents_of(str(tmp_path / "bad.parquet"))

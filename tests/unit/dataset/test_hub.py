@@ -181,3 +181,21 @@ def test_an_empty_or_damaged_saved_dataset_is_told(tmp_path: Path):
     arrow.write_bytes(arrow.read_bytes()[:200])
     with pytest.raises(CorpusError, match="saved dataset .*cut cannot be read"):
         documents_of(str(tmp_path / "cut"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("state.json", {}),
+        ("state.json", "text"),
+        ("state.json", None),
+        ("state.json", {"_data_files": 3}),
+        ("dataset_info.json", {"features": "text"}),
+        ("dataset_info.json", []),
+    ],
+)
+def test_a_saved_dataset_whose_own_files_hold_other_values_is_told(tmp_path: Path, name: str, value: object):
+    datasets.Dataset.from_dict({"text": TEXTS[:3]}).save_to_disk(tmp_path / "saved")
+    (tmp_path / "saved" / name).write_text(json.dumps(value))
+    with pytest.raises(CorpusError, match="saved dataset .* cannot be read"):
+        documents_of(str(tmp_path / "saved"))
