@@ -1,4 +1,4 @@
-"""Whether an SAE can be used as its configuration says, found out when it is loaded and not in the middle of a run.
+"""Check at loading that an SAE can be used with its configuration.
 
 SAELens takes values of any type over from `cfg.json` and looks at them where they are used. So each is compared with
 its declared type before the SAE is tried out.
