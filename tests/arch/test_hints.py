@@ -21,7 +21,12 @@ def of_programs(tree: ast.Module) -> set[str]:
     """Return the options that argparse reads in the original's programs."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     adding = [call for call in calls if getattr(call.func, "attr", "") == "add_argument"]
-    return {arg.value for call in adding for arg in call.args if isinstance(arg, ast.Constant)}
+    return {
+        arg.value
+        for call in adding
+        for arg in call.args
+        if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
+    }
 
 
 def named(tree: ast.Module) -> set[str]:

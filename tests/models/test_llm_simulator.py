@@ -297,4 +297,4 @@ def test_a_computation_that_is_abandoned_ends_with_its_batch(monkeypatch):
 
     again = asyncio.run(abandon())
     assert len(batches_done) < len(wanted)
-    np.testing.assert_allclose(again[0], naive(model, *wanted[0]), atol=1e-4)
+    np.testing.assert_allclose(np.asarray(again[0]), naive(model, *wanted[0]), atol=1e-4)
