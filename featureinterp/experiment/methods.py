@@ -19,7 +19,7 @@ from featureinterp.errors import InputError, check_numbers
 from featureinterp.experiment.run import Method
 from featureinterp.explainer import EXPLAINERS, PROPOSERS, OneShotExplainerParams, TreeExplainerParams
 from featureinterp.explainer.llm.prompts import PROMPT_VERSION
-from featureinterp.explainer.params import ANSWER_TOKENS
+from featureinterp.explainer.params import ANSWER_TOKENS, MOST
 from featureinterp.explainer.registry import (
     explainer_params,
     make_proposer,
@@ -105,6 +105,7 @@ class MethodSpec:
                 "name one, or leave the option out",
             )
         TreeExplainerParams(**self._named())  # checks what all explainers may be given
+        check_numbers(self, depth=(1, MOST))
         self._read_options()
 
     def _read_options(self) -> None:

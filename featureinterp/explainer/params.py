@@ -42,7 +42,7 @@ class TreeExplainerParams(OneShotExplainerParams):
     """Knobs of the tree explainer, besides those of its proposer."""
 
     depth: int = 3
-    """Rounds of revision."""
+    """Rounds of revision; 0 for the first proposals alone."""
     width: int = 3
     """Attempts kept after each round."""
     root_nodes: int = 3
@@ -57,5 +57,5 @@ class TreeExplainerParams(OneShotExplainerParams):
     def __post_init__(self) -> None:
         super().__post_init__()
         some = (1, MOST)
-        check_numbers(self, depth=some, width=some, root_nodes=some, branching_factor=some)
+        check_numbers(self, depth=(0, MOST), width=some, root_nodes=some, branching_factor=some)
         check_numbers(self, stop_score=(-1, 1), k_worst_feedback_records=(0, math.inf))

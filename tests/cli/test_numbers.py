@@ -141,7 +141,7 @@ def test_zero_and_huge_counts_mean_what_help_says(cli, tiny, tmp_path) -> None:
         (OneShotExplainerParams, "rule_cap", (1, 100), (-1, 0, 101, math.nan)),
         (OneShotExplainerParams, "temperatures", ((0.0, 2.0),), ((), (-0.1,), (math.nan,), (math.inf,))),
         (TreeExplainerParams, "rule_cap", (1, 100), (-1, 0, HUGE)),
-        (TreeExplainerParams, "depth", (1, 100), (-1, 0, HUGE, math.inf)),
+        (TreeExplainerParams, "depth", (0, 100), (-1, HUGE, math.inf)),
         (TreeExplainerParams, "width", (1, 100), (-1, 0, HUGE)),
         (TreeExplainerParams, "root_nodes", (1, 100), (-1, 0, HUGE)),
         (TreeExplainerParams, "branching_factor", (1, 100), (-1, 0, HUGE)),
