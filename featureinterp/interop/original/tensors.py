@@ -27,6 +27,9 @@ _MOST_IDS = 2**31
 _LARGEST_STRUCTURE = 2**20
 """Bytes of the part of a file that says what its tensors are; a tensor takes a few hundred."""
 
+_DAMAGED = (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
+"""What torch raises of itself on a damaged file."""
+
 
 def read_tokens(path: Path) -> Windows:
     """Read `tokens.pt`; every window counts as a document of its own.
@@ -178,7 +181,7 @@ def _load(path: Path) -> Tensor:
         check_regular(path)
         _check_container(path)
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError, zipfile.BadZipFile) as error:
+    except (*_DAMAGED, UnpicklingError, zipfile.BadZipFile) as error:
         told = str(error).strip().partition("\n")[0]
         raise DataFolderError(f"{path} cannot be read as a tensor: {told}", "it is damaged, or holds more") from error
     if isinstance(found, dict):
