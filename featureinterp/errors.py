@@ -80,12 +80,16 @@ class RequestFailedError(FeatureInterpError):
     """Request without an answer in all attempts: the feature stays unfinished, the run continues."""
 
 
-class EndpointError(FeatureInterpError):
+class EndpointConfigError(FeatureInterpError):
     """Unusable language model (missing or rejected key, unknown model); the run ends."""
 
 
-class BudgetError(FeatureInterpError):
-    """A limit of money or tokens, or an endpoint that is down: the run ends, what is stored stays."""
+class BudgetExceededError(FeatureInterpError):
+    """Cost or token limit reached, or an account without credit; the run ends, stored results are kept."""
+
+
+class EndpointUnavailableError(FeatureInterpError):
+    """Endpoint that is down, rate-limited or unreachable; the run ends, stored results are kept."""
 
 
 class WorkerError(FeatureInterpError):

@@ -90,8 +90,9 @@ class ChatModel(Protocol):
         Raises:
             ChatError: if the endpoint refuses this request; others may fare better.
             RequestFailedError: if the endpoint does not answer it in all attempts.
-            EndpointError: if the endpoint refuses all of them: no key, a refused one, an unknown model; ends the run.
-            BudgetError: if a limit of money or tokens is reached or the endpoint is down; ends the run.
+            EndpointConfigError: if the endpoint refuses all of them: no key, a refused one, an unknown model; ends the run.
+            BudgetExceededError: if a limit of money or tokens is reached; ends the run.
+            EndpointUnavailableError: if the endpoint is down; ends the run.
         """
         ...
 
@@ -110,6 +111,6 @@ class PromptModel(Protocol):
         Raises:
             ChatError: if the endpoint does not echo prompts, or refuses this one.
             RequestFailedError: if the endpoint does not answer it in all attempts.
-            EndpointError, BudgetError: as `ChatModel.answer`.
+            EndpointConfigError, EndpointUnavailableError, BudgetExceededError: as `ChatModel.answer`.
         """
         ...

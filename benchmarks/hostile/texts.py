@@ -16,7 +16,7 @@ from benchmarks.hostile.cases import Case, Reader, wanted
 from benchmarks.hostile.mutations import DEEP, TEXTS, VALUES, mutate_bytes, mutate_json, mutate_text, put
 from featureinterp.errors import (
     DataFolderError,
-    EndpointError,
+    EndpointConfigError,
     ExplanationError,
     FeatureInterpError,
     InputError,
@@ -291,7 +291,7 @@ READERS = (
     Reader("explanations in answers", explanation, (ExplanationError,), 80),
     Reader("lexical phrases", phrase, (ExplanationError,), 60),
     Reader("names of language models", model_name, (InputError,), 30),
-    Reader(".env files", dot_env, (InputError, EndpointError), 20),
+    Reader(".env files", dot_env, (InputError, EndpointConfigError), 20),
     Reader("options", option, (InputError,), 60),
     Reader("ledgers", ledger, (DataFolderError, StorageError), 40),
     Reader("runs", run_file, (DataFolderError, StorageError), 80),

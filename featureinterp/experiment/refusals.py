@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from featureinterp.errors import EndpointError
+from featureinterp.errors import EndpointConfigError
 from featureinterp.experiment.result import FeatureResult
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Refusals:
         """Add a result and yield the decided ones.
 
         Raises:
-            EndpointError: if so many features were refused in the same words that it is the endpoint's refusal.
+            EndpointConfigError: if so many features were refused in the same words that it is the endpoint's refusal.
         """
         if result.status != "refused":
             if result.status == "explained" or result.usage.requests:
@@ -59,7 +59,7 @@ class Refusals:
         """Yield the remaining decided results at the end.
 
         Raises:
-            EndpointError: if nothing was ever answered, and all that was asked was refused in the same words.
+            EndpointConfigError: if nothing was ever answered, and all that was asked was refused in the same words.
         """
         words = [_words(result) for _, result in self._held]
         alike = max(map(words.count, words), default=0)
@@ -78,9 +78,9 @@ def _words(result: FeatureResult) -> str:
     return _NUMBERED.sub("", result.reason)
 
 
-def _of_endpoint(alike: int, result: FeatureResult) -> EndpointError:
+def _of_endpoint(alike: int, result: FeatureResult) -> EndpointConfigError:
     told = f"{alike} features were refused in the same words" if alike > 1 else "the only feature was refused"
-    return EndpointError(
+    return EndpointConfigError(
         f"{told}, and none was answered: {result.reason}",
         "mend that, then give the same command again: nothing of it is stored",
     )

@@ -22,7 +22,7 @@ from typing import Protocol, TypeVar
 
 from featureinterp.chat import Usage
 from featureinterp.core import StructuredExplanation
-from featureinterp.errors import DamagedFeatureError, EndpointError, FeatureInterpError, RequestFailedError
+from featureinterp.errors import DamagedFeatureError, EndpointConfigError, FeatureInterpError, RequestFailedError
 from featureinterp.experiment.refusals import Refusals
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
@@ -101,7 +101,7 @@ async def sweep(runs: Mapping[str, SweptRun], engine: Engine, on_result: OnUnit 
 
     Raises:
         FeatureInterpError: an error that concerns more than one feature; what is stored stays.
-        EndpointError: if the first features are all refused in the same words; none of them is stored.
+        EndpointConfigError: if the first features are all refused in the same words; none of them is stored.
         RequestFailedError: in the end, if an endpoint left requests unanswered; all but their features are finished.
         DamagedFeatureError: in the end, if records of features are damaged; all but these are finished.
     """
@@ -147,14 +147,14 @@ def _what_is_left(damaged: list[str], unanswered: list[str], of: int) -> Feature
     return None
 
 
-def _decide_rest(refusals: Mapping[str, Refusals], keep: OnUnit) -> EndpointError | None:
+def _decide_rest(refusals: Mapping[str, Refusals], keep: OnUnit) -> EndpointConfigError | None:
     """Store what is decided when a pass is over, and return the error of a run whose endpoint refused everything."""
     found = None
     for each in refusals.values():
         try:
             for decided in each.rest():
                 keep(*decided)
-        except EndpointError as error:
+        except EndpointConfigError as error:
             found = error
     return found
 

@@ -20,7 +20,7 @@ from featureinterp.core import (
     SequenceSimulation,
     StructuredExplanation,
 )
-from featureinterp.errors import BudgetError, SimulationError
+from featureinterp.errors import BudgetExceededError, SimulationError
 from featureinterp.experiment.result import FeatureKey
 from featureinterp.experiment.run import FeatureRunParams, Method, explain_feature
 from featureinterp.explainer import EXPLAINERS, OneShotExplainerParams
@@ -212,9 +212,9 @@ def test_a_simulator_that_fails_on_one_attempt_makes_that_one_a_failure(
 
 def test_an_error_that_ends_the_run_is_no_failed_attempt(name: str) -> None:
     def broke(simulations: list[SequenceSimulation]) -> list[SequenceSimulation]:
-        raise BudgetError("the run's 5 dollars are spent")
+        raise BudgetExceededError("the run's 5 dollars are spent")
 
-    with pytest.raises(BudgetError):
+    with pytest.raises(BudgetExceededError):
         run(make_explainer(name, Scripted(POOR, FAIR, GOOD), Answering(broke)), 3)
 
 

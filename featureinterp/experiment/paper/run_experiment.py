@@ -62,7 +62,7 @@ def run_experiment(
     Raises:
         InputError: if a folder lacks a layer, latents, sentences or causes of activations that are asked for.
         DataFolderError: if a run was made with other settings.
-        EndpointError, BudgetError: if a language model cannot be asked any more; what is finished stays.
+        EndpointConfigError, EndpointUnavailableError, BudgetExceededError: if a language model cannot be asked any more; what is finished stays.
         StorageError: if a run cannot be written; what is finished stays.
         WorkerError: if workers are lost again and again; what is finished stays.
     """

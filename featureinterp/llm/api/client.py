@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from featureinterp.chat import ChatAnswer, ChatRequest, PromptReading, PromptRequest
-from featureinterp.errors import BudgetError, EndpointError, InputError
+from featureinterp.errors import BudgetExceededError, EndpointConfigError, EndpointUnavailableError, InputError
 from featureinterp.llm.api import wire
 from featureinterp.llm.api.billing import most_of, read_bill
 from featureinterp.llm.api.connection import ChatParams, Connection
@@ -114,7 +114,7 @@ class ChatClient:
         What waits for another attempt is given up.
         """
         if self._connection is not None:
-            self._connection.end(BudgetError(f"{self.name} is closed", "open it again"))
+            self._connection.end(EndpointUnavailableError(f"{self.name} is closed", "open it again"))
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
         self._stays_open = False
         await self._disconnect()
@@ -156,7 +156,7 @@ class ChatClient:
     def _stored(self, asked: bytes, sample: int, answer_type: type[Answer]) -> Answer | None:
         stored = self.ledger.get(asked, sample, answer_type)
         if stored is None and self._params.offline:
-            raise EndpointError(f"no answer of {self.name} to this request is stored", "run it without --offline")
+            raise EndpointConfigError(f"no answer of {self.name} to this request is stored", "run it without --offline")
         return None if stored is None else replace(stored, stored=True)
 
     async def _once(self, asked: bytes, sample: int, ask: Callable[[int], Coroutine[Any, Any, Answer]]) -> Answer:
@@ -231,7 +231,7 @@ class ChatClient:
                     connection.check()
                     outcome = await connection.attempt(body())
                     outcome = outcome if isinstance(outcome, Fault) else self._paid(connection, outcome, most, read)
-            except BudgetError as error:
+            except (BudgetExceededError, EndpointUnavailableError) as error:
                 connection.end(error)
                 raise
             if not isinstance(outcome, Fault):
@@ -278,7 +278,7 @@ class ChatClient:
         connection.check()
         try:
             self.budget.check()
-        except BudgetError as error:
+        except BudgetExceededError as error:
             connection.end(error)
             raise
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from featureinterp.errors import BudgetError, EndpointError, FeatureInterpError, InputError
+from featureinterp.errors import BudgetExceededError, EndpointConfigError, EndpointUnavailableError, FeatureInterpError, InputError
 from featureinterp.llm.api.faults import REMEDIES, Fault, FaultKind, fault_of_status
 from featureinterp.llm.api.providers import Endpoint
 from featureinterp.llm.api.spending import Price
@@ -102,22 +102,23 @@ class Connection:
         Raises:
             ChatError: if it is the request's fault alone.
             RequestFailedError: if this was the last attempt.
-            EndpointError: if no request would fare better.
-            BudgetError: if the endpoint is down or too busy; everybody else is told too.
+            EndpointConfigError: if no request would fare better.
+            EndpointUnavailableError: if the endpoint is down or too busy; every waiting request gets it too.
+            BudgetExceededError: if the account has no credit; likewise.
         """
         remedy, limit = REMEDIES[fault.kind], self._params.longest_wait
         self._failures += remedy.of_endpoint
         self._check_silence(fault)
         if fault.retry_after is not None and fault.retry_after > limit and remedy.retry:
             hint = "go on later: what is stored stays"
-            self.end(BudgetError(f"{self._name} asks to wait {fault.retry_after:.0f} seconds", hint))
+            self.end(EndpointUnavailableError(f"{self._name} asks to wait {fault.retry_after:.0f} seconds", hint))
         if remedy.retry and attempt < self._params.attempts and alike < (remedy.attempts or self._params.attempts):
             self.check()
             return
         error = fault.error(self._name, attempt)
         if remedy.of_endpoint and self._failures >= self._params.failures:
-            error = BudgetError(f"{error.problem}; it is down: the last {self._failures} attempts failed", remedy.hint)
-        if isinstance(error, BudgetError):
+            error = EndpointUnavailableError(f"{error.problem}; it is down: the last {self._failures} attempts failed", remedy.hint)
+        if isinstance(error, BudgetExceededError | EndpointUnavailableError):
             self.end(error)
             self.check()
         raise error
@@ -173,7 +174,7 @@ class Connection:
         """End the connection after several timeouts in a row over two timeout periods.
 
         Raises:
-            BudgetError: if it has.
+            EndpointUnavailableError: if it has.
         """
         if fault.kind is not FaultKind.SILENT:
             self._silences = 0
@@ -184,7 +185,7 @@ class Connection:
         self._silences += 1
         if self._silences >= SILENCES and now - self._silent_since >= 2 * patience:
             told = f"{self._name} is down: nothing came within {patience:g} seconds, {self._silences} times in a row"
-            self.end(BudgetError(told, REMEDIES[FaultKind.SILENT].hint))
+            self.end(EndpointUnavailableError(told, REMEDIES[FaultKind.SILENT].hint))
             self.check()
 
 
@@ -192,7 +193,7 @@ def _open_pool(endpoint: Endpoint, key: str, params: ChatParams) -> AsyncOpenAI:
     """Create a connection pool; sends nothing.
 
     Raises:
-        EndpointError: if the environment names a proxy that cannot be used.
+        EndpointConfigError: if the environment names a proxy that cannot be used.
     """
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
@@ -208,7 +209,7 @@ def _open_pool(endpoint: Endpoint, key: str, params: ChatParams) -> AsyncOpenAI:
         )
     except (ValueError, ImportError) as error:
         told = f"the proxy for {endpoint.base_url} cannot be used: {error}"
-        raise EndpointError(told, "mend HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or unset them") from None
+        raise EndpointConfigError(told, "mend HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or unset them") from None
     if endpoint.provider.key_name != "OPENAI_API_KEY":  # the package takes these from the environment
         pool.organization = pool.project = None
     return pool

@@ -17,7 +17,7 @@ from random import Random
 
 import msgspec
 
-from featureinterp.errors import BudgetError, ChatError, EndpointError, FeatureInterpError, RequestFailedError
+from featureinterp.errors import BudgetExceededError, EndpointUnavailableError, ChatError, EndpointConfigError, FeatureInterpError, RequestFailedError
 
 LONGEST_MESSAGE = 300
 """Characters of a server's message that are passed on."""
@@ -62,14 +62,14 @@ class Remedy:
 
 
 REMEDIES: Mapping[FaultKind, Remedy] = {
-    FaultKind.AUTHENTICATION: Remedy(False, EndpointError, "set another key"),
-    FaultKind.CREDIT: Remedy(False, BudgetError, "fill it up, then give the same command again: what is stored stays"),
-    FaultKind.MODEL: Remedy(False, EndpointError, "check the model's name and the address"),
+    FaultKind.AUTHENTICATION: Remedy(False, EndpointConfigError, "set another key"),
+    FaultKind.CREDIT: Remedy(False, BudgetExceededError, "fill it up, then give the same command again: what is stored stays"),
+    FaultKind.MODEL: Remedy(False, EndpointConfigError, "check the model's name and the address"),
     FaultKind.TOO_LONG: Remedy(False, ChatError, "show fewer or shorter records, or take a model with more context"),
     FaultKind.REFUSED: Remedy(False, ChatError, "the server's own words say why"),
-    FaultKind.RATE_LIMITED: Remedy(True, BudgetError, "ask fewer at once, or go on later: what is stored stays"),
+    FaultKind.RATE_LIMITED: Remedy(True, EndpointUnavailableError, "ask fewer at once, or go on later: what is stored stays"),
     FaultKind.FAILING: Remedy(True, RequestFailedError, "try again later", of_endpoint=True),
-    FaultKind.UNREACHABLE: Remedy(True, BudgetError, "check the address and whether it runs", of_endpoint=True),
+    FaultKind.UNREACHABLE: Remedy(True, EndpointUnavailableError, "check the address and whether it runs", of_endpoint=True),
     FaultKind.TIMEOUT: Remedy(True, RequestFailedError, "ask fewer at once, or try again later", of_endpoint=True),
     FaultKind.SILENT: Remedy(
         True, RequestFailedError, "raise --request-timeout, or try again later", of_endpoint=True, attempts=2
@@ -79,7 +79,7 @@ REMEDIES: Mapping[FaultKind, Remedy] = {
     ),
     FaultKind.NO_CHOICE: Remedy(True, ChatError, "the prompt may be blocked by a filter of the server", attempts=3),
     FaultKind.ENDING: Remedy(True, RequestFailedError, "try again later, or take another model", True, attempts=3),
-    FaultKind.MOVED: Remedy(False, EndpointError, "check the address: a redirect is not followed"),
+    FaultKind.MOVED: Remedy(False, EndpointConfigError, "check the address: a redirect is not followed"),
 }
 
 _BY_STATUS = {

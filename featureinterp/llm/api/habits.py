@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from featureinterp.chat import ChatRequest, Message
-from featureinterp.errors import EndpointError
+from featureinterp.errors import EndpointConfigError
 from featureinterp.llm.api.faults import Fault, FaultKind
 from featureinterp.llm.api.providers import Provider
 
@@ -77,7 +77,7 @@ def asked_otherwise(form: Form, fault: Fault, request: ChatRequest, name: str) -
         name: of the model.
 
     Raises:
-        EndpointError: if it is the temperature that is refused, and the user asked for it.
+        EndpointConfigError: if it is the temperature that is refused, and the user asked for it.
     """
     words = fault.body.lower() or fault.message.lower()
     if fault.kind is FaultKind.TOO_LONG or (fault.kind is FaultKind.REFUSED and _TOO_LARGE.search(words)):
@@ -92,7 +92,7 @@ def asked_otherwise(form: Form, fault: Fault, request: ChatRequest, name: str) -
     if named == "temperature" and form.temperature and request.temperature is not None:
         if request.temperature != 1.0 and not request.any_temperature:
             problem = f"{name} refuses the temperature {request.temperature:g}: {fault.message}"
-            raise EndpointError(problem, "give --temperatures none, so that none is sent")
+            raise EndpointConfigError(problem, "give --temperatures none, so that none is sent")
         return replace(form, temperature=False)
     if named == "seed" and form.seed:
         return replace(form, seed=False)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from featureinterp.errors import EndpointError, InputError
+from featureinterp.errors import EndpointConfigError, InputError
 from featureinterp.secrets import note
 
 BASE_URL_NAME = "FEATUREINTERP_BASE_URL"
@@ -175,16 +175,16 @@ def find_key(provider: Provider, folder: Path | None = None) -> str:
     """Return a provider's key; empty if none is set and none is required.
 
     Raises:
-        EndpointError: if it is missing, or is nothing that can be a key. The key itself is never told.
+        EndpointConfigError: if it is missing, or is nothing that can be a key. The key itself is never told.
     """
     key = setting(provider.key_name, folder)
     if not key and provider.needs_key:
-        raise EndpointError(
+        raise EndpointConfigError(
             f"there is no key for {provider.name}",
             f"set {provider.key_name} in the environment or in a .env in the working directory",
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise EndpointError(
+        raise EndpointConfigError(
             f"what {provider.key_name} holds is no key: it has spaces, line breaks or other than ASCII characters",
             "set it again",
         )

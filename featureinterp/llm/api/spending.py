@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Protocol
 
 from featureinterp.chat import ChatAnswer, ChatRequest, PromptReading, PromptRequest, Usage
-from featureinterp.errors import BudgetError, ChatError, InputError
+from featureinterp.errors import BudgetExceededError, ChatError, InputError
 from featureinterp.llm.api.thoughts import has_begun
 from featureinterp.protocols import ChatModel, PromptModel
 
@@ -120,7 +120,7 @@ class Budget:
             most: what the request can take.
 
         Raises:
-            BudgetError: as `check`, now or after a wait.
+            BudgetExceededError: as `check`, now or after a wait.
         """
         self.check()
         while self._on_way and not self._fits(self._reserve(model, most)):
@@ -163,7 +163,7 @@ class Budget:
         """Check that another request may be sent.
 
         Raises:
-            BudgetError: if a limit is reached, or cannot be kept because nobody says what answers cost.
+            BudgetExceededError: if a limit is reached, or cannot be kept because nobody says what answers cost.
         """
         hint = "raise it and give the same command again: what is stored is not asked again"
         limits, spent = self.limits, self.spent
@@ -172,13 +172,13 @@ class Budget:
             told = (
                 f"{tokens} are used" if not spent.estimated else f"at most {tokens} are used, as the texts' length says"
             )
-            raise BudgetError(f"the limit of {limits.max_tokens} tokens is reached: {told}", hint)
+            raise BudgetExceededError(f"the limit of {limits.max_tokens} tokens is reached: {told}", hint)
         if limits.max_cost is None:
             return
         if spent.cost >= limits.max_cost:
-            raise BudgetError(f"the limit of ${limits.max_cost:g} is reached: ${spent.cost:.4f} are spent", hint)
+            raise BudgetExceededError(f"the limit of ${limits.max_cost:g} is reached: ${spent.cost:.4f} are spent", hint)
         if spent.unpriced:
-            raise BudgetError(
+            raise BudgetExceededError(
                 f"the limit of ${limits.max_cost:g} cannot be kept: the endpoint does not say what an answer costs",
                 "limit the tokens; in Python, give a price per million tokens",
             )

@@ -17,7 +17,7 @@ import numpy as np
 from featureinterp.codec import whole_characters
 from featureinterp.core import Rule, ScoredSequence, SequenceSimulation, StructuredExplanation
 from featureinterp.display import visible_token
-from featureinterp.errors import BudgetError, ChatError, EndpointError, FeatureInterpError, RequestFailedError
+from featureinterp.errors import BudgetExceededError, EndpointUnavailableError, ChatError, EndpointConfigError, FeatureInterpError, RequestFailedError
 from featureinterp.experiment.methods import ModelAccess, Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import score_on_test
@@ -38,7 +38,7 @@ _REMEMBERED_PAIRS = 20_000
 """Pairs of a rule and a window whose levels are remembered of one feature; about 300 bytes each."""
 _REMEMBERED_TEXTS = 50_000
 
-_OF_ENDPOINTS = (BudgetError, ChatError, EndpointError, RequestFailedError)
+_OF_ENDPOINTS = (BudgetExceededError, EndpointUnavailableError, ChatError, EndpointConfigError, RequestFailedError)
 
 
 class Bench:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from featureinterp.errors import EndpointError
+from featureinterp.errors import EndpointConfigError
 from featureinterp.experiment.refusals import FIRST, LATER, Refusals
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.sweep import Unit
@@ -31,7 +31,7 @@ def test_the_same_refusal_of_the_first_features_ends_the_run_and_a_mended_server
 ):
     keys = features(world, 8)
     with LLMServer(lambda body: Refusal(status, f"{words}, request {len(body['messages'][-1]['content'])}")) as server:
-        with pytest.raises(EndpointError, match="refused in the same words, and none was answered"):
+        with pytest.raises(EndpointConfigError, match="refused in the same words, and none was answered"):
             explain(world, tmp_path, server, keys)
         server.brain = brain
         mended = explain(world, tmp_path, server, keys)
@@ -80,7 +80,7 @@ def test_blocked_answers_are_failed_features_even_where_all_are(world: World, tm
 
 def test_answers_that_never_begin_end_the_run_after_the_first_features(world: World, tmp_path):  # noqa: F811
     with LLMServer(lambda _: Reply("", "length")) as server:
-        with pytest.raises(EndpointError, match="8192 tokens were used up before the answer began") as raised:
+        with pytest.raises(EndpointConfigError, match="8192 tokens were used up before the answer began") as raised:
             explain(world, tmp_path, server, features(world, 2))
         assert "--answer-tokens" in str(raised.value)
         assert len(server.seen.requests) == 2 * 3
@@ -111,7 +111,7 @@ def test_so_many_in_the_same_words_are_the_endpoints(answered, limit):
     refusals = Refusals(answered=answered)
     same = [result(i, reason=f"m refuses: request {i}ab is {900 + i} tokens") for i in range(limit)]
     assert taken(refusals, *same[:-1], *(result(100 + i, reason="x" * i) for i in range(3))) == []
-    with pytest.raises(EndpointError, match=f"{limit} features were refused"):
+    with pytest.raises(EndpointConfigError, match=f"{limit} features were refused"):
         taken(refusals, same[-1])
 
 
@@ -122,7 +122,7 @@ def test_at_the_end_an_endpoint_that_never_answered_is_told(reasons, endpoints):
     refusals = Refusals(answered=False)
     taken(refusals, *(result(i, reason=reason) for i, reason in enumerate(reasons)))
     if endpoints:
-        with pytest.raises(EndpointError):
+        with pytest.raises(EndpointConfigError):
             list(refusals.rest())
     else:
         assert [each.status for _, each in refusals.rest()] == ["failed"] * len(reasons)

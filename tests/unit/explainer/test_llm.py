@@ -7,7 +7,7 @@ import pytest
 
 from featureinterp.chat import ChatAnswer
 from featureinterp.core import Attempt, Feedback, Proposal, Rule, StructuredExplanation
-from featureinterp.errors import BudgetError, ChatError, EndpointError
+from featureinterp.errors import BudgetExceededError, ChatError, EndpointConfigError
 from featureinterp.explainer import OneShotExplainer, OneShotExplainerParams, TreeExplainer, TreeExplainerParams
 from featureinterp.explainer.llm.prompts import PROMPT_VERSION
 from featureinterp.explainer.llm.proposer import MOST_ANSWERS, LLMProposer
@@ -103,7 +103,7 @@ def test_a_stored_answer_that_did_not_end_well_is_no_proposal(train, answer, ask
     assert len(model.asked) == asked
 
 
-@pytest.mark.parametrize("error", [BudgetError("no money left"), EndpointError("no key")])
+@pytest.mark.parametrize("error", [BudgetExceededError("no money left"), EndpointConfigError("no key")])
 def test_an_error_of_the_run_goes_up(train, valid, error):
     with pytest.raises(type(error)):
         propose(lambda *_: error, train, 2)

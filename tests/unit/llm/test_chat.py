@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from featureinterp.chat import ChatAnswer, ChatRequest, Message, PromptRequest, Usage
-from featureinterp.errors import BudgetError, ChatError, EndpointError, InputError, RequestFailedError
+from featureinterp.errors import BudgetExceededError, EndpointUnavailableError, ChatError, EndpointConfigError, InputError, RequestFailedError
 from featureinterp.llm.api.client import ChatClient, open_chat_model
 from featureinterp.llm.api.connection import ChatParams
 from featureinterp.llm.api.spending import Budget, Price, RunLimits
@@ -93,9 +93,9 @@ def test_an_answer_that_takes_too_long_is_asked_for_again(ledger) -> None:
     [
         (Fault.TOO_LONG, ChatError, "maximum context length is 4096 tokens"),
         (Fault.BAD_REQUEST, ChatError, "temperature is out of range"),
-        (Fault.BAD_KEY, EndpointError, "Incorrect API key"),
-        (Fault.NO_SUCH_MODEL, EndpointError, "no endpoint serves this model"),
-        (Fault.NO_MONEY, BudgetError, "no credits"),
+        (Fault.BAD_KEY, EndpointConfigError, "Incorrect API key"),
+        (Fault.NO_SUCH_MODEL, EndpointConfigError, "no endpoint serves this model"),
+        (Fault.NO_MONEY, BudgetExceededError, "no credits"),
     ],
 )
 def test_a_refusal_is_passed_on_at_once(ledger, fault, error, told) -> None:
@@ -118,7 +118,7 @@ def test_the_wait_that_the_server_asks_for_is_kept(ledger, fault, least) -> None
 def test_a_wait_longer_than_anybody_would_ends_the_run(ledger) -> None:
     with LLMServer(echo, first(Fault.BUSY_SECONDS)) as server:
         server.retry_after = "3600"
-        with pytest.raises(BudgetError, match="asks to wait 3600 seconds"):
+        with pytest.raises(EndpointUnavailableError, match="asks to wait 3600 seconds"):
             ask(client(server, ledger), asking("a"))
 
 
@@ -148,7 +148,7 @@ def test_an_endpoint_that_only_fails_is_given_up_for_all_in_one_sentence(ledger)
     params = ChatParams(concurrency=8, attempts=3, failures=10, backoff_seconds=0.002)
     with LLMServer(echo, always(Fault.UNAVAILABLE)) as server:
         found = asyncio.run(run(client(server, ledger, params)))
-        assert {type(each) for each in found} == {BudgetError}
+        assert {type(each) for each in found} == {EndpointUnavailableError}
         assert len({str(each) for each in found}) == 1
         assert "is down" in str(found[0])
         assert "the model is loading" in str(found[0])
@@ -159,12 +159,12 @@ def test_an_address_where_nothing_listens_ends_the_run(ledger) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         name = f"local:m@http://127.0.0.1:{closed.getsockname()[1]}/v1"
-        with pytest.raises(BudgetError, match="cannot be reached after 6 attempts"):
+        with pytest.raises(EndpointUnavailableError, match="cannot be reached after 6 attempts"):
             ask(open_chat_model(name, ledger=ledger, params=QUICK), asking("a"))
 
 
 def test_a_busy_endpoint_ends_the_run_and_fails_no_feature(ledger) -> None:
-    with LLMServer(echo, always(Fault.BUSY)) as server, pytest.raises(BudgetError, match="has too much to do"):
+    with LLMServer(echo, always(Fault.BUSY)) as server, pytest.raises(EndpointUnavailableError, match="has too much to do"):
         ask(client(server, ledger), asking("a"))
 
 
@@ -187,7 +187,7 @@ def test_a_limit_stops_what_has_not_gone_out_and_stores_what_is_on_its_way(ledge
         found = asyncio.run(run(client(server, ledger, params, budget=budget)))
         answered = [each for each in found if isinstance(each, list)]
         assert 4 <= len(answered) <= 4 + 3  # the limit, and those on their way when it was reached
-        assert {type(each) for each in found if not isinstance(each, list)} == {BudgetError}
+        assert {type(each) for each in found if not isinstance(each, list)} == {BudgetExceededError}
         assert budget.spent.cost == 0.25 * len(answered) == 0.25 * len(server.seen.requests)
         found = asyncio.run(run(client(server, ledger, params)))
         assert [answers[0].text for answers in found] == [f"{i}/0" for i in range(20)]
@@ -244,7 +244,7 @@ def test_offline_uses_what_is_stored_and_nothing_else(ledger) -> None:
         ask(client(server, ledger), asking("a"))
         offline = ChatParams(offline=True)
         assert ask(client(server, ledger, offline), asking("a"))[0][0].text == "a/0"
-        with pytest.raises(EndpointError, match="no answer of local:m"):
+        with pytest.raises(EndpointConfigError, match="no answer of local:m"):
             ask(client(server, ledger, offline), asking("b"))
         assert len(server.seen.requests) == 1
 
@@ -254,7 +254,7 @@ def test_the_key_is_wanted_only_when_a_request_goes_out(ledger, monkeypatch, tmp
     monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
     with LLMServer(echo) as server:
         name = f"openrouter:a/b@{server.url}"
-        with pytest.raises(EndpointError, match="no key for openrouter"):
+        with pytest.raises(EndpointConfigError, match="no key for openrouter"):
             ask(open_chat_model(name, ledger=ledger), asking("a"))
         (tmp_path / ".env").write_text("OPENROUTER_API_KEY=sk-or-from-file")
         ask(open_chat_model(name, ledger=ledger), asking("a"))

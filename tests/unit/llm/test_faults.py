@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from featureinterp.errors import BudgetError, ChatError, EndpointError, FeatureInterpError, RequestFailedError
+from featureinterp.errors import BudgetExceededError, EndpointUnavailableError, ChatError, EndpointConfigError, FeatureInterpError, RequestFailedError
 from featureinterp.llm.api.faults import REMEDIES, Fault, FaultKind, backoff, fault_of_status, wait_asked_for
 
 
@@ -66,11 +66,11 @@ def test_every_kind_has_a_remedy_and_only_passing_ones_are_tried_again() -> None
 @pytest.mark.parametrize(
     ("kind", "error"),
     [
-        (FaultKind.AUTHENTICATION, EndpointError),
-        (FaultKind.MODEL, EndpointError),
-        (FaultKind.CREDIT, BudgetError),
-        (FaultKind.RATE_LIMITED, BudgetError),
-        (FaultKind.UNREACHABLE, BudgetError),
+        (FaultKind.AUTHENTICATION, EndpointConfigError),
+        (FaultKind.MODEL, EndpointConfigError),
+        (FaultKind.CREDIT, BudgetExceededError),
+        (FaultKind.RATE_LIMITED, EndpointUnavailableError),
+        (FaultKind.UNREACHABLE, EndpointUnavailableError),
         (FaultKind.TOO_LONG, ChatError),
         (FaultKind.REFUSED, ChatError),
         (FaultKind.FAILING, RequestFailedError),
@@ -78,7 +78,7 @@ def test_every_kind_has_a_remedy_and_only_passing_ones_are_tried_again() -> None
         (FaultKind.MALFORMED, RequestFailedError),
         (FaultKind.ENDING, RequestFailedError),
         (FaultKind.NO_CHOICE, ChatError),
-        (FaultKind.MOVED, EndpointError),
+        (FaultKind.MOVED, EndpointConfigError),
     ],
 )
 def test_a_fault_becomes_the_error_of_whoever_it_concerns(kind: FaultKind, error: type[FeatureInterpError]) -> None:

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from featureinterp.chat import ChatRequest, Message
-from featureinterp.errors import ChatError, EndpointError
+from featureinterp.errors import ChatError, EndpointConfigError
 from featureinterp.llm.api import wire
 from featureinterp.llm.api.client import open_chat_model
 from featureinterp.llm.api.connection import ChatParams
@@ -118,7 +118,7 @@ def test_a_temperature_that_the_user_asked_for_is_not_dropped_in_silence(tmp_pat
     ours = ChatRequest(REQUEST.messages, 0.0, any_temperature=True)
     none = ChatRequest(REQUEST.messages, None)
     with LLMServer(brain) as server:
-        with pytest.raises(EndpointError, match="refuses the temperature 0.7") as raised:
+        with pytest.raises(EndpointConfigError, match="refuses the temperature 0.7") as raised:
             asked(server, tmp_path / "a.sqlite", mine)
         assert "--temperatures none" in raised.value.hint
         assert asked(server, tmp_path / "b.sqlite", ours, none) == ["fine", "fine"]

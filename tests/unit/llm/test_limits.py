@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from featureinterp.chat import ChatRequest, Message, Usage
-from featureinterp.errors import BudgetError, EndpointError, RequestFailedError
+from featureinterp.errors import BudgetExceededError, EndpointUnavailableError, EndpointConfigError, RequestFailedError
 from featureinterp.llm.api.client import ChatClient, open_chat_model
 from featureinterp.llm.api.connection import ChatParams
 from featureinterp.llm.api.spending import Budget, RunLimits
@@ -72,8 +72,8 @@ def test_a_limit_of_money_holds_at_the_default_concurrency(ledger, usage, cost) 
         found = ask(open_chat_model(f"openrouter:v/m@{server.url}", ledger=ledger, budget=budget), n=40)
         assert 1.0 <= budget.spent.cost < 1.0 + cost
         assert budget.spent.cost == pytest.approx(cost * len(server.seen.requests))
-        assert {type(each) for each in found} == {list, BudgetError}
-        assert "is reached" in str(next(each for each in found if isinstance(each, BudgetError)))
+        assert {type(each) for each in found} == {list, BudgetExceededError}
+        assert "is reached" in str(next(each for each in found if isinstance(each, BudgetExceededError)))
 
 
 def test_a_limit_well_above_what_is_taken_keeps_all_of_them_at_once(ledger) -> None:
@@ -117,7 +117,7 @@ def test_an_answer_that_cannot_be_used_is_paid_for(ledger) -> None:
         budget = Budget(RunLimits(max_cost=1.0))
         params = ChatParams(backoff_seconds=0.002)
         [error] = ask(open_chat_model(f"openrouter:v/m@{server.url}", ledger=ledger, params=params, budget=budget), 1)
-        assert isinstance(error, BudgetError) and "$1.0000 are spent" in str(error)
+        assert isinstance(error, BudgetExceededError) and "$1.0000 are spent" in str(error)
         assert len(server.seen.requests) == 2
 
 
@@ -154,9 +154,9 @@ def test_a_silent_endpoint_is_given_up_after_a_few_waits(ledger, concurrency) ->
         found = ask(open_chat_model(f"local:m@{server.url}", ledger=ledger, params=params), n=16)
         assert time.monotonic() - began < 6 * 0.5
         assert any(
-            isinstance(each, BudgetError) and "local:m is down: nothing came within" in str(each) for each in found
+            isinstance(each, EndpointUnavailableError) and "local:m is down: nothing came within" in str(each) for each in found
         )
-        assert {type(each) for each in found} <= {BudgetError, RequestFailedError}
+        assert {type(each) for each in found} <= {EndpointUnavailableError, RequestFailedError}
 
 
 def test_one_silence_is_forgiven(ledger) -> None:
@@ -204,7 +204,7 @@ def test_a_redirect_is_not_followed_and_is_the_endpoints_fault(ledger, status, s
         place = "/v2/chat/completions" if same else f"{other}/steal?key={KEY}"
         with raw_server(lambda path: (status, {"Location": place}, "")) as (url, paths):
             [error] = ask(open_chat_model(f"local:m@{url}", ledger=ledger), n=1)
-    assert type(error) is EndpointError and "answers with a redirect" in str(error)
+    assert type(error) is EndpointConfigError and "answers with a redirect" in str(error)
     assert place.split("?")[0] in str(error) and KEY not in str(error)
     assert stolen == [] and paths == ["/v1/chat/completions"]
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from featureinterp.errors import EndpointError, InputError
+from featureinterp.errors import EndpointConfigError, InputError
 from featureinterp.llm.api.providers import PROVIDERS, find_key, parse_model_name, setting
 
 LOCAL = "http://127.0.0.1:8000/v1"
@@ -74,7 +74,7 @@ def test_a_key_comes_from_the_environment_before_dotenv_which_leaves_the_environ
 
 
 def test_a_missing_key_is_one_sentence_that_names_the_variable(no_keys) -> None:
-    with pytest.raises(EndpointError, match="no key for openrouter.*OPENROUTER_API_KEY"):
+    with pytest.raises(EndpointConfigError, match="no key for openrouter.*OPENROUTER_API_KEY"):
         find_key(PROVIDERS["openrouter"])
     assert find_key(PROVIDERS["local"]) == ""
 
@@ -82,7 +82,7 @@ def test_a_missing_key_is_one_sentence_that_names_the_variable(no_keys) -> None:
 @pytest.mark.parametrize("key", ["sk-secret two", "sk-secret\nX-Header: 1", "sk-sécret"])
 def test_what_cannot_be_a_key_is_refused_without_being_told(no_keys, monkeypatch, key) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    with pytest.raises(EndpointError) as raised:
+    with pytest.raises(EndpointConfigError) as raised:
         find_key(PROVIDERS["openai"])
     assert "OPENAI_API_KEY" in str(raised.value)
     assert "cret" not in str(raised.value)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from featureinterp.chat import ChatAnswer, ChatRequest, PromptReading, PromptRequest, Usage
-from featureinterp.errors import BudgetError, InputError
+from featureinterp.errors import BudgetExceededError, InputError
 from featureinterp.llm.api.spending import Budget, MeteredModel, Most, Price, RunLimits
 
 
@@ -27,14 +27,14 @@ def test_a_limit_stops_the_next_request(limits, below, reached, told) -> None:
     budget.pay(below)
     budget.check()
     budget.pay(reached)
-    with pytest.raises(BudgetError, match=told):
+    with pytest.raises(BudgetExceededError, match=told):
         budget.check()
 
 
 def test_a_limit_of_money_that_cannot_be_kept_is_told() -> None:
     budget = Budget(RunLimits(max_cost=5))
     budget.pay(Usage(1, 10, 10, unpriced=1))
-    with pytest.raises(BudgetError, match="does not say what an answer costs"):
+    with pytest.raises(BudgetExceededError, match="does not say what an answer costs"):
         budget.check()
 
 
@@ -94,7 +94,7 @@ def most_at_once(budget: Budget, most: Most, usage: Usage, n: int = 16, model: s
         return await asyncio.gather(*(one() for _ in range(n)), return_exceptions=True)
 
     errors = [error for error in asyncio.run(run()) if error is not None]
-    assert {type(error) for error in errors} <= {BudgetError}
+    assert {type(error) for error in errors} <= {BudgetExceededError}
     assert not budget._on_way and not budget._waiting
     return together, sent
 
@@ -182,7 +182,7 @@ def test_a_request_that_waits_is_told_when_the_limit_is_reached_or_cannot_be_kep
 
         first, *others = asyncio.run(run())
         assert first is None
-        assert all(isinstance(other, BudgetError) and told in str(other) for other in others)
+        assert all(isinstance(other, BudgetExceededError) and told in str(other) for other in others)
 
 
 def test_an_attempt_that_fails_makes_room_again() -> None:

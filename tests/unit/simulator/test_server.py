@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from featureinterp.chat import ChatAnswer, PromptReading, PromptToken
 from featureinterp.core import StructuredExplanation
-from featureinterp.errors import BudgetError, ChatError, InputError, SimulationError
+from featureinterp.errors import BudgetExceededError, ChatError, InputError, SimulationError
 from featureinterp.formatting import escape, format_record
 from featureinterp.simulator import make_simulator_factory
 from featureinterp.simulator.alignment import simulation_prompt
@@ -132,8 +132,8 @@ def test_a_model_that_thinks_first_gets_room_for_it_and_its_thoughts_are_cut():
 def test_a_refused_request_spoils_one_and_a_limit_ends_all():
     with pytest.raises(ChatError):
         simulate("chat:local:m", Writer(ChatError("no")))
-    with pytest.raises(BudgetError):
-        simulate("chat:local:m", Writer(BudgetError("enough")))
+    with pytest.raises(BudgetExceededError):
+        simulate("chat:local:m", Writer(BudgetExceededError("enough")))
 
 
 def test_an_empty_text_is_not_asked_for():
