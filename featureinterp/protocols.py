@@ -90,7 +90,7 @@ class ChatModel(Protocol):
         Raises:
             ChatError: if the endpoint refuses this request; others may fare better.
             RequestFailedError: if the endpoint does not answer it in all attempts.
-            EndpointConfigError: if the endpoint refuses all of them: no key, a refused one, an unknown model; ends the run.
+            EndpointConfigError: if the endpoint refuses every request: missing or rejected key, unknown model.
             BudgetExceededError: if a limit of money or tokens is reached; ends the run.
             EndpointUnavailableError: if the endpoint is down; ends the run.
         """

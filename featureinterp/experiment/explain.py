@@ -168,7 +168,8 @@ def explain_folder(
         DataFolderError: if the run was made with other settings, or a local model's prompt has changed.
         SubjectError: if a local model's tokenizer cannot be loaded, or does not fit the task.
         InputError: if features or activation-causing tokens are asked for that the folder does not hold.
-        EndpointConfigError, EndpointUnavailableError, BudgetExceededError: if a language model cannot be asked any more; what is finished stays.
+        EndpointConfigError, EndpointUnavailableError, BudgetExceededError:
+            if the language model is unusable; finished features stay.
         StorageError: if the run cannot be written; what is finished stays.
         WorkerError: if workers are lost again and again; what is finished stays.
     """

@@ -38,7 +38,8 @@ class LLMProposer:
         Raises:
             InputError: if activation-causing tokens are asked for and no record has them.
             ActivationError: if an activation is NaN or infinite.
-            EndpointConfigError, EndpointUnavailableError, BudgetExceededError: if the language model cannot be asked any more.
+            EndpointConfigError, EndpointUnavailableError, BudgetExceededError:
+                if the language model is unusable.
         """
         if not any(record.is_active for record in train_records):
             return [Proposal(None, failure="the feature is silent on all train records")] * n
@@ -50,7 +51,7 @@ class LLMProposer:
         """Return `n` revisions of an attempt, requested concurrently.
 
         Raises:
-            InputError, ActivationError, EndpointConfigError, EndpointUnavailableError, BudgetExceededError: as `propose`.
+            FeatureInterpError: as `propose`.
         """
         if attempt.explanation is None:
             return [Proposal(None, failure="there is nothing to revise")] * n

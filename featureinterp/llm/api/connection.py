@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from featureinterp.errors import BudgetExceededError, EndpointConfigError, EndpointUnavailableError, FeatureInterpError, InputError
+from featureinterp.errors import (
+    BudgetExceededError,
+    EndpointConfigError,
+    EndpointUnavailableError,
+    FeatureInterpError,
+    InputError,
+)
 from featureinterp.llm.api.faults import REMEDIES, Fault, FaultKind, fault_of_status
 from featureinterp.llm.api.providers import Endpoint
 from featureinterp.llm.api.spending import Price
@@ -117,7 +123,9 @@ class Connection:
             return
         error = fault.error(self._name, attempt)
         if remedy.of_endpoint and self._failures >= self._params.failures:
-            error = EndpointUnavailableError(f"{error.problem}; it is down: the last {self._failures} attempts failed", remedy.hint)
+            error = EndpointUnavailableError(
+                f"{error.problem}; it is down: the last {self._failures} attempts failed", remedy.hint
+            )
         if isinstance(error, BudgetExceededError | EndpointUnavailableError):
             self.end(error)
             self.check()

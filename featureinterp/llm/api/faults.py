@@ -17,7 +17,14 @@ from random import Random
 
 import msgspec
 
-from featureinterp.errors import BudgetExceededError, EndpointUnavailableError, ChatError, EndpointConfigError, FeatureInterpError, RequestFailedError
+from featureinterp.errors import (
+    BudgetExceededError,
+    ChatError,
+    EndpointConfigError,
+    EndpointUnavailableError,
+    FeatureInterpError,
+    RequestFailedError,
+)
 
 LONGEST_MESSAGE = 300
 """Characters of a server's message that are passed on."""
@@ -63,13 +70,19 @@ class Remedy:
 
 REMEDIES: Mapping[FaultKind, Remedy] = {
     FaultKind.AUTHENTICATION: Remedy(False, EndpointConfigError, "set another key"),
-    FaultKind.CREDIT: Remedy(False, BudgetExceededError, "fill it up, then give the same command again: what is stored stays"),
+    FaultKind.CREDIT: Remedy(
+        False, BudgetExceededError, "fill it up, then give the same command again: what is stored stays"
+    ),
     FaultKind.MODEL: Remedy(False, EndpointConfigError, "check the model's name and the address"),
     FaultKind.TOO_LONG: Remedy(False, ChatError, "show fewer or shorter records, or take a model with more context"),
     FaultKind.REFUSED: Remedy(False, ChatError, "the server's own words say why"),
-    FaultKind.RATE_LIMITED: Remedy(True, EndpointUnavailableError, "ask fewer at once, or go on later: what is stored stays"),
+    FaultKind.RATE_LIMITED: Remedy(
+        True, EndpointUnavailableError, "ask fewer at once, or go on later: what is stored stays"
+    ),
     FaultKind.FAILING: Remedy(True, RequestFailedError, "try again later", of_endpoint=True),
-    FaultKind.UNREACHABLE: Remedy(True, EndpointUnavailableError, "check the address and whether it runs", of_endpoint=True),
+    FaultKind.UNREACHABLE: Remedy(
+        True, EndpointUnavailableError, "check the address and whether it runs", of_endpoint=True
+    ),
     FaultKind.TIMEOUT: Remedy(True, RequestFailedError, "ask fewer at once, or try again later", of_endpoint=True),
     FaultKind.SILENT: Remedy(
         True, RequestFailedError, "raise --request-timeout, or try again later", of_endpoint=True, attempts=2

@@ -176,7 +176,9 @@ class Budget:
         if limits.max_cost is None:
             return
         if spent.cost >= limits.max_cost:
-            raise BudgetExceededError(f"the limit of ${limits.max_cost:g} is reached: ${spent.cost:.4f} are spent", hint)
+            raise BudgetExceededError(
+                f"the limit of ${limits.max_cost:g} is reached: ${spent.cost:.4f} are spent", hint
+            )
         if spent.unpriced:
             raise BudgetExceededError(
                 f"the limit of ${limits.max_cost:g} cannot be kept: the endpoint does not say what an answer costs",

@@ -17,7 +17,14 @@ import numpy as np
 from featureinterp.codec import whole_characters
 from featureinterp.core import Rule, ScoredSequence, SequenceSimulation, StructuredExplanation
 from featureinterp.display import visible_token
-from featureinterp.errors import BudgetExceededError, EndpointUnavailableError, ChatError, EndpointConfigError, FeatureInterpError, RequestFailedError
+from featureinterp.errors import (
+    BudgetExceededError,
+    ChatError,
+    EndpointConfigError,
+    EndpointUnavailableError,
+    FeatureInterpError,
+    RequestFailedError,
+)
 from featureinterp.experiment.methods import ModelAccess, Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import score_on_test

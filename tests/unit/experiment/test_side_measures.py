@@ -13,7 +13,14 @@ from featureinterp.analysis.rows import result_row
 from featureinterp.codec import decode, encode
 from featureinterp.complexity import ComplexityAnalyzer
 from featureinterp.core import StructuredExplanation
-from featureinterp.errors import BudgetExceededError, ChatError, EndpointConfigError, InputError, RequestFailedError, SimulationError
+from featureinterp.errors import (
+    BudgetExceededError,
+    ChatError,
+    EndpointConfigError,
+    InputError,
+    RequestFailedError,
+    SimulationError,
+)
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, Method, explain_feature, shuffled_floor
 from featureinterp.report.terminal import feature_line, feature_view
@@ -56,7 +63,9 @@ def test_a_complexity_that_nobody_tells_is_undefined_and_the_explanation_stays(e
     assert decode(encode(result), FeatureResult) == result
 
 
-@pytest.mark.parametrize("error", [RequestFailedError("no answer"), EndpointConfigError("no key"), BudgetExceededError("spent")])
+@pytest.mark.parametrize(
+    "error", [RequestFailedError("no answer"), EndpointConfigError("no key"), BudgetExceededError("spent")]
+)
 def test_what_passes_or_concerns_the_endpoint_is_not_stored_as_undefined(error):
     with pytest.raises(type(error)):
         explained(error)

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from featureinterp.chat import ChatAnswer, ChatRequest, Message, PromptRequest, Usage
-from featureinterp.errors import BudgetExceededError, EndpointUnavailableError, ChatError, EndpointConfigError, InputError, RequestFailedError
+from featureinterp.errors import (
+    BudgetExceededError,
+    ChatError,
+    EndpointConfigError,
+    EndpointUnavailableError,
+    InputError,
+    RequestFailedError,
+)
 from featureinterp.llm.api.client import ChatClient, open_chat_model
 from featureinterp.llm.api.connection import ChatParams
 from featureinterp.llm.api.spending import Budget, Price, RunLimits
@@ -164,7 +171,10 @@ def test_an_address_where_nothing_listens_ends_the_run(ledger) -> None:
 
 
 def test_a_busy_endpoint_ends_the_run_and_fails_no_feature(ledger) -> None:
-    with LLMServer(echo, always(Fault.BUSY)) as server, pytest.raises(EndpointUnavailableError, match="has too much to do"):
+    with (
+        LLMServer(echo, always(Fault.BUSY)) as server,
+        pytest.raises(EndpointUnavailableError, match="has too much to do"),
+    ):
         ask(client(server, ledger), asking("a"))
 
 

@@ -5,7 +5,14 @@ from random import Random
 
 import pytest
 
-from featureinterp.errors import BudgetExceededError, EndpointUnavailableError, ChatError, EndpointConfigError, FeatureInterpError, RequestFailedError
+from featureinterp.errors import (
+    BudgetExceededError,
+    ChatError,
+    EndpointConfigError,
+    EndpointUnavailableError,
+    FeatureInterpError,
+    RequestFailedError,
+)
 from featureinterp.llm.api.faults import REMEDIES, Fault, FaultKind, backoff, fault_of_status, wait_asked_for
 
 

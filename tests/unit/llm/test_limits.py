@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from featureinterp.chat import ChatRequest, Message, Usage
-from featureinterp.errors import BudgetExceededError, EndpointUnavailableError, EndpointConfigError, RequestFailedError
+from featureinterp.errors import BudgetExceededError, EndpointConfigError, EndpointUnavailableError, RequestFailedError
 from featureinterp.llm.api.client import ChatClient, open_chat_model
 from featureinterp.llm.api.connection import ChatParams
 from featureinterp.llm.api.spending import Budget, RunLimits
@@ -154,7 +154,8 @@ def test_a_silent_endpoint_is_given_up_after_a_few_waits(ledger, concurrency) ->
         found = ask(open_chat_model(f"local:m@{server.url}", ledger=ledger, params=params), n=16)
         assert time.monotonic() - began < 6 * 0.5
         assert any(
-            isinstance(each, EndpointUnavailableError) and "local:m is down: nothing came within" in str(each) for each in found
+            isinstance(each, EndpointUnavailableError) and "local:m is down: nothing came within" in str(each)
+            for each in found
         )
         assert {type(each) for each in found} <= {EndpointUnavailableError, RequestFailedError}
 
