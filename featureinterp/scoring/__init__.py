@@ -3,9 +3,17 @@
 `simulate_and_score` is the whole of it: simulate the records, compare with the truth, bootstrap the intervals.
 """
 
+from featureinterp.scoring.baselines import (
+    BackOffSimulator,
+    ConstantZeroSimulator,
+    TokenLookupSimulator,
+    best_table,
+    fit_tables,
+    n_quoted_strings,
+    pick_other,
+)
 from featureinterp.scoring.custom import score_with
 from featureinterp.scoring.difference import correlation_difference, differences_by_source
-from featureinterp.scoring.floors import TokenLookupSimulator, pick_other
 from featureinterp.scoring.leave_one_out import feedback, scores_without_each, worst_records
 from featureinterp.scoring.simulation import (
     quick_score,
@@ -17,10 +25,15 @@ from featureinterp.scoring.simulation import (
 )
 
 __all__ = [
+    "BackOffSimulator",
+    "ConstantZeroSimulator",
     "TokenLookupSimulator",
+    "best_table",
     "correlation_difference",
     "differences_by_source",
     "feedback",
+    "fit_tables",
+    "n_quoted_strings",
     "pick_other",
     "quick_score",
     "score_by_source",

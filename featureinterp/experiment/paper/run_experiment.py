@@ -62,8 +62,7 @@ def run_experiment(
     Raises:
         InputError: if a folder lacks a layer, latents, sentences or causes of activations that are asked for.
         DataFolderError: if a run was made with other settings.
-        EndpointConfigError, EndpointUnavailableError, BudgetExceededError:
-            if the language model is unusable; finished features stay.
+        EndpointConfigError, EndpointUnavailableError, BudgetExceededError: if the language model is unusable.
         StorageError: if a run cannot be written; what is finished stays.
         WorkerError: if workers are lost again and again; what is finished stays.
     """

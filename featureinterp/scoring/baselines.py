@@ -1,0 +1,179 @@
+"""Baselines that an explanation has to beat.
+
+Tables are fitted on the records that the search saw (train and valid). Another feature's explanation shows what words
+of no relation score; the constant zero shows what silence scores.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from featureinterp.core import SequenceSimulation, StructuredExplanation
+from featureinterp.errors import ExplanationError, InputError
+from featureinterp.formatting import discretise
+from featureinterp.phrases import parse_sentence, read_words
+from featureinterp.protocols import Simulator
+from featureinterp.record import ActivationRecord
+from featureinterp.scoring.simulation import quick_score
+
+Feature = TypeVar("Feature")
+Key = TypeVar("Key", bound=Hashable)
+
+TOKEN_LOOKUP, SHORT_LOOKUP, BACK_OFF = "token_lookup", "short_lookup", "back_off"
+SHUFFLED, CONSTANT_ZERO = "shuffled", "constant_zero"
+
+TABLES = (TOKEN_LOOKUP, SHORT_LOOKUP, BACK_OFF)
+"""Baselines that compete for "best baseline": all are fitted on the records that the search saw."""
+
+
+class TokenLookupSimulator:
+    """Token table: predicts a token's mean level in the records, 0 for unseen tokens.
+
+    Args:
+        records: the records to fit, each window once.
+        most_strings: size of the table; None for every token. A smaller table keeps the tokens that lower the squared
+            error of expecting silence most: those of largest count · mean².
+
+    Raises:
+        ActivationError: if an activation is NaN or infinite.
+    """
+
+    def __init__(self, records: Sequence[ActivationRecord], most_strings: int | None = None) -> None:
+        seen = _levels((token, level) for record in records for token, level in _leveled(record))
+        gains = {token: len(levels) * float(np.mean(levels)) ** 2 for token, levels in seen.items()}
+        kept = sorted(seen, key=lambda token: (-gains[token], token))[:most_strings]
+        self._table = {token: float(np.mean(seen[token])) for token in kept}
+
+    async def simulate(self, token_sequences: Sequence[Sequence[str]]) -> list[SequenceSimulation]:
+        """Return the looked-up level of every token."""
+        return [
+            SequenceSimulation(tuple(tokens), tuple(self._table.get(token, 0.0) for token in tokens))
+            for tokens in token_sequences
+        ]
+
+
+class BackOffSimulator:
+    """Back-off table: the mean level of (previous token, token) in the records, else the token's, else 0.
+
+    The first token of a window has no previous one.
+
+    Args:
+        records: the records to fit, each window once.
+
+    Raises:
+        ActivationError: if an activation is NaN or infinite.
+    """
+
+    def __init__(self, records: Sequence[ActivationRecord]) -> None:
+        of_pair = _levels(
+            (pair, level)
+            for record in records
+            for pair, (_, level) in zip(_pairs(record.tokens), _leveled(record), strict=True)
+        )
+        of_token = _levels((token, level) for record in records for token, level in _leveled(record))
+        self._pairs = {pair: float(np.mean(levels)) for pair, levels in of_pair.items()}
+        self._tokens = {token: float(np.mean(levels)) for token, levels in of_token.items()}
+
+    async def simulate(self, token_sequences: Sequence[Sequence[str]]) -> list[SequenceSimulation]:
+        """Return the looked-up level of every token after its previous one."""
+        return [
+            SequenceSimulation(
+                tuple(tokens),
+                tuple(self._pairs.get(pair, self._tokens.get(pair[1], 0.0)) for pair in _pairs(tokens)),
+            )
+            for tokens in token_sequences
+        ]
+
+
+class ConstantZeroSimulator:
+    """Constant zero: the feature is never expected."""
+
+    async def simulate(self, token_sequences: Sequence[Sequence[str]]) -> list[SequenceSimulation]:
+        """Return level 0 for every token."""
+        return [SequenceSimulation(tuple(tokens), (0.0,) * len(tokens)) for tokens in token_sequences]
+
+
+def fit_tables(records: Sequence[ActivationRecord], explanation: StructuredExplanation) -> dict[str, Simulator]:
+    """Return the fitted tables by name.
+
+    Args:
+        records: the records that the search saw, each window once.
+        explanation: the small table has as many strings as this one quotes, at least one for each rule.
+    """
+    n_strings = max(n_quoted_strings(explanation), len(explanation.rules))
+    return {
+        TOKEN_LOOKUP: TokenLookupSimulator(records),
+        SHORT_LOOKUP: TokenLookupSimulator(records, n_strings),
+        BACK_OFF: BackOffSimulator(records),
+    }
+
+
+async def best_table(
+    train: Sequence[ActivationRecord], valid: Sequence[ActivationRecord], explanation: StructuredExplanation
+) -> str:
+    """Return the name of the table that scores best on valid when it is fitted on train alone.
+
+    A table that has seen valid would be chosen for what it remembers. The first of equal ones is chosen; undefined
+    scores lose.
+    """
+    windows = [record.tokens for record in valid]
+    scores: dict[str, float] = {}
+    for name, table in fit_tables(train, explanation).items():
+        score = quick_score(valid, await table.simulate(windows)) if windows else np.nan
+        scores[name] = -np.inf if np.isnan(score) else score
+    return max(scores, key=lambda name: scores[name])
+
+
+def n_quoted_strings(explanation: StructuredExplanation) -> int:
+    """Return how many strings an explanation quotes, contexts included.
+
+    >>> n_quoted_strings(StructuredExplanation.from_text("the tokens ' a', ' b' right after 'c'"))
+    3
+    >>> n_quoted_strings(StructuredExplanation.from_text('names of months such as "May"'))
+    1
+    """
+    return sum(_n_quoted(rule.activates_on) for rule in explanation.rules)
+
+
+def pick_other(candidates: Sequence[Feature], own: Feature, rng: np.random.Generator) -> Feature:
+    """Choose the feature whose explanation is the shuffled baseline of this one.
+
+    Args:
+        candidates: features that have an explanation, in an order that does not depend on when they were made.
+        own: the feature that needs the baseline; it is never picked.
+        rng: source of randomness.
+
+    Raises:
+        InputError: if there is no other candidate.
+    """
+    others = [candidate for candidate in candidates if candidate != own]
+    if not others:
+        raise InputError(f"there is no other explained feature than {own}", "explain at least two features of the hook")
+    return others[int(rng.integers(len(others)))]
+
+
+def _n_quoted(words: str) -> int:
+    try:
+        return sum(phrase.n_quoted for phrase in parse_sentence(words))
+    except ExplanationError:
+        return sum(phrase.n_quoted for phrase in read_words(words))
+
+
+def _leveled(record: ActivationRecord) -> Iterable[tuple[str, int]]:
+    levels = discretise(record.expressions, record.max_expression)
+    return zip(record.tokens, levels.tolist(), strict=True)
+
+
+def _pairs(tokens: Sequence[str]) -> Iterable[tuple[str | None, str]]:
+    return ((tokens[i - 1] if i else None, token) for i, token in enumerate(tokens))
+
+
+def _levels(pairs: Iterable[tuple[Key, int]]) -> Mapping[Key, list[int]]:
+    levels: defaultdict[Key, list[int]] = defaultdict(list)
+    for key, level in pairs:
+        levels[key].append(level)
+    return levels
