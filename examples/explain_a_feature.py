@@ -11,7 +11,7 @@ from pathlib import Path
 from featureinterp.codec import decode_index_record
 from featureinterp.experiment.run import why_none
 from featureinterp.explainer import TreeExplainer, TreeExplainerParams
-from featureinterp.record import ComplementaryRecordSource, RecordSliceParams
+from featureinterp.record import ComplementaryRecordSource, SplitParams
 from featureinterp.scoring import simulate_and_score
 from featureinterp.simulator import LexicalSimulatorFactory
 
@@ -20,13 +20,13 @@ async def explain(path: Path) -> None:
     record = decode_index_record(path.read_bytes(), str(path))
 
     # Each split holds sentences the feature fires on and similar ones on which it is silent.
-    wanted = RecordSliceParams(complementary_record_source=ComplementaryRecordSource.SIMILAR_NEGATIVE)
-    train, valid, test = record.train_records(wanted), record.valid_records(wanted), record.test_records(wanted)
+    similar = (ComplementaryRecordSource.SIMILAR_NEGATIVE,)
+    splits = record.splits(SplitParams(train_sources=similar, valid_sources=similar, test_sources=similar))
 
     # The explainer proposes from train, revises from its errors there, and chooses on valid.
     simulator_factory = LexicalSimulatorFactory()
     explainer = TreeExplainer("lexical", simulator_factory, TreeExplainerParams(depth=2, rule_cap=5))
-    found = await explainer.generate_explanations(train, valid)
+    found = await explainer.generate_explanations(splits.train, splits.valid)
     if not found.explanations:
         print(why_none(found.trace))
         return
@@ -34,7 +34,7 @@ async def explain(path: Path) -> None:
     print(f"{best}\n\nbest of {len(found.trace)} attempts")
 
     # The simulator says what the words predict on sentences that nobody has looked at yet.
-    scored = await simulate_and_score(simulator_factory(best), test)
+    scored = await simulate_and_score(simulator_factory(best), splits.test)
     print(f"correlation on {scored.scores.n_sentences} test sentences: {scored.scores.correlation}")
     print(f"false positives per silent sentence: {scored.scores.false_positives_per_sentence}")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -38,6 +38,14 @@ class ComplementaryRecordSource(str, Enum):
 
 MAIN_SOURCE = ComplementaryRecordSource.SIMILAR_NEGATIVE.value
 """The source that a feature is judged by first."""
+
+MEASURED_SOURCES = (
+    ComplementaryRecordSource.RANDOM,
+    ComplementaryRecordSource.RANDOM_NEGATIVE,
+    ComplementaryRecordSource.SIMILAR,
+    ComplementaryRecordSource.SIMILAR_NEGATIVE,
+)
+"""The complementary sources of the paper; every explanation of a run is tested on them."""
 
 
 class Split(int, Enum):
@@ -108,8 +116,31 @@ class SAEIndexId:
 
 
 @dataclass(frozen=True)
+class SplitParams:
+    """Number of records per split, and the complementary sources of each split."""
+
+    positives_per_split: int = 30
+    """Upper limit; a short list gives a third of what it has."""
+    negatives_per_split: int = 30
+    """Upper limit for each complementary source."""
+    train_sources: tuple[ComplementaryRecordSource, ...] = MEASURED_SOURCES
+    """Complementary sources in train; empty for positives only."""
+    valid_sources: tuple[ComplementaryRecordSource, ...] = MEASURED_SOURCES
+    """Complementary sources in valid, which chooses among explanations."""
+    test_sources: tuple[ComplementaryRecordSource, ...] = field(default=MEASURED_SOURCES, kw_only=True)
+    """Complementary sources in test."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, positives_per_split=(0, math.inf), negatives_per_split=(0, math.inf))
+
+    def sources(self, split: Split) -> tuple[ComplementaryRecordSource, ...]:
+        """Return the complementary sources of one split."""
+        return {Split.TRAIN: self.train_sources, Split.VALID: self.valid_sources, Split.TEST: self.test_sources}[split]
+
+
+@dataclass(frozen=True)
 class RecordSliceParams:
-    """Number and sources of the records of one split."""
+    """Number and sources of the records of one split, as in the original: exact numbers, one source."""
 
     positive_examples_per_split: int | None = None
     """None takes a third of what there is."""
@@ -142,6 +173,14 @@ def split_records(
     return tuple(records[split.value :: 3][:wanted])
 
 
+def one_per_window(records: Sequence[ActivationRecord]) -> tuple[ActivationRecord, ...]:
+    """Return the records without duplicate windows (first occurrence kept)."""
+    first: dict[int, ActivationRecord] = {}
+    for record in records:
+        first.setdefault(record.dataset_index, record)
+    return tuple(first.values())
+
+
 @dataclass(frozen=True)
 class SAEIndexRecord:
     """All evidence about one latent. Lists are ordered so that `i::3` slices share no document."""
@@ -169,18 +208,34 @@ class SAEIndexRecord:
             ComplementaryRecordSource.OTHER: (),
         }[source]
 
+    def splits(self, params: SplitParams | None = None) -> Splits:
+        """Split the records: positives, then those of each selected complementary source.
+
+        A window that is in several lists comes once in train and in valid, and once for each list in test.
+
+        Raises:
+            InputError: if two splits share a window.
+        """
+        params = params or SplitParams()
+        train, valid, test = (self._of_split(split, params) for split in Split)
+        return Splits(one_per_window(train), one_per_window(valid), test)
+
+    def _of_split(self, split: Split, params: SplitParams) -> tuple[ActivationRecord, ...]:
+        def take(records: Sequence[ActivationRecord], limit: int) -> tuple[ActivationRecord, ...]:
+            return split_records(records, split, min(limit, len(records) // 3))
+
+        taken = take(self.most_act_records, params.positives_per_split)
+        for source in params.sources(split):
+            taken += take(self.complementary_records(source), params.negatives_per_split)
+        return taken
+
     def records(self, split: Split, params: RecordSliceParams | None = None) -> tuple[ActivationRecord, ...]:
         """Return the records of one split: positives, then those of the selected complementary source.
 
         Raises:
-            InputError: if a list holds too few records for the split.
+            InputError: if a list holds too few records for the split, or two splits share a window.
         """
-        params = params or RecordSliceParams()
-        positives = split_records(self.most_act_records, split, params.positive_examples_per_split)
-        if params.complementary_record_source is None:
-            return positives
-        complementary = self.complementary_records(params.complementary_record_source)
-        return positives + split_records(complementary, split, params.complementary_examples_per_split)
+        return self.splits(self._exact(params or RecordSliceParams())).of(split)
 
     def train_records(self, params: RecordSliceParams | None = None) -> tuple[ActivationRecord, ...]:
         """Return the records that explanations are made from."""
@@ -193,6 +248,19 @@ class SAEIndexRecord:
     def test_records(self, params: RecordSliceParams | None = None) -> tuple[ActivationRecord, ...]:
         """Return the records for scoring the selected explanation."""
         return self.records(Split.TEST, params)
+
+    def _exact(self, params: RecordSliceParams) -> SplitParams:
+        """Return the limits at which every split holds exactly what is wanted of it."""
+
+        def count(records: Sequence[ActivationRecord], wanted: int | None) -> int:
+            return len(split_records(records, Split.TEST, wanted))
+
+        positives = count(self.most_act_records, params.positive_examples_per_split)
+        source = params.complementary_record_source
+        if source is None:
+            return SplitParams(positives, 0, (), (), test_sources=())
+        negatives = count(self.complementary_records(source), params.complementary_examples_per_split)
+        return SplitParams(positives, negatives, (source,), (source,), test_sources=(source,))
 
     def _repr_html_(self) -> str:
         top = [record.to_html() for record in self.most_act_records[:5]]
@@ -223,3 +291,7 @@ class Splits:
                         f"sequence {record.dataset_index} is in both the {other} and the {name} split",
                         "make the records again: their lists must be interleaved by document",
                     )
+
+    def of(self, split: Split) -> tuple[ActivationRecord, ...]:
+        """Return the records of one split."""
+        return {Split.TRAIN: self.train, Split.VALID: self.valid, Split.TEST: self.test}[split]

@@ -20,9 +20,8 @@ from featureinterp.analysis.markdown import counted, number, p_value, place_free
 from featureinterp.analysis.means import mean_by
 from featureinterp.analysis.rounds import MEASURES, agreement, rounds
 from featureinterp.analysis.runs import OUTCOMES, RunInfo, list_runs
-from featureinterp.experiment.run import MEASURED_SOURCES
 from featureinterp.files import atomic_write
-from featureinterp.record import MAIN_SOURCE
+from featureinterp.record import MAIN_SOURCE, MEASURED_SOURCES
 
 SUMMARY_NAME = "summary.md"
 

@@ -18,8 +18,8 @@ import pandas as pd
 from featureinterp.analysis.runs import OUTCOMES, RunInfo, list_runs, open_runs, run_info
 from featureinterp.core import Attempt, Score, Scores
 from featureinterp.experiment.result import FeatureResult
-from featureinterp.experiment.run import MEASURED_SOURCES
 from featureinterp.experiment.store import RunStore
+from featureinterp.record import MEASURED_SOURCES
 
 FEATURE = ["experiment", "subject", "variant", "hook_name", "latent"]
 """Columns that tell one feature of one run from every other."""

@@ -23,8 +23,8 @@ from featureinterp.codec import whole_characters
 from featureinterp.core import Score, Scores
 from featureinterp.display import is_hidden
 from featureinterp.experiment.result import FeatureResult
-from featureinterp.experiment.run import MEASURED_SOURCES
 from featureinterp.files import atomic_path
+from featureinterp.record import MEASURED_SOURCES
 
 FLOOR_NAMES = ("token_lookup", "shuffled")
 _SCORE_NAMES = tuple(field.name for field in fields(Scores) if not field.name.startswith("n_"))

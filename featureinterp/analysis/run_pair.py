@@ -14,8 +14,8 @@ from featureinterp.analysis.frames import read_scores
 from featureinterp.analysis.runs import RunInfo, list_runs
 from featureinterp.errors import InputError
 from featureinterp.experiment.configuration import differences
-from featureinterp.experiment.run import MEASURED_SOURCES
 from featureinterp.experiment.store import FILE_NAME
+from featureinterp.record import MEASURED_SOURCES
 
 Name = tuple[str, str, str]
 """Experiment, subject and variant."""

@@ -6,7 +6,7 @@ from featureinterp.core import Attempt
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.errors import InputError
 from featureinterp.experiment.result import FeatureResult
-from featureinterp.experiment.run import FeatureRunParams, one_per_window, split_feature
+from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.explainer.llm.prompts import as_text, proposal_messages, revision_messages
 from featureinterp.explainer.params import OneShotExplainerParams
 from featureinterp.record import SAEIndexRecord
@@ -26,7 +26,7 @@ def prompt_text(
     Raises:
         InputError: if the attempt was never revised, or activation-causing tokens were not measured.
     """
-    train = one_per_window(split_feature(record, records).train)
+    train = record.splits(records).train
     if revised is None:
         return as_text(proposal_messages(train, params))
     if revised.explanation is None or revised.feedback is None:

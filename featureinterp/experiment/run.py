@@ -3,8 +3,9 @@
     records ─split─▶ train, valid ─explainer─▶ explanation
                      test ─simulator(explanation)─▶ scores per complementary source, beside the floors
 
-Train proposes, valid chooses, test judges; `Splits` cannot be made with a window in two of them. Each list of
-records is taken as long as it is, up to the limit; how many there were is in the scores.
+Train proposes, valid chooses, test judges; `Splits` cannot be made with a window in two of them
+(`SAEIndexRecord.splits`). Each list of records is taken as long as it is, up to the limit; how many there were is in
+the scores.
 
 A feature without an explanation is a result with a reason, not an error.
 """
@@ -27,52 +28,33 @@ from featureinterp.experiment.contributions import RuleContribution, rule_contri
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.explainer.search import OF_ONE_ATTEMPT
 from featureinterp.protocols import Explainer, Simulator, SimulatorFactory
-from featureinterp.record import (
-    ActivationRecord,
-    ComplementaryRecordSource,
-    SAEIndexRecord,
-    Split,
-    Splits,
-    split_records,
-)
+from featureinterp.record import MEASURED_SOURCES, ActivationRecord, SAEIndexRecord, SplitParams, one_per_window
 from featureinterp.scoring import TokenLookupSimulator, quick_score, score_by_source, simulate_records
 from featureinterp.stats import derived_seed
-
-MEASURED_SOURCES = (
-    ComplementaryRecordSource.RANDOM,
-    ComplementaryRecordSource.RANDOM_NEGATIVE,
-    ComplementaryRecordSource.SIMILAR,
-    ComplementaryRecordSource.SIMILAR_NEGATIVE,
-)
-"""The complementary sources that every explanation is tested on."""
 
 LEAST_POSITIVES = 3
 """One window for each split."""
 
 
 @dataclass(frozen=True)
-class FeatureRunParams:
-    """Number of records per split, and the sources shown to the explainer."""
+class FeatureRunParams(SplitParams):
+    """Split of a feature's records, and whether every attempt is judged."""
 
-    positives_per_split: int = 30
-    negatives_per_split: int = 30
-    """Of each complementary source."""
-    train_sources: tuple[ComplementaryRecordSource, ...] = MEASURED_SOURCES
-    """Complementary sources in train; empty for positives only."""
-    valid_sources: tuple[ComplementaryRecordSource, ...] = MEASURED_SOURCES
-    """Complementary sources in valid, which chooses among explanations."""
     judge_attempts: bool = False
     """Whether every attempt gets a test score and a complexity, when the search and the choice are over."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, positives_per_split=(1, math.inf), negatives_per_split=(0, math.inf))
+        super().__post_init__()
+        check_numbers(self, positives_per_split=(1, math.inf))
 
     def configuration(self) -> dict[str, object]:
-        """Return the parameters as JSON values."""
-        sources = {
-            name: [source.value for source in getattr(self, name)] for name in ("train_sources", "valid_sources")
-        }
-        return {**asdict(self), **sources}
+        """Return the parameters as JSON values; `test_sources` only where it differs from the default."""
+        names = ("train_sources", "valid_sources", "test_sources")
+        sources = {name: [source.value for source in getattr(self, name)] for name in names}
+        configuration: dict[str, object] = {**asdict(self), **sources}
+        if self.test_sources == MEASURED_SOURCES:
+            del configuration["test_sources"]  # stored runs have no such setting
+        return configuration
 
 
 class Meter(Protocol):
@@ -143,12 +125,10 @@ async def explain_feature(
     if len(record.most_act_records) < LEAST_POSITIVES:
         reason = f"fires on {len(record.most_act_records)} usable windows, at least {LEAST_POSITIVES} are needed"
         return replace(result, status="rare", reason=reason)
-    splits = split_feature(record, params)
-    train = one_per_window(splits.train)
-    found = await method.explainer.generate_explanations(train, one_per_window(splits.valid))
-    result = replace(
-        result, attempts=found.trace, train_positives=tuple(each for each in splits.train if each.source is None)
-    )
+    splits = record.splits(params)
+    found = await method.explainer.generate_explanations(splits.train, splits.valid)
+    positives = tuple(each for each in splits.train if each.source is None)
+    result = replace(result, attempts=found.trace, train_positives=positives)
     if params.judge_attempts:
         result = replace(result, attempts=await judged(found.trace, method, one_per_window(splits.test)))
     if not found.explanations:
@@ -165,7 +145,9 @@ async def explain_feature(
         chosen=found.chosen[0] if found.chosen else None,
         test_sequences=sequences,
         scores=score_on_test(sequences, key, seed),
-        floors={"token_lookup": await floor_scores(TokenLookupSimulator(train), sequences, seed_of("token_lookup"))},
+        floors={
+            "token_lookup": await floor_scores(TokenLookupSimulator(splits.train), sequences, seed_of("token_lookup"))
+        },
         seconds=time.perf_counter() - started,
     )
 
@@ -250,44 +232,12 @@ async def floor_scores(simulator: Simulator, sequences: Sequence[ScoredSequence]
     return {source: scores.correlation for source, scores in score_by_source(simulated, seed=seed).items()}
 
 
-def split_feature(record: SAEIndexRecord, params: FeatureRunParams) -> Splits:
-    """Split a latent's records: train and valid with the selected sources, test with all.
-
-    A window that is in several complementary lists comes once for each.
-
-    Raises:
-        InputError: if two splits share a window.
-    """
-    sources = {Split.TRAIN: params.train_sources, Split.VALID: params.valid_sources, Split.TEST: MEASURED_SOURCES}
-    return Splits(*(_of_split(record, split, sources[split], params) for split in Split))
-
-
-def one_per_window(records: Sequence[ActivationRecord]) -> tuple[ActivationRecord, ...]:
-    """Return the records without duplicate windows (first occurrence kept)."""
-    first: dict[int, ActivationRecord] = {}
-    for record in records:
-        first.setdefault(record.dataset_index, record)
-    return tuple(first.values())
-
-
 def why_none(trace: Sequence[Attempt]) -> str:
     """Return the reasons why no attempt succeeded, most frequent first."""
     reasons = [attempt.proposal.failure or "its score is undefined" for attempt in trace]
     ordered = sorted(dict.fromkeys(reasons), key=lambda reason: -reasons.count(reason))
     told = "; ".join(f"{reasons.count(reason)}x {reason}" for reason in ordered[:3])
     return f"none of {len(trace)} attempts could be scored: {told}" if reasons else "the explainer made no attempt"
-
-
-def _of_split(
-    record: SAEIndexRecord, split: Split, sources: Sequence[ComplementaryRecordSource], params: FeatureRunParams
-) -> tuple[ActivationRecord, ...]:
-    def take(records: Sequence[ActivationRecord], limit: int) -> tuple[ActivationRecord, ...]:
-        return split_records(records, split, min(limit, len(records) // 3))
-
-    taken = take(record.most_act_records, params.positives_per_split)
-    for source in sources:
-        taken += take(record.complementary_records(source), params.negatives_per_split)
-    return taken
 
 
 def _names(key: FeatureKey) -> tuple[str, int]:

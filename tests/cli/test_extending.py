@@ -17,7 +17,7 @@ from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.prepare import subject_of
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
-from featureinterp.record import ComplementaryRecordSource, RecordSliceParams
+from featureinterp.record import ComplementaryRecordSource, SplitParams
 from featureinterp.scoring import score_by_source, score_with, simulate_records
 from featureinterp.simulator import LexicalSimulatorFactory
 from tests.cli.test_docs import python_blocks, run_block
@@ -72,7 +72,8 @@ def part(name: str) -> Any:
 def test_the_source_finds_silent_sentences_with_the_token_and_is_scored_beside_the_others(data: Path) -> None:
     folder = DataFolder.open(data)
     subject = subject_of(folder.manifest.spec, "cpu")
-    wanted = RecordSliceParams(complementary_record_source=ComplementaryRecordSource.SIMILAR_NEGATIVE)
+    similar = (ComplementaryRecordSource.SIMILAR_NEGATIVE,)
+    params = SplitParams(train_sources=similar, valid_sources=similar, test_sources=similar)
     same_token, n_scored = part("same_token"), 0
     for hook in folder.hook_names:
         for latent in (n for n, report in folder.latent_report(hook).items() if report.status == "ok"):
@@ -82,11 +83,12 @@ def test_the_source_finds_silent_sentences_with_the_token_and_is_scored_beside_t
             names: dict[str, Any] = {}
             names |= run_block(
                 SNIPPETS[1],
-                **{"folder": folder, "subject": subject, "hook_name": hook, "latent": latent, "wanted": wanted},
+                **{"folder": folder, "subject": subject, "hook_name": hook, "latent": latent, "params": params},
                 **{"same_token": same_token, "simulate_records": simulate_records, "score_by_source": score_by_source},
                 simulator=LexicalSimulatorFactory()(StructuredExplanation.from_text(f"the token {token!r}")),
             )
-            own, seen, scores = names["own"], names["seen"], names["scores"]
+            own, splits, scores = names["own"], names["splits"], names["scores"]
+            seen = (*splits.train, *splits.valid)
             assert not any(each.is_active for each in own)
             assert not {each.dataset_index for each in own} & {each.dataset_index for each in seen}
             assert ("other" in scores) == bool(own)

@@ -18,7 +18,7 @@ from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError, InputError
-from featureinterp.experiment.run import FeatureRunParams, split_feature
+from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.interop.original.importing import Imported, import_original, own_holistic
 from featureinterp.interop.original.tensors import write_holistic
 from tests.cli.tiny import run_command
@@ -64,7 +64,7 @@ def test_records_keep_their_windows_and_no_split_shares_one(original: Path, raw:
     folder, kept = DataFolder.open(tmp_path / "data"), 0
     for latent, before in raw.items():
         record = folder.index_record(HOOK, latent)
-        split_feature(record, FeatureRunParams())  # refuses records that share a window between splits
+        record.splits(FeatureRunParams())  # refuses records that share a window between splits
         by_index = {r["dataset_index"]: r for name in before if name.endswith("records") for r in before[name]}
         assert record.max_expression == before["max_expression"]
         for name in (name for name in before if name.endswith("records")):

@@ -12,6 +12,7 @@ from featureinterp.record import (
     SAEIndexId,
     SAEIndexRecord,
     Split,
+    SplitParams,
     Splits,
     scale_to_levels,
     split_records,
@@ -83,6 +84,25 @@ def test_a_split_of_a_latent_is_positives_then_complementary(index_record):
     assert indices(index_record.records(Split.TEST, params)) == [2, 5, 302, 305]
     with pytest.raises(InputError, match="1 records per split were asked for but 2 records give only 0"):
         index_record.test_records(RecordSliceParams(1, 1, ComplementaryRecordSource.SIMILAR_NEGATIVE))
+
+
+def test_splits_take_their_own_sources_and_short_lists_give_what_they_have(index_record):
+    random, similar = ComplementaryRecordSource.RANDOM, ComplementaryRecordSource.SIMILAR
+    params = SplitParams(2, 5, (random,), (similar, random), test_sources=())
+    splits = index_record.splits(params)
+    assert indices(splits.train) == [0, 3, 100, 103]
+    assert indices(splits.valid) == [1, 4, 301, 304, 101, 104]
+    assert indices(splits.test) == [2, 5]
+    assert [splits.of(split) for split in Split] == [splits.train, splits.valid, splits.test]
+    assert index_record.splits() == index_record.splits(SplitParams())
+
+
+def test_a_window_in_two_lists_comes_once_in_train_and_valid_and_twice_in_test():
+    twice = SAEIndexRecord(SAEIndexId(3, 17), 2.0, 0.0, some(6), some(6), (), some(3, 50), ())
+    splits = twice.splits()
+    assert indices(splits.train) == [0, 3, 50]
+    assert indices(splits.valid) == [1, 4, 51]
+    assert indices(splits.test) == [2, 5, 2, 5, 52]
 
 
 def test_splits_share_no_sequence():

@@ -13,14 +13,11 @@ from featureinterp.core import Attempt, ExplainerResult, Proposal, StructuredExp
 from featureinterp.errors import ActivationError, InputError, SimulationError
 from featureinterp.experiment.explain import RunSpec
 from featureinterp.experiment.run import (
-    MEASURED_SOURCES,
     FeatureRunParams,
     explain_feature,
-    one_per_window,
     shuffled_floor,
-    split_feature,
 )
-from featureinterp.record import ComplementaryRecordSource
+from featureinterp.record import MEASURED_SOURCES, ComplementaryRecordSource, one_per_window
 from tests.unit.experiment.conftest import WordSimulator
 
 
@@ -67,7 +64,7 @@ def test_the_explanation_is_scored_on_every_source_and_beside_the_token_lookup(w
 def test_the_token_lookup_floor_is_made_from_the_train_records(world):
     record = world.make_record(1)
     result = explain(world, record)
-    splits = split_feature(record, FeatureRunParams())
+    splits = record.splits(FeatureRunParams())
     levels: dict[str, list[int]] = {}
     for each in splits.train:
         for token, value in zip(each.tokens, each.expressions, strict=True):
@@ -83,7 +80,7 @@ def test_the_explainer_sees_train_and_valid_windows_only_once_each_and_no_test_w
     record = world.make_record(1, repeated=True)
     explain(world, record, explainer=most_active_word)
     (train, valid) = most_active_word.seen[0]
-    test = {r.dataset_index for r in split_feature(record, FeatureRunParams()).test}
+    test = {r.dataset_index for r in record.splits(FeatureRunParams()).test}
     shown = [r.dataset_index for r in (*train, *valid)]
     assert len(shown) == len(set(shown))
     assert not test.intersection(shown)
@@ -91,14 +88,14 @@ def test_the_explainer_sees_train_and_valid_windows_only_once_each_and_no_test_w
 
 
 def test_train_can_hold_positives_only_while_test_holds_every_source(world):
-    splits = split_feature(world.make_record(1), FeatureRunParams(train_sources=()))
+    splits = world.make_record(1).splits(FeatureRunParams(train_sources=()))
     assert {r.source for r in splits.train} == {None}
     assert {r.source for r in splits.valid} == {r.source for r in splits.test} == {None, *MEASURED_SOURCES}
 
 
 def test_each_split_takes_the_sources_it_was_told_to_in_their_order(world):
     similar, random = ComplementaryRecordSource.SIMILAR_NEGATIVE, ComplementaryRecordSource.RANDOM
-    splits = split_feature(world.make_record(1), FeatureRunParams(train_sources=(random,), valid_sources=(similar,)))
+    splits = world.make_record(1).splits(FeatureRunParams(train_sources=(random,), valid_sources=(similar,)))
     assert [list(dict.fromkeys(r.source for r in part)) for part in (splits.train, splits.valid)] == [
         [None, random],
         [None, similar],
@@ -115,6 +112,7 @@ def test_the_configuration_tells_sources_by_their_names():
         "valid_sources": ["similar_negative"],
         "judge_attempts": True,
     }
+    assert FeatureRunParams(test_sources=(MEASURED_SOURCES[0],)).configuration()["test_sources"] == ["random"]
 
 
 def test_every_attempt_can_be_judged_on_each_test_window_once_when_the_search_is_over(world):
@@ -122,8 +120,8 @@ def test_every_attempt_can_be_judged_on_each_test_window_once_when_the_search_is
     search = SeveralWords()
     result = explain(world, record, params, search)
     plain = explain(world, record, explainer=SeveralWords())
-    windows = {r.dataset_index: r for r in split_feature(record, params).test}
-    assert len(windows) < len(split_feature(record, params).test)
+    windows = {r.dataset_index: r for r in record.splits(params).test}
+    assert len(windows) < len(record.splits(params).test)
     truth = np.concatenate([r.expressions for r in windows.values()])
     for attempt, word in zip(result.attempts, search.words, strict=True):
         if word is None:
@@ -151,10 +149,10 @@ def test_an_attempt_that_cannot_be_simulated_on_test_has_no_test_score(world):
 
 
 def test_limits_cut_each_list_and_a_short_list_gives_what_it_has(world):
-    splits = split_feature(world.make_record(1, n_positive=12), FeatureRunParams(2, 1))
+    splits = world.make_record(1, n_positive=12).splits(FeatureRunParams(2, 1))
     assert sum(r.source is None for r in splits.test) == 2
     assert all(sum(r.source is source for r in splits.test) == 1 for source in MEASURED_SOURCES)
-    short = split_feature(world.make_record(1, n_positive=5, n_negative=2), FeatureRunParams())
+    short = world.make_record(1, n_positive=5, n_negative=2).splits(FeatureRunParams())
     assert [len(records) for records in (short.train, short.valid, short.test)] == [1, 1, 1]
 
 
