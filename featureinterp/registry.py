@@ -77,20 +77,27 @@ class Registry(dict[str, str]):
         Raises:
             InputError: if there is no such part, its module cannot be imported or lacks it, or it cannot be called.
         """
+        entry = self.load_object(name)
+        if not callable(entry):
+            raise InputError(f"the {self.kind} {name!r} is {type(entry).__name__}", "name a class or a function")
+        return entry
+
+    def load_object(self, name: str) -> object:
+        """Import the object of that name, for parts that are not called.
+
+        Raises:
+            InputError: if there is no such part, or its module cannot be imported or lacks it.
+        """
         place = self._place(name)
         if place is None:
             raise self.unknown(name)
-        what = f"{self.kind} {name!r}"
         try:
-            entry = load(place)
+            return load(place)
         except _FAULTS_OF_MODULES as error:
             raise InputError(
-                f"the {what} cannot be imported: {type(error).__name__}: {error}",
+                f"the {self.kind} {name!r} cannot be imported: {type(error).__name__}: {error}",
                 "give module:object; the module must be installed or on PYTHONPATH, and import without an error",
             ) from error
-        if not callable(entry):
-            raise InputError(f"the {what} is {type(entry).__name__}", "name a class or a function")
-        return entry
 
     def _place(self, name: str) -> str | None:
         if name in self:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 from featureinterp.cli.experiment import program_parser, run_experiment
-from featureinterp.experiment.methods import MethodSpec
-from featureinterp.experiment.paper.experiments import explainer_variant
+from featureinterp.experiment.paper.explainers import explainer_variant
 
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
@@ -28,7 +27,7 @@ def main() -> None:
         options.include_train_negatives,
         options.include_holistic_expressions,
     )
-    variant = explainer_variant(MethodSpec(), options.explainer_type, *switched_on)
+    variant = explainer_variant(options.explainer_type, *switched_on)
     run_experiment("explainers", options.model, ["--variants", variant.name, *others])
 
 

@@ -5,11 +5,8 @@ The comparisons of one experiment are a family: their p-values are corrected for
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise, product
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -17,54 +14,12 @@ import pandas as pd
 from featureinterp.analysis.means import UNIT
 from featureinterp.analysis.rounds import selections
 from featureinterp.core import Score
-from featureinterp.record import MAIN_SOURCE
+from featureinterp.experiment.paper.declaration import Experiment
+from featureinterp.experiment.paper.questions import Direction, Question, Side
 from featureinterp.stats import PairedDifference, generator, holm, paired_difference, sign_flip_p_value
 
 SIGNIFICANCE = 0.05
 """A corrected p-value below it is called a difference."""
-
-Direction = Literal["lower", "higher", ""]
-
-SCORE, ALARMS = "correlation", "false_positives_per_sentence"
-_MEASURES: tuple[tuple[str, str, Direction], ...] = (
-    ("score", SCORE, "lower"),
-    ("false positives per sentence", ALARMS, "higher"),
-)
-"""Name, column, and what the paper says of similar sentences against random ones."""
-
-_SILENT, _ANY = ("similar_negative", "random_negative"), ("similar", "random")
-_TREE, _ONE_SHOT = "tree-", "one-shot-"
-_BASELINE = "one-shot-structured"
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a comparison: a column of a frame, in the rows that have these values."""
-
-    name: str
-    """In words."""
-    column: str
-    where: Mapping[str, str] = field(default_factory=dict)
-
-    def values(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the values by feature: a frame with index `UNIT`, `value`, and optionally `status`."""
-        rows = frame
-        for column, wanted in self.where.items():
-            rows = rows.loc[rows[column] == wanted]
-        rows = rows.assign(value=rows[self.column].astype(np.float64), status=rows.get("status", "explained"))
-        return rows.set_index(UNIT).loc[:, ["value", "status"]]
-
-
-@dataclass(frozen=True)
-class Question:
-    """Whether the first side is lower or higher than the second, feature by feature."""
-
-    measure: str
-    """What is compared, in words."""
-    a: Side
-    b: Side
-    claim: Direction = ""
-    """What the paper says of `a`; empty where it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +80,7 @@ def compare(frame: pd.DataFrame, questions: Iterable[Question]) -> list[Comparis
     found = []
     for subject, rows in frame.groupby("subject"):
         for question in questions:
-            a, b = question.a.values(rows), question.b.values(rows)
+            a, b = _values(question.a, rows), _values(question.b, rows)
             if len(a) and len(b):
                 found.append(_answer(str(subject), question, a, b))
     return with_correction(found)
@@ -137,105 +92,27 @@ def with_correction(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return [replace(c, corrected_p=p) for c, p in zip(comparisons, corrected, strict=True)]
 
 
-def experiment_comparisons(scores: pd.DataFrame, attempts: pd.DataFrame) -> list[Comparison]:
+def experiment_comparisons(experiment: Experiment, scores: pd.DataFrame, attempts: pd.DataFrame) -> list[Comparison]:
     """Return the comparisons of an experiment, over all its subjects, as one family.
 
     Args:
-        scores: rows of one experiment, or of runs that are part of none.
+        experiment: its questions.
+        scores: rows of its runs.
         attempts: of the same runs.
     """
-    names = list(scores["experiment"].unique())
-    variants = list(dict.fromkeys(scores["variant"]))
-    found = compare(scores, questions_of(names[0] if len(names) == 1 else "", variants))
-    if names == ["layers"]:
-        found = with_correction([*found, *compare(selections(attempts), search_questions(variants))])
-    return found
+    asked = experiment.questions(list(dict.fromkeys(scores["variant"])))
+    found = compare(scores, [question for question in asked if question.frame == "scores"])
+    about_search = [question for question in asked if question.frame == "selections"]
+    return with_correction([*found, *compare(selections(attempts), about_search)]) if about_search else found
 
 
-def questions_of(experiment: str, variants: Sequence[str]) -> list[Question]:
-    """Return an experiment's questions about the test scores of its variants.
-
-    Args:
-        experiment: its name; of any other, it is asked what a single run can tell.
-        variants: those there are.
-    """
-    if experiment == "complementary":
-        return [*_sources(variants, _SILENT, _ANY), *_searches(variants)]
-    if experiment == "explainers":
-        return _explainers(variants)
-    if experiment == "polysemanticity":
-        return _caps(variants)
-    return [*_sources(variants, _SILENT), *_floors(variants)]
-
-
-def search_questions(variants: Sequence[str]) -> list[Question]:
-    """Return the questions about `selections`: overfitting of a search to its feedback."""
-    asked = []
-    for variant in variants:
-        where = {"variant": variant}
-        chosen = Side(f"{variant}, chosen by valid", "test_of_chosen", where)
-        train = Side(f"{variant}, the same on train", "train_of_chosen", where)
-        asked += [
-            Question("score on test and on train", replace(chosen, name=f"{variant} on test"), train),
-            Question("test score", chosen, Side(f"{variant}, chosen by train", "test_of_best_train", where)),
-        ]
-    return asked
-
-
-def method_question(
-    measure: str, column: str, a: str, b: str, claim: Direction = "", source: str = MAIN_SOURCE
-) -> Question:
-    """Return the question about the difference of two variants in a column, on one complementary source."""
-    first, second = (Side(variant, column, {"variant": variant, "source": source}) for variant in (a, b))
-    return Question(measure, first, second, claim)
-
-
-def _sources(variants: Sequence[str], *pairs: tuple[str, str]) -> list[Question]:
-    asked = []
-    for variant, (measure, column, claim), sources in product(variants, _MEASURES, pairs):
-        a, b = (
-            Side(f"{variant} on {source.replace('_', ' ')}", column, {"variant": variant, "source": source})
-            for source in sources
-        )
-        asked.append(Question(measure, a, b, claim))
-    return asked
-
-
-def _searches(variants: Sequence[str]) -> list[Question]:
-    if not {"tree", "one-shot"} <= set(variants):
-        return []
-    return [
-        method_question("score", SCORE, "tree", "one-shot", "higher"),
-        method_question("complexity", "complexity", "tree", "one-shot"),
-        method_question("number of rules", "n_rules", "tree", "one-shot"),
-    ]
-
-
-def _explainers(variants: Sequence[str]) -> list[Question]:
-    searches = [(variant, _ONE_SHOT + variant.removeprefix(_TREE)) for variant in variants if variant.startswith(_TREE)]
-    baseline = [(variant, _BASELINE) for variant in variants if variant != _BASELINE]
-    asked = [(a, b) for a, b in dict.fromkeys([*baseline, *searches]) if b in variants]
-    return [method_question("score", SCORE, a, b, _claim_of(a, (a, b) in searches)) for a, b in asked]
-
-
-def _claim_of(a: str, is_search: bool) -> Direction:
-    if is_search:
-        return "higher"
-    return "lower" if a == "one-shot-unstructured" else ""
-
-
-def _caps(variants: Sequence[str]) -> list[Question]:
-    caps = sorted(int(found[1]) for variant in variants if (found := re.fullmatch(r"cap-(\d+)", variant)))
-    return [method_question("score", SCORE, f"cap-{b}", f"cap-{a}") for a, b in pairwise(caps)]
-
-
-def _floors(variants: Sequence[str]) -> list[Question]:
-    floors = {"floor_token_lookup": "token lookup", "floor_shuffled": "another feature's explanation"}
-    asked = []
-    for variant in variants:
-        where = {"variant": variant, "source": MAIN_SOURCE}
-        asked += [Question("score", Side(variant, SCORE, where), Side(floors[name], name, where)) for name in floors]
-    return asked
+def _values(side: Side, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the values of a side by feature: a frame with index `UNIT`, `value` and `status`."""
+    rows = frame
+    for column, wanted in side.where.items():
+        rows = rows.loc[rows[column] == wanted]
+    rows = rows.assign(value=rows[side.column].astype(np.float64), status=rows.get("status", "explained"))
+    return rows.set_index(UNIT).loc[:, ["value", "status"]]
 
 
 def _answer(subject: str, question: Question, a: pd.DataFrame, b: pd.DataFrame) -> Comparison:

@@ -20,6 +20,7 @@ from featureinterp.analysis.markdown import counted, number, p_value, place_free
 from featureinterp.analysis.means import mean_by
 from featureinterp.analysis.rounds import MEASURES, agreement, rounds
 from featureinterp.analysis.runs import OUTCOMES, RunInfo, list_runs
+from featureinterp.experiment.paper.experiments import experiment_of_runs
 from featureinterp.files import atomic_write
 from featureinterp.record import MAIN_SOURCE, MEASURED_SOURCES
 
@@ -72,7 +73,7 @@ def _experiment(name: str, heads: Sequence[RunInfo], scores: pd.DataFrame, attem
     yield "## Means over features"
     yield from _means(scores)
     yield "## Comparisons"
-    yield from _comparisons(experiment_comparisons(scores, attempts))
+    yield from _comparisons(experiment_comparisons(experiment_of_runs(name), scores, attempts))
     if name == "polysemanticity":
         yield "## Rules needed per feature"
         yield from _polysemanticity(scores)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from featureinterp.analysis.comparisons import ALARMS, SCORE, Comparison, Question, compare, method_question
+from featureinterp.analysis.comparisons import Comparison, compare
 from featureinterp.analysis.comparisons import with_correction as corrected
 from featureinterp.analysis.frames import read_scores
 from featureinterp.analysis.runs import RunInfo, list_runs
 from featureinterp.errors import InputError
 from featureinterp.experiment.configuration import differences
+from featureinterp.experiment.paper.questions import ALARMS, SCORE, Question, method_question
 from featureinterp.experiment.store import FILE_NAME
 from featureinterp.record import MEASURED_SOURCES
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -14,11 +13,12 @@ import typer
 from featureinterp.cli import method_options, options
 from featureinterp.cli.group import app
 from featureinterp.cli.screen import tell
+from featureinterp.experiment.paper.experiments import EXPERIMENTS, load_experiment
 
 if TYPE_CHECKING:
     from featureinterp.dataset.folder import DataFolder
     from featureinterp.experiment.methods import MethodSpec
-    from featureinterp.experiment.paper.experiments import Experiment
+    from featureinterp.experiment.paper.declaration import Experiment
     from featureinterp.experiment.paper.run_experiment import ExperimentOptions
 
 RESULTS = Path("results")
@@ -30,19 +30,13 @@ MODELS = (EMBEDDED, *(preset.value for preset in options.Preset))
 """What the original's programs take as --model."""
 
 
-class ExperimentName(str, Enum):
-    """Experiment of the paper."""
-
-    COMPLEMENTARY = "complementary"
-    EXPLAINERS = "explainers"
-    POLYSEMANTICITY = "polysemanticity"
-    LAYERS = "layers"
+NAME_HELP = f"Experiment to run: {', '.join(EXPERIMENTS)}, or module:NAME for your own."
 
 
 @app.command()
 def experiment(
     ctx: typer.Context,
-    name: Annotated[ExperimentName, typer.Argument(help="Experiment to run.", show_default=False)],
+    name: Annotated[str, typer.Argument(help=NAME_HELP, show_default=False)],
     data: Annotated[
         list[Path] | None, typer.Option(help="Data folder; repeatable (default: that of --preset).")
     ] = None,
@@ -79,15 +73,14 @@ def experiment(
     On the embedded model unless --data or --preset names another; a preset brings the paper's language models too.
     """
     from featureinterp.dataset.folder import DataFolder
-    from featureinterp.experiment.paper.experiments import EXPERIMENTS
     from featureinterp.experiment.paper.run_experiment import ExperimentOptions
 
     base = _base_method(ctx, preset, locals())
-    asked = EXPERIMENTS[name.value](base).over(layers, latents_per_layer).only(variants.split(",") if variants else ())
+    asked = load_experiment(name).over(layers, latents_per_layer).only(variants.split(",") if variants else ())
     access = options.model_access(max_cost, max_tokens, offline, concurrency, request_timeout, device)
-    how = ExperimentOptions(seed, access, options.engine_spec(engine, workers, address), options.command_line())
-    folders = [DataFolder.open(path) for path in data or ()] or [_make_data(asked, locals())]
-    _run_and_draw(asked, folders, out or RESULTS / name.value, how)
+    how = ExperimentOptions(base, seed, access, options.engine_spec(engine, workers, address), options.command_line())
+    folders = [DataFolder.open(path) for path in data or ()] or [_make_data(asked, base, locals())]
+    _run_and_draw(asked, folders, out or RESULTS / asked.name, how)
 
 
 def _base_method(ctx: typer.Context, preset: options.Preset | None, given: Mapping[str, Any]) -> MethodSpec:
@@ -102,11 +95,12 @@ def _base_method(ctx: typer.Context, preset: options.Preset | None, given: Mappi
     return replace(base, temperatures=temperatures, answer_tokens=given["answer_tokens"], **given_knobs)
 
 
-def _make_data(asked: Experiment, given: Mapping[str, Any]) -> DataFolder:
+def _make_data(asked: Experiment, base: MethodSpec, given: Mapping[str, Any]) -> DataFolder:
     """Make the data folder of an experiment, with progress bars.
 
     Args:
         asked: the experiment.
+        base: the method without the settings of a variant.
         given: the command's options by their names.
     """
     from featureinterp.cli.console import open_console
@@ -120,7 +114,7 @@ def _make_data(asked: Experiment, given: Mapping[str, Any]) -> DataFolder:
     )
     quiet_libraries()
     with Stages(open_console()) as stages:
-        return experiment_data(spec, given["data_root"], asked, stages, given["device"])
+        return experiment_data(spec, given["data_root"], asked, base, stages, given["device"])
 
 
 def _run_and_draw(asked: Experiment, folders: Sequence[DataFolder], out: Path, how: ExperimentOptions) -> None:

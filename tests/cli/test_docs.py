@@ -15,7 +15,7 @@ from featureinterp import errors
 from featureinterp.codec import decode_index_record
 from featureinterp.core import Score, Scores, StructuredExplanation
 from featureinterp.experiment.methods import MethodSpec
-from featureinterp.experiment.paper.experiments import EXPERIMENTS
+from featureinterp.experiment.paper.experiments import EXPERIMENTS, load_experiment
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 from featureinterp.explainer import TreeExplainer, TreeExplainerParams
@@ -176,11 +176,11 @@ def test_the_requests_of_the_papers_experiments_are_what_they_declare() -> None:
     n_layers = {"gpt2": 12, "gemma": 42, "llama": 32}
     rows = re.findall(r"^\| `(\w+)` \| `?(\w+)`? \| ([\d,]+) \| ([\d,]+) \| .*\|.*\|$", page, flags=re.MULTILINE)
     for name, subject, features, requests in rows:
-        experiment = EXPERIMENTS[name](MethodSpec())
+        experiment = load_experiment(name)
         for subject_name in n_layers if subject == "each" else [subject]:
             layers = select_layers(experiment.layers, n_layers[subject_name])
             n = len(layers) * experiment.latents_per_layer
-            asked = sum(tree if each.method.explainer == "tree" else 1 for each in experiment.variants)
+            asked = sum(tree if each.method(MethodSpec()).explainer == "tree" else 1 for each in experiment.variants)
             assert (features, requests) == (f"{n:,}", f"{n * asked:,}"), (name, subject_name)
     assert {(name, subject) for name, subject, *_ in rows} >= {("explainers", "each"), ("layers", "llama")}
     assert {name for name, *_ in rows} == set(EXPERIMENTS)

@@ -17,7 +17,7 @@ import pytest
 from featureinterp.analysis.frames import read_attempts, read_scores
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.experiment.methods import MethodSpec
-from featureinterp.experiment.paper.experiments import EXPERIMENTS
+from featureinterp.experiment.paper.experiments import EXPERIMENTS, load_experiment
 from featureinterp.experiment.paper.run_experiment import experiment_data
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.store import RunStore
@@ -41,7 +41,7 @@ def rows(folder: Path) -> dict[str, list[FeatureResult]]:
 def test_every_experiment_ends_with_a_summary_and_figures(cli, rich, tmp_path, name):
     done = cli("experiment", name, "--data", rich, "--out", tmp_path, "--workers", 1, *SMALL)
     assert done.code == 0, done.err
-    declared = EXPERIMENTS[name](MethodSpec())
+    declared = load_experiment(name)
     variants = {path.parent.name for path in tmp_path.glob("corpus_model/*/run.sqlite")}
     assert variants == {variant.name for variant in declared.variants}
     assert declared.question in done.out
@@ -210,9 +210,9 @@ def test_data_made_for_one_experiment_serves_the_next(tiny, tmp_path):
         str(tiny.model), str(tiny.saes), "layer_{layer}", str(tiny.corpus), 60, 12, layers="1", max_features=2,
         top_sample_n=30, complementary_sample_n=30,
     )  # fmt: skip
-    first = experiment_data(spec, tmp_path, EXPERIMENTS["complementary"](MethodSpec()), lambda *_: None, "cpu")
+    first = experiment_data(spec, tmp_path, load_experiment("complementary"), MethodSpec(), lambda *_: None, "cpu")
     assert first.has_holistic
-    again = experiment_data(spec, tmp_path, EXPERIMENTS["explainers"](MethodSpec()), lambda *_: None, "cpu")
+    again = experiment_data(spec, tmp_path, load_experiment("explainers"), MethodSpec(), lambda *_: None, "cpu")
     assert again.manifest == first.manifest
 
 

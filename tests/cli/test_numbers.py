@@ -19,7 +19,7 @@ from featureinterp.errors import FeatureInterpError, InputError
 from featureinterp.experiment.engines.open import EngineSpec
 from featureinterp.experiment.explain import FeatureChoice, RunSpec
 from featureinterp.experiment.methods import MethodSpec, ModelAccess
-from featureinterp.experiment.paper.experiments import EXPERIMENTS
+from featureinterp.experiment.paper.layers import LAYERS
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.explainer import OneShotExplainerParams, TreeExplainerParams
 from featureinterp.explainer.lexical.mining import MiningParams
@@ -177,7 +177,7 @@ def test_numbers_in_python(make, name, good, bad) -> None:
 
 def test_an_experiment_over_less_than_one_latent() -> None:
     with pytest.raises(FeatureInterpError, match="latents_per_layer is -1"):
-        EXPERIMENTS["layers"](MethodSpec()).over("all", -1)
+        LAYERS.over("all", -1)
 
 
 def test_a_negative_split_is_refused() -> None:

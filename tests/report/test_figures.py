@@ -17,8 +17,7 @@ import pytest
 from featureinterp.analysis.means import mean_by
 from featureinterp.display import visible
 from featureinterp.errors import DataFolderError, InputError
-from featureinterp.experiment.methods import MethodSpec
-from featureinterp.experiment.paper.experiments import EXPERIMENTS
+from featureinterp.experiment.paper.experiments import load_experiment
 from featureinterp.report.figures.files import PLANS, draw_experiment, read_frames
 from featureinterp.report.figures.style import WIDTHS, Width, style
 from featureinterp.report.figures.tables import latex_escape
@@ -362,5 +361,5 @@ def test_every_latex_command_in_a_name_is_disarmed() -> None:
 
 @pytest.mark.parametrize("name", PLANS)
 def test_what_is_missing_is_measured_by_the_experiments_own_variants(name: str) -> None:
-    variants = EXPERIMENTS[name](MethodSpec()).variants
+    variants = load_experiment(name).variants
     assert set(PLANS[name].variants) == {variant.name for variant in variants}

@@ -19,21 +19,23 @@ from featureinterp.dataset.stages import Progress
 from featureinterp.errors import ANY_SEED, InputError, check_numbers
 from featureinterp.experiment.engines.open import EngineSpec, open_engine
 from featureinterp.experiment.explain import FolderJob, RunSpec, begin_run, check_causes_known
-from featureinterp.experiment.methods import ModelAccess
-from featureinterp.experiment.paper.experiments import Experiment, Variant
+from featureinterp.experiment.methods import MethodSpec, ModelAccess
+from featureinterp.experiment.paper.declaration import Experiment, Variant
 from featureinterp.experiment.prompt_hashes import hold_prompts
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.sweep import SweptRun, Unit, choose_features, sweep
 from featureinterp.subject.names import layer_of, select_layers
 
 OnResult = Callable[[str, FeatureResult, int, int], None]
-"""Told the name of the run and each result as it is finished, how many are finished, and of how many."""
+"""Called with the name of the run, each finished result, the number of finished features, and the total."""
 
 
 @dataclass(frozen=True)
 class ExperimentOptions:
-    """Options of an experiment; only the seed affects results."""
+    """Options of an experiment; only the base method and the seed affect results."""
 
+    base: MethodSpec = field(default_factory=MethodSpec)
+    """The method without the settings of a variant."""
     seed: int = 0
     access: ModelAccess = field(default_factory=ModelAccess)
     engine: EngineSpec = field(default_factory=EngineSpec)
@@ -50,30 +52,30 @@ def run_experiment(
     """Run or resume an experiment.
 
     Args:
-        experiment: what varies.
+        experiment: variants, layers and latents.
         folders: the data folder of each subject.
         out: the experiment's folder, made if missing.
-        how: seed, engine, and how language models are reached.
-        on_result: called with every feature that is finished now; those finished earlier only count.
+        how: base method, seed, engine, and access to language models.
+        on_result: called after every feature finished by this call; earlier ones only count.
 
     Returns:
         The folder of each run.
 
     Raises:
-        InputError: if a folder lacks a layer, latents, sentences or causes of activations that are asked for.
+        InputError: if a folder lacks a layer, latents, sentences or causes of activations that the experiment needs.
         DataFolderError: if a run was made with other settings.
-        EndpointConfigError, EndpointUnavailableError, BudgetExceededError: if the language model is unusable.
-        StorageError: if a run cannot be written; what is finished stays.
-        WorkerError: if workers are lost again and again; what is finished stays.
+        EndpointConfigError, EndpointUnavailableError, BudgetExceededError: if a language model cannot be used.
+        StorageError: if a run cannot be written.
+        WorkerError: if workers are lost repeatedly. After any of these, finished features stay.
     """
     if len({folder.path.name for folder in folders}) < len(folders):
         raise InputError("two data folders have the same name", "runs are kept by that name: rename one")
-    keys = {folder.path: features_of(folder, experiment, how.seed) for folder in folders}
+    keys = {folder.path: features_of(folder, experiment, how) for folder in folders}
     with ExitStack() as stack:
         runs, jobs = {}, {}
         for folder in folders:
             for variant in experiment.variants:
-                spec = RunSpec(variant.method, variant.records, how.seed, how.access)
+                spec = RunSpec(variant.method(how.base), variant.records, how.seed, how.access)
                 name = f"{folder.path.name}/{variant.name}"
                 about = _about(experiment, variant, folder, how.command)
                 store = stack.enter_context(begin_run(folder, out / name, spec, about))
@@ -96,7 +98,7 @@ def run_experiment(
     return [out / name for name in runs]
 
 
-def features_of(folder: DataFolder, experiment: Experiment, seed: int) -> tuple[FeatureKey, ...]:
+def features_of(folder: DataFolder, experiment: Experiment, how: ExperimentOptions) -> tuple[FeatureKey, ...]:
     """Return an experiment's features of a data folder, including dead and rare ones, layers in turn.
 
     A random choice of more latents holds every smaller one of the same seed.
@@ -113,37 +115,38 @@ def features_of(folder: DataFolder, experiment: Experiment, seed: int) -> tuple[
         raise InputError(f"{folder.path} has no records of layer {', '.join(absent)}", f"make them: {same}")
     for variant in experiment.variants:
         _check_sentences(folder, variant)
-        check_causes_known(folder, variant.method)
+        check_causes_known(folder, variant.method(how.base))
     latents = {folder.hook_of(layer): folder.latents(folder.hook_of(layer)) for layer in layers}
     for hook, known in latents.items():
         if len(known) < n:
             raise InputError(
                 f"{folder.path} has records of {len(known)} latents of {hook}, {n} are asked for", f"make them: {same}"
             )
-    return choose_features(latents, layer_of, n * len(layers), seed)
+    return choose_features(latents, layer_of, n * len(layers), how.seed)
 
 
 def experiment_data(
-    spec: DataSpec, root: Path, experiment: Experiment, on_progress: Progress, device: str
+    spec: DataSpec, root: Path, experiment: Experiment, base: MethodSpec, on_progress: Progress, device: str
 ) -> DataFolder:
     """Make or complete the data folder of an experiment.
 
-    A new one holds what causes activations even where this experiment asks for none: they cannot be added to records
-    later, and the next experiment may want them.
+    A new folder holds the causes of activations even if this experiment needs none: they cannot be added to records
+    later, and another experiment may need them.
 
     Args:
         spec: corpus and subject.
-        root: where data folders are.
-        experiment: says whether causes of activations are needed.
-        on_progress: told the stage, how much is done, and of how much.
-        device: where the subject computes.
+        root: parent of data folders.
+        experiment: decides, with the base method, whether the causes of activations are needed.
+        base: the method without the settings of a variant.
+        on_progress: called with the stage, the number done, and the total.
+        device: of the subject.
 
     Raises:
         FeatureInterpError: as `prepare`.
     """
     folder = root / spec.folder_name
     made = Manifest.load(folder).stages.get("records") if Manifest.exists(folder) else None
-    needed = any(variant.method.holistic for variant in experiment.variants)
+    needed = any(variant.method(base).holistic for variant in experiment.variants)
     without = made is not None and made.settings.get("holistic") is not True and not needed
     return prepare(
         spec,

@@ -17,6 +17,7 @@ from featureinterp.analysis.findings import findings
 from featureinterp.analysis.means import score_by_variant
 from featureinterp.analysis.runs import RunInfo, open_runs, run_info, run_summary
 from featureinterp.core import Score
+from featureinterp.experiment.paper.experiments import experiment_of_runs
 from featureinterp.experiment.result import FeatureKey
 from featureinterp.experiment.store import RunStore
 from featureinterp.files import atomic_write
@@ -27,13 +28,6 @@ from featureinterp.report.pages.run_pages import asset_bytes, file_name, make_en
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-TITLES = {
-    "complementary": "Complementary sentences",
-    "explainers": "Explainer comparison",
-    "polysemanticity": "Rules that features need",
-    "layers": "Layer sweep",
-}
 
 
 @dataclass(frozen=True)
@@ -93,7 +87,7 @@ def write_experiment(folder: Path, out: Path) -> Path:
     environment = make_environment()
     atomic_write(out / "report.css", asset_bytes(environment, "report.css"))
     page = environment.get_template("experiment.html.j2").render(
-        title=TITLES[drawn.experiment],
+        title=experiment_of_runs(drawn.experiment).title,
         experiment=drawn.experiment,
         figures=_figures(drawn, out),
         tables=[path.relative_to(out).as_posix() for path in drawn.tables],

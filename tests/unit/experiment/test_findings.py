@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featureinterp.analysis.comparisons import compare, method_question
+from featureinterp.analysis.comparisons import compare
 from featureinterp.analysis.findings import findings, sentence, write_findings
 from featureinterp.analysis.frames import read_scores
 from featureinterp.core import Attempt, Proposal, Score, Scores, StructuredExplanation
+from featureinterp.experiment.paper.questions import method_question
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 

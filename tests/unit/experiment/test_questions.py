@@ -13,11 +13,12 @@ from featureinterp.analysis.comparisons import (
     Comparison,
     compare,
     experiment_comparisons,
-    method_question,
-    questions_of,
-    search_questions,
     with_correction,
 )
+from featureinterp.experiment.paper.complementary import COMPLEMENTARY
+from featureinterp.experiment.paper.experiments import experiment_of_runs
+from featureinterp.experiment.paper.layers import LAYERS, search_questions
+from featureinterp.experiment.paper.questions import method_question
 
 SOURCES = ("random", "random_negative", "similar", "similar_negative")
 
@@ -113,11 +114,11 @@ def test_a_question_about_a_variant_that_is_not_there_is_not_asked():
 
 
 def asked(experiment: str, variants: list[str]) -> list[tuple[str, str]]:
-    return [(question.a.name, question.b.name) for question in questions_of(experiment, variants)]
+    return [(question.a.name, question.b.name) for question in experiment_of_runs(experiment).questions(variants)]
 
 
 def test_what_each_experiment_asks():
-    complementary = questions_of("complementary", ["one-shot", "tree"])
+    complementary = COMPLEMENTARY.questions(["one-shot", "tree"])
     assert len(complementary) == 2 * 2 * 2 + 3
     assert [(q.measure, q.a.name, q.b.name, q.claim) for q in complementary][::8][:1] == [
         ("score", "one-shot on similar negative", "one-shot on random negative", "lower")
@@ -152,12 +153,12 @@ def test_the_layers_experiment_asks_of_its_search_too():
             for number in (0, 1)
         ]
     )  # fmt: skip
-    answers = experiment_comparisons(frame, attempts)
+    answers = experiment_comparisons(LAYERS, frame, attempts)
     found = {(c.question.a.name, c.question.b.name): c for c in answers}
     names = [(question.a.name, question.b.name) for question in search_questions(["tree"])]
     gap, choice = (found[name] for name in names)
     assert gap.difference.mean == pytest.approx(-0.2)
     assert choice.difference.mean == pytest.approx(0.05)
     assert (gap.verdict, choice.verdict) == ("lower", "higher")
-    assert len(answers) == len(questions_of("layers", ["tree"])) + 2
+    assert len(answers) == len(LAYERS.questions(["tree"])) == len(experiment_of_runs("").questions(["tree"])) + 2
     assert answers == with_correction(answers)

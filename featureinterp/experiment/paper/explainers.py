@@ -1,0 +1,67 @@
+"""Figure 4: one-shot and tree, with sentences, rules, negatives, and holistic activations.
+
+The other combinations of these are run on request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+
+from featureinterp.experiment.paper.declaration import PAPER_RECORDS, SIMILAR_NEGATIVE, Experiment, Variant
+from featureinterp.experiment.paper.questions import SCORE, Direction, Question, method_question
+
+_TREE, _ONE_SHOT = "tree-", "one-shot-"
+_BASELINE = "one-shot-structured"
+_DRAWN = ("unstructured", "structured", "structured-negatives", "structured-holistic")
+
+
+def explainer_variant(search: str, structured: bool, negatives: bool, holistic: bool) -> Variant:
+    """Return one bar of Figure 4, named by its options, such as `tree-structured-negatives`.
+
+    Args:
+        search: `one-shot` or `tree`.
+        structured: rules with strengths (True) or one sentence (False).
+        negatives: whether train has similar negatives.
+        holistic: whether the proposer gets the tokens that cause activations.
+    """
+    name = f"{search}-{'structured' if structured else 'unstructured'}"
+    name += ("-negatives" if negatives else "") + ("-holistic" if holistic else "")
+    settings = {"explainer": search, "structured": structured, "holistic": holistic}
+    records = replace(PAPER_RECORDS, train_sources=(SIMILAR_NEGATIVE,)) if negatives else PAPER_RECORDS
+    return Variant(name, settings, records)
+
+
+def questions(variants: Sequence[str]) -> list[Question]:
+    """Return the questions: each variant against one-shot rules, and each tree against the same one-shot."""
+    searches = [(variant, _ONE_SHOT + variant.removeprefix(_TREE)) for variant in variants if variant.startswith(_TREE)]
+    baseline = [(variant, _BASELINE) for variant in variants if variant != _BASELINE]
+    asked = [(a, b) for a, b in dict.fromkeys([*baseline, *searches]) if b in variants]
+    return [method_question("score", SCORE, a, b, _claim(a, (a, b) in searches)) for a, b in asked]
+
+
+def _claim(a: str, is_search: bool) -> Direction:
+    if is_search:
+        return "higher"
+    return "lower" if a == "one-shot-unstructured" else ""
+
+
+_EVERY = {
+    variant.name: variant
+    for search in ("one-shot", "tree")
+    for options in product((False, True), repeat=3)
+    for variant in [explainer_variant(search, *options)]
+}
+_BARS = tuple(f"{search}-{configuration}" for search in ("one-shot", "tree") for configuration in _DRAWN)
+
+EXPLAINERS = Experiment(
+    name="explainers",
+    title="Explainer comparison",
+    question="Do rules, negative examples, the causes of activations and the search by revision help?",
+    variants=tuple(variant for name, variant in _EVERY.items() if name in _BARS),
+    layers="spaced:8",
+    latents_per_layer=30,
+    on_request=tuple(variant for name, variant in _EVERY.items() if name not in _BARS),
+    questions=questions,
+)
