@@ -75,13 +75,33 @@ class StructuredExplanation:
     _repr_html_ = to_html
 
 
+CLAIMED_ABOVE = 1.0
+"""A token that a rule's words expect above this level is claimed, whatever the rule's strength."""
+
+
 @dataclass(frozen=True)
 class SequenceSimulation:
-    """Expected activations on one window."""
+    """Expected activations on one window, and the tokens that are claimed."""
 
     tokens: tuple[str, ...]
     expected_activations: tuple[float, ...]
     """Expected level per token, 0..5."""
+    claimed: tuple[bool, ...] | None = None
+    """Per token, whether the words of any rule expect it above level 1 before the rule's strength is applied; None of a
+    simulator without rules, and in runs made before claims were stored."""
+
+    @property
+    def claims(self) -> tuple[bool, ...]:
+        """Claimed tokens; those expected above level 1 where `claimed` is None.
+
+        >>> SequenceSimulation(("a", " b"), (1.0, 2.0)).claims
+        (False, True)
+        >>> SequenceSimulation(("a", " b"), (1.0, 2.0), claimed=(True, True)).claims
+        (True, True)
+        """
+        if self.claimed is not None:
+            return self.claimed
+        return tuple(level > CLAIMED_ABOVE for level in self.expected_activations)
 
 
 @dataclass(frozen=True)
@@ -110,6 +130,12 @@ class Score:
         return f"{self.value:.3f} [{self.ci_low:.3f}, {self.ci_high:.3f}]"
 
 
+BEFORE_CLAIMS = Score.undefined(
+    "made before claims were stored: its false positives, precision, recall and F1 are of tokens expected above level 1"
+)
+"""Of a result whose scores do not go by claims."""
+
+
 @dataclass(frozen=True)
 class Scores:
     """Agreement of expected and true activations, pooled over all tokens of a set of windows."""
@@ -123,13 +149,20 @@ class Scores:
     auroc: Score
     """Of the expected level as a classifier of "active"."""
     precision: Score
-    """Of "expected above level 1" for "active"."""
+    """Of "claimed" for "active"."""
     recall: Score
     f1: Score
     false_positives_per_sentence: Score
-    """Tokens of complementary windows expected above level 1 where the feature is silent, per window."""
+    """Claimed tokens of complementary windows where the feature is silent, per window."""
     n_sentences: int
     n_complementary: int
+    false_positives_expected_per_sentence: Score = BEFORE_CLAIMS
+    """The same of tokens expected above level 1: the original's count, which does not see rules of strength 1."""
+
+    @property
+    def by_claims(self) -> bool:
+        """Whether false positives, precision, recall and F1 go by claims: not in runs made before they were stored."""
+        return self.false_positives_expected_per_sentence != BEFORE_CLAIMS
 
     def to_html(self) -> str:
         """Return it as HTML for a notebook."""
@@ -155,7 +188,8 @@ class ScoredSequence:
     def to_html(self) -> str:
         """Return it as HTML for a notebook."""
         truth = self.record.scaled_activations().tolist()
-        return tokens_html(self.record.tokens, truth, self.simulation.expected_activations)
+        simulation = self.simulation
+        return tokens_html(self.record.tokens, truth, simulation.expected_activations, simulation.claims)
 
     _repr_html_ = to_html
 
@@ -210,6 +244,13 @@ class WorstRecord:
     """The train score over all other records."""
     errors: tuple[str, ...] = ()
     """The largest token errors in words, worst first."""
+    claimed: tuple[bool, ...] | None = None
+    """Claimed tokens; None in runs made before claims were stored."""
+
+    @property
+    def simulation(self) -> SequenceSimulation:
+        """What was expected and claimed."""
+        return SequenceSimulation(self.record.tokens, self.expected_activations, self.claimed)
 
 
 @dataclass(frozen=True)

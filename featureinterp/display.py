@@ -24,8 +24,6 @@ ERRORS = "above: true, below: expected; dashes: missed, waves: false alarm"
 
 _OPACITY = 0.45
 """Of the strongest tint: text on it keeps a contrast of 4.5 in light and dark notebooks."""
-_EXPECTED_ABOVE = 1.0
-"""Levels above count as expected to be active, as in the scores."""
 _UNDERLINES = {"missed": "dashed 1.5px", "false alarm": "wavy 1px"}
 
 _NAMED = {"\n": "↵", "\t": "⇥"}
@@ -103,29 +101,35 @@ def _visible_character(character: str) -> str:
     return character
 
 
-def tokens_html(tokens: Sequence[str], truth: Sequence[float], expected: Sequence[float] | None = None) -> str:
+def tokens_html(
+    tokens: Sequence[str],
+    truth: Sequence[float],
+    expected: Sequence[float] | None = None,
+    claimed: Sequence[bool] | None = None,
+) -> str:
     """Return a line of tokens, the upper half tinted by the true level and the lower by the expected one.
 
     Args:
         tokens: the tokens of one window.
         truth: true level per token, 0..5.
         expected: expected level per token, 0..5; None tints the whole token by its true level.
+        claimed: whether each token is claimed, which decides misses and false alarms; None marks neither.
     """
     others = expected if expected is not None else [None] * len(tokens)
-    spans = (_token_html(*parts) for parts in zip(tokens, truth, others, strict=True))
+    claims = claimed if claimed is not None else [None] * len(tokens)
+    spans = (_token_html(*parts) for parts in zip(tokens, truth, others, claims, strict=True))
     style = "font-family:monospace;line-height:1.9;white-space:pre-wrap;overflow-wrap:anywhere;margin:0.3em 0"
     return f'<div style="{style}">{"".join(spans)}</div>'
 
 
-def _token_html(token: str, truth: float, expected: float | None) -> str:
+def _token_html(token: str, truth: float, expected: float | None, claimed: bool | None) -> str:
     shown = html.escape(visible_token(token))
-    upper, fault = _tint(TRUE_RGB, truth), ""
+    upper, fault = _tint(TRUE_RGB, truth), "" if claimed is None else _fault(truth, claimed)
     if expected is None:
         background, numbers = upper, f"true {truth:.1f}"
     else:
         background = f"linear-gradient({upper} 50%,{_tint(EXPECTED_RGB, expected)} 50%)"
         numbers = f"true {truth:.1f}, expected {expected:.1f}"
-        fault = _fault(truth, expected)
     if truth < 0.05 and (expected or 0.0) < 0.05 and not fault:
         return f"<span>{shown}</span>"
     style = f"background:{background};border-radius:2px"
@@ -135,10 +139,10 @@ def _token_html(token: str, truth: float, expected: float | None) -> str:
     return f'<span style="{style}" title="{numbers}">{shown}</span>'
 
 
-def _fault(truth: float, expected: float) -> str:
+def _fault(truth: float, claimed: bool) -> str:
     if truth > 0:
-        return "missed" if expected <= _EXPECTED_ABOVE else ""
-    return "false alarm" if expected > _EXPECTED_ABOVE else ""
+        return "" if claimed else "missed"
+    return "false alarm" if claimed else ""
 
 
 def _tint(rgb: tuple[int, int, int], level: float) -> str:

@@ -64,8 +64,7 @@ class TokenSums(NamedTuple):
     absolute_truth: Floats
     active: Floats
     """Tokens with truth > 0."""
-    called: Floats
-    """Tokens with expected above the threshold."""
+    claimed: Floats
     hits: Floats
     """Tokens that are both."""
 
@@ -84,7 +83,12 @@ class TokenSums(NamedTuple):
 
 
 def token_sums(
-    truth: ArrayLike, expected: ArrayLike, owner: ArrayLike | None = None, n: int = 1, threshold: float = 1.0
+    truth: ArrayLike,
+    expected: ArrayLike,
+    owner: ArrayLike | None = None,
+    n: int = 1,
+    *,
+    claimed: ArrayLike | None = None,
 ) -> TokenSums:
     """Sum up tokens by sequence.
 
@@ -93,14 +97,16 @@ def token_sums(
         expected: expected activation, on the same scale [tokens].
         owner: which sequence each token belongs to, 0..n-1 [tokens]; None for one sequence.
         n: how many sequences there are.
-        threshold: a token expected above it is called active.
+        claimed: whether each token is claimed to be active [tokens]; None makes `claimed` and `hits` NaN, and so the
+            scores that go by them.
     """
     t, e = np.asarray(truth, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     index = np.zeros(len(t), dtype=np.int64) if owner is None else np.asarray(owner)
-    error, active, called = t - e, t > 0, e > threshold
+    error, active = t - e, t > 0
+    claims = np.full(len(t), np.nan) if claimed is None else np.asarray(claimed, dtype=np.float64)
     tc, ec = (t - t.mean(), e - e.mean()) if len(t) else (t, e)
     columns = (np.ones_like(t), tc, ec, tc * tc, ec * ec, tc * ec, error * error)
-    columns += (np.abs(error), np.abs(t), active, called, active & called)
+    columns += (np.abs(error), np.abs(t), active, claims, active * claims)
     return TokenSums(*(np.bincount(index, weights=column, minlength=n).astype(np.float64) for column in columns))
 
 
@@ -125,18 +131,18 @@ def absolute_deviation_explained(sums: TokenSums) -> Floats:
 
 
 def precision(sums: TokenSums) -> Floats:
-    """Share of the tokens called active that are; NaN where none is called active."""
-    return _ratio(sums.hits, sums.called)
+    """Share of the claimed tokens that are active; NaN where none is claimed."""
+    return _ratio(sums.hits, sums.claimed)
 
 
 def recall(sums: TokenSums) -> Floats:
-    """Share of the active tokens that are called so; NaN where none is active."""
+    """Share of the active tokens that are claimed; NaN where none is active."""
     return _ratio(sums.hits, sums.active)
 
 
 def f1(sums: TokenSums) -> Floats:
-    """2·hits / (called + active), 0..1; NaN where no token is called or active."""
-    return _ratio(2.0 * sums.hits, sums.called + sums.active)
+    """2·hits / (claimed + active), 0..1; NaN where no token is claimed or active."""
+    return _ratio(2.0 * sums.hits, sums.claimed + sums.active)
 
 
 def pearson(x: ArrayLike, y: ArrayLike) -> float:

@@ -53,6 +53,7 @@ _SCORE_NAMES = (
     "recall",
     "f1",
     "false_positives_per_sentence",
+    "false_positives_expected_per_sentence",
 )
 _SCORE_COLUMNS = {
     "status": _TEXT,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from featureinterp.core import Score, ScoredSequence, StructuredExplanation
 from featureinterp.protocols import SimulatorFactory
 from featureinterp.scoring import differences_by_source, score_by_source, simulate_records
-from featureinterp.scoring.simulation import ACTIVE_ABOVE
 
 ONLY_RULE = "it is the only rule"
 
@@ -22,10 +21,10 @@ class RuleContribution:
     lost: Mapping[str, Score]
     """Correlation of the whole explanation minus that, paired, by complementary source."""
     alone: tuple[int, ...]
-    """Positives with an active token that is expected to be active by the whole explanation, and none without the rule:
-    their numbers (`dataset_index`), ascending."""
+    """Positives with an active token that this rule claims, and none that another does: their numbers
+    (`dataset_index`), ascending."""
     claims: Mapping[int, tuple[int, ...]]
-    """Tokens that this rule's words apply to, whatever its strength: their positions by the number of their window."""
+    """Tokens that this rule claims, whatever its strength: their positions by the number of their window."""
 
 
 def undefined_contributions(
@@ -70,7 +69,7 @@ async def rule_contributions(
 
 
 def _explained_alone(whole: Sequence[ScoredSequence], rest: Sequence[ScoredSequence] | None) -> tuple[int, ...]:
-    """Return the positives with active tokens expected by the whole explanation but not by the other rules."""
+    """Return the positives with active tokens claimed by the whole explanation, and none by the other rules."""
     others = rest or [None] * len(whole)
     return tuple(
         sorted({
@@ -82,14 +81,13 @@ def _explained_alone(whole: Sequence[ScoredSequence], rest: Sequence[ScoredSeque
 
 
 def _hits(pair: ScoredSequence) -> bool:
-    levels = zip(pair.record.expressions, pair.simulation.expected_activations, strict=True)
-    return any(truth > 0 and expected > ACTIVE_ABOVE for truth, expected in levels)
+    tokens = zip(pair.record.expressions, pair.simulation.claims, strict=True)
+    return any(truth > 0 and claimed for truth, claimed in tokens)
 
 
 def _claims(sequences: Sequence[ScoredSequence]) -> dict[int, tuple[int, ...]]:
     claims = {}
     for pair in sequences:
-        expected = pair.simulation.expected_activations
-        if claimed := tuple(position for position, level in enumerate(expected) if level > ACTIVE_ABOVE):
-            claims[pair.record.dataset_index] = claimed
+        if places := tuple(position for position, claimed in enumerate(pair.simulation.claims) if claimed):
+            claims[pair.record.dataset_index] = places
     return claims

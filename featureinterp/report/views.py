@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from featureinterp.core import Rule, Score, ScoredSequence, WorstRecord
+from featureinterp.core import Rule, Score, ScoredSequence, SequenceSimulation, WorstRecord
 from featureinterp.display import visible_token
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.record import MAX_LEVEL, ActivationRecord, ComplementaryRecordSource
-from featureinterp.scoring.simulation import ACTIVE_ABOVE
 
 Mark = Literal["", "miss", "alarm"]
-"""miss: active but not expected to be; alarm: expected to be active but silent. The bounds are the scores'."""
+"""miss: active but not claimed; alarm: claimed but silent."""
 
 SOURCE_WORDS: dict[str, str] = {
     ComplementaryRecordSource.SIMILAR_NEGATIVE.value: "similar negatives",
@@ -102,11 +101,11 @@ class SentenceView:
 
 def sentence_view(sequence: ScoredSequence, claims: TokenClaims | None = None) -> SentenceView:
     """Return the view of a scored window, with the rules that claim its tokens if known."""
-    record, expected = sequence.record, sequence.simulation.expected_activations
-    claimed = (claims or {}).get(record.dataset_index, {})
+    record, simulation = sequence.record, sequence.simulation
+    of_rules = (claims or {}).get(record.dataset_index, {})
     return SentenceView(
-        _tokens(record, expected, claimed), record.dataset_index, source_words(record), sequence.squared_error(),
-        error_words(record, expected),
+        _tokens(record, simulation, of_rules), record.dataset_index, source_words(record), sequence.squared_error(),
+        error_words(record, simulation),
     )  # fmt: skip
 
 
@@ -118,8 +117,8 @@ def record_view(record: ActivationRecord) -> SentenceView:
 def feedback_view(worst: WorstRecord) -> SentenceView:
     """Return the view of a train window as shown to a proposer."""
     record = worst.record
-    tokens = _tokens(record, worst.expected_activations)
-    errors = worst.errors or error_words(record, worst.expected_activations)
+    tokens = _tokens(record, worst.simulation)
+    errors = worst.errors or error_words(record, worst.simulation)
     return SentenceView(tokens, record.dataset_index, source_words(record), None, errors)
 
 
@@ -128,43 +127,45 @@ def source_words(record: ActivationRecord) -> str:
     return "positives" if record.source is None else SOURCE_WORDS[record.source.value]
 
 
-def mark_of(truth: float, expected: float) -> Mark:
+def mark_of(truth: float, claimed: bool) -> Mark:
     """Return the error mark of a token, if any.
 
-    >>> mark_of(truth=2.0, expected=0.3), mark_of(truth=0.0, expected=3.0), mark_of(truth=2.0, expected=4.0)
+    >>> mark_of(truth=2.0, claimed=False), mark_of(truth=0.0, claimed=True), mark_of(truth=2.0, claimed=True)
     ('miss', 'alarm', '')
     """
-    if truth > 0 and expected <= ACTIVE_ABOVE:
-        return "miss"
-    return "alarm" if truth <= 0 and expected > ACTIVE_ABOVE else ""
+    if truth > 0:
+        return "" if claimed else "miss"
+    return "alarm" if claimed else ""
 
 
-def error_words(record: ActivationRecord, expected: Sequence[float], most: int = 3) -> tuple[str, ...]:
+def error_words(record: ActivationRecord, simulation: SequenceSimulation, most: int = 3) -> tuple[str, ...]:
     """Describe a window's largest errors of at least one level, largest first."""
-    errors = [
-        (abs(e - t), position, token, float(t), e)
-        for position, (token, t, e) in enumerate(zip(record.tokens, record.scaled_activations(), expected, strict=True))
-        if abs(e - t) >= 1
-    ]
+    truths = record.scaled_activations().tolist()
+    tokens = zip(record.tokens, truths, simulation.expected_activations, simulation.claims, strict=True)
+    errors = [(abs(e - t), position, token, t, e, c) for position, (token, t, e, c) in enumerate(tokens)]
     told = {"miss": "missed", "alarm": "false alarm on"}
     return tuple(
-        f"{told.get(mark_of(t, e), 'too high on' if e > t else 'too low on')} “{visible_token(token)}” "
+        f"{told.get(mark_of(t, claimed), 'too high on' if e > t else 'too low on')} “{visible_token(token)}” "
         f"(true {t:.1f}, expected {e:.1f})"
-        for _, _, token, t, e in sorted(errors, key=lambda error: (-error[0], error[1]))[:most]
+        for size, _, token, t, e, claimed in sorted(errors, key=lambda error: (-error[0], error[1]))[:most]
+        if size >= 1
     )
 
 
 def _tokens(
-    record: ActivationRecord, expected: Sequence[float] | None, claimed: Mapping[int, tuple[int, ...]] | None = None
+    record: ActivationRecord,
+    simulation: SequenceSimulation | None,
+    of_rules: Mapping[int, tuple[int, ...]] | None = None,
 ) -> tuple[TokenView, ...]:
-    n = len(record.tokens)
-    columns = (record.tokens, record.scaled_activations().tolist(), [None] * n if expected is None else expected)
+    nothing = [None] * len(record.tokens)
+    expected, claims = (simulation.expected_activations, simulation.claims) if simulation else (nothing, nothing)
+    columns = (record.tokens, record.scaled_activations().tolist(), expected, claims, _causes(record))
     views = []
-    for position, (token, truth, level, cause) in enumerate(zip(*columns, _causes(record), strict=True)):
+    for position, (token, truth, level, claimed, cause) in enumerate(zip(*columns, strict=True)):
         shown = visible_token(token)
         text = shown.lstrip(" ")
-        mark = "" if level is None else mark_of(truth, level)
-        rules = (claimed or {}).get(position, ())
+        mark = "" if claimed is None else mark_of(truth, claimed)
+        rules = (of_rules or {}).get(position, ())
         views.append(TokenView(shown[: len(shown) - len(text)], text, truth, level, mark, rules, cause))
     return tuple(views)
 

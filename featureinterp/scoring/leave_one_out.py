@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from featureinterp import stats
 from featureinterp.core import Feedback, ScoredSequence, SequenceSimulation, WorstRecord
 from featureinterp.record import ActivationRecord
-from featureinterp.scoring.simulation import ACTIVE_ABOVE, PooledLevels, paired, pooled_levels
+from featureinterp.scoring.simulation import PooledLevels, paired, pooled_levels
 
 ERRORS_PER_RECORD = 5
 """How many token errors of a record are told."""
@@ -61,40 +61,42 @@ def _worst(sequences: Sequence[ScoredSequence], levels: PooledLevels, score: flo
     worst: list[WorstRecord] = []
     for index in map(int, order):
         mine = levels.owner == index
-        pair = sequences[index]
+        pair, claimed = sequences[index], sequences[index].simulation.claims
         worst.append(
             WorstRecord(
                 record=pair.record,
                 expected_activations=tuple(pair.simulation.expected_activations),
                 score_without=float(without[index]),
-                errors=errors_in_words(pair.record.tokens, levels.truth[mine], levels.expected[mine]),
+                errors=errors_in_words(pair.record.tokens, levels.truth[mine], levels.expected[mine], claimed),
+                claimed=claimed,
             )
         )
     return tuple(worst)
 
 
 def errors_in_words(
-    tokens: Sequence[str], truth: NDArray[np.float64], expected: NDArray[np.float64]
+    tokens: Sequence[str], truth: NDArray[np.float64], expected: NDArray[np.float64], claimed: Sequence[bool]
 ) -> tuple[str, ...]:
     """Describe the largest errors of one record, worst first.
 
-    >>> errors_in_words([" a", " raise"], np.array([0.0, 4.0]), np.array([0.0, 0.0]))
+    >>> errors_in_words([" a", " raise"], np.array([0.0, 4.0]), np.array([0.0, 0.0]), [False, False])
     ('" raise": expected 0, was 4 (missed)',)
     """
     size = np.abs(truth - expected)
     order: list[int] = np.argsort(-size, kind="stable")[:ERRORS_PER_RECORD].tolist()
-    return tuple(_in_words(tokens[i], float(truth[i]), float(expected[i])) for i in order if size[i] >= LEAST_ERROR)
+    told = ((tokens[i], float(truth[i]), float(expected[i]), claimed[i]) for i in order if size[i] >= LEAST_ERROR)
+    return tuple(_in_words(*token) for token in told)
 
 
-def _in_words(token: str, truth: float, expected: float) -> str:
-    quoted = json.dumps(token, ensure_ascii=False)
-    return f"{quoted}: expected {round(expected, 1):g}, was {round(truth, 1):g} ({error_kind(truth, expected)})"
+def _in_words(token: str, truth: float, expected: float, claimed: bool) -> str:
+    quoted, kind = json.dumps(token, ensure_ascii=False), error_kind(truth, expected, claimed)
+    return f"{quoted}: expected {round(expected, 1):g}, was {round(truth, 1):g} ({kind})"
 
 
-def error_kind(truth: float, expected: float) -> str:
-    """Return the kind of error of an expected level: missed, a false alarm, too low or too high."""
-    if truth > 0 and expected <= ACTIVE_ABOVE:
+def error_kind(truth: float, expected: float, claimed: bool) -> str:
+    """Return the kind of error of a token: missed, a false alarm, too low or too high."""
+    if truth > 0 and not claimed:
         return "missed"
-    if truth <= 0 and expected > ACTIVE_ABOVE:
+    if truth <= 0 and claimed:
         return "false alarm"
     return "too low" if expected < truth else "too high"

@@ -15,13 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp import stats
-from featureinterp.core import Score, ScoredSequence, ScoredSimulation, Scores, SequenceSimulation
+from featureinterp.core import CLAIMED_ABOVE, Score, ScoredSequence, ScoredSimulation, Scores, SequenceSimulation
 from featureinterp.errors import ActivationError, InputError, SimulationError
 from featureinterp.protocols import Simulator
 from featureinterp.record import MAX_LEVEL, ActivationRecord, scale_to_levels
-
-ACTIVE_ABOVE = 1.0
-"""A token expected above this level is called active."""
 
 _ROUNDING = 1e-4
 """How far beyond 0..5 an expectation may lie: simulators compute in single precision."""
@@ -79,7 +76,7 @@ def score_sequences(sequences: Sequence[ScoredSequence], *, seed: int = 0, n_boo
     ordered = sorted(sequences, key=_canonical)
     levels = pooled_levels(ordered)
     complementary = np.array([pair.record.source is not None for pair in ordered])
-    sample = _Sample.of(levels, complementary)
+    sample = _Sample.of(levels, claimed_tokens(ordered), complementary)
     values = sample.scores(np.ones(len(ordered)))
     intervals = {}
     if n_bootstrap and min(np.unique(complementary, return_counts=True)[1]) > 1:
@@ -155,6 +152,22 @@ def pooled_levels(sequences: Sequence[ScoredSequence]) -> PooledLevels:
     return PooledLevels(_true_levels(records), expected, owner, len(records))
 
 
+def claimed_tokens(sequences: Sequence[ScoredSequence]) -> NDArray[np.bool_]:
+    """Return whether each token is claimed, concatenated as in `pooled_levels`.
+
+    Raises:
+        SimulationError: if a simulation has not as many claims as tokens.
+    """
+    claims = [pair.simulation.claims for pair in sequences]
+    for pair, claimed in zip(sequences, claims, strict=True):
+        if len(claimed) != len(pair.record.tokens):
+            raise SimulationError(
+                f"the simulation of sequence {pair.record.dataset_index} has {len(claimed)} claims for "
+                f"{len(pair.record.tokens)} tokens"
+            )
+    return np.array(list(chain.from_iterable(claims)), dtype=bool)
+
+
 def _true_levels(records: Sequence[ActivationRecord]) -> NDArray[np.float64]:
     """Scale the activations of all records (those of one latent share a maximum)."""
     levels: list[NDArray[np.float64]] = []
@@ -220,21 +233,29 @@ class _Sample:
     sums: stats.TokenSums
     pairs: stats.RankedPairs
     false_positives: NDArray[np.float64]
-    """By sequence, 0 for positives [sequences]."""
+    """Silent claimed tokens by sequence, 0 for positives [sequences]."""
+    false_positives_expected: NDArray[np.float64]
+    """The same of tokens expected above level 1 [sequences]."""
     complementary: NDArray[np.float64]
     """1 for complementary sequences, else 0 [sequences]."""
 
     @classmethod
-    def of(cls, levels: PooledLevels, complementary: NDArray[np.bool_]) -> _Sample:
-        sums = stats.token_sums(levels.truth, levels.expected, levels.owner, levels.n_records, ACTIVE_ABOVE)
-        pairs = stats.ranked_pairs(levels.truth > 0, levels.expected, levels.owner, levels.n_records)
-        return cls(sums, pairs, (sums.called - sums.hits) * complementary, complementary.astype(np.float64))
+    def of(cls, levels: PooledLevels, claimed: NDArray[np.bool_], complementary: NDArray[np.bool_]) -> _Sample:
+        owner, n = levels.owner, levels.n_records
+        sums = stats.token_sums(levels.truth, levels.expected, owner, n, claimed=claimed)
+        pairs = stats.ranked_pairs(levels.truth > 0, levels.expected, owner, n)
+        wrong = (levels.expected > CLAIMED_ABOVE) & (levels.truth <= 0)
+        expected = np.bincount(owner, weights=wrong, minlength=n).astype(np.float64)
+        silent_claims = sums.claimed - sums.hits
+        return cls(sums, pairs, silent_claims * complementary, expected * complementary, complementary.astype(float))
 
     def scores(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         """Return every score of every resample, given sequence counts [..., sequences]."""
         sums = self.sums.weighted(counts)
         with np.errstate(invalid="ignore"):
-            per_sentence = (counts @ self.false_positives) / (counts @ self.complementary)
+            n_complementary = counts @ self.complementary
+            per_sentence = (counts @ self.false_positives) / n_complementary
+            expected_per_sentence = (counts @ self.false_positives_expected) / n_complementary
         return {
             "correlation": stats.correlation(sums),
             "r_squared": stats.r_squared(sums),
@@ -244,13 +265,14 @@ class _Sample:
             "recall": stats.recall(sums),
             "f1": stats.f1(sums),
             "false_positives_per_sentence": per_sentence,
+            "false_positives_expected_per_sentence": expected_per_sentence,
         }
 
 
 def _reasons(values: Mapping[str, NDArray[np.float64]], truth: NDArray[np.float64]) -> dict[str, str]:
     """Return the reason of every undefined score."""
     silent = "the feature is silent on all of these tokens"
-    uncalled = f"no token is expected above level {ACTIVE_ABOVE:g}"
+    unclaimed, all_positive = "no token is claimed", "there are no complementary records"
     flat_truth = "the true activation is the same on every token" if truth.any() else silent
     flat = flat_truth if np.isnan(values["r_squared"]) else "the expected activation is the same on every token"
     return {
@@ -258,10 +280,11 @@ def _reasons(values: Mapping[str, NDArray[np.float64]], truth: NDArray[np.float6
         "r_squared": flat_truth,
         "absolute_deviation_explained": silent,
         "auroc": "the feature is active on all of these tokens" if truth.any() else silent,
-        "precision": uncalled,
+        "precision": unclaimed,
         "recall": silent,
-        "f1": f"{silent}, and {uncalled}",
-        "false_positives_per_sentence": "there are no complementary records",
+        "f1": f"{silent}, and {unclaimed}",
+        "false_positives_per_sentence": all_positive,
+        "false_positives_expected_per_sentence": all_positive,
     }
 
 

@@ -1,6 +1,7 @@
 """Simulation of structured explanations: the strongest applicable rule, each rule computed once.
 
 expected(token) = max over rules of EV(words, token) · strength / 5
+claimed(token) = any rule has EV(words, token) > 1
 
 EV depends on a rule's words alone, so it is remembered per (words, window): changing a strength, or one rule
 of five, costs nothing for the rest. What several explanations ask for at the same time is computed together,
@@ -14,12 +15,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import accumulate
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.core import SequenceSimulation, StructuredExplanation
+from featureinterp.core import CLAIMED_ABOVE, SequenceSimulation, StructuredExplanation
 from featureinterp.errors import FeatureInterpError
 from featureinterp.record import MAX_LEVEL
 
@@ -134,22 +136,28 @@ class RuleSimulator:
         self._memory = memory
 
     async def simulate(self, token_sequences: Sequence[Sequence[str]]) -> list[SequenceSimulation]:
-        """Return the expected level (0..5) of every token of every sequence, in order.
+        """Return the expected level (0..5) of every token of every sequence, in order, and whether it is claimed.
 
         Raises:
             FeatureInterpError: if a rule cannot be simulated on one of the sequences.
         """
         windows = [tuple(tokens) for tokens in token_sequences]
+        if not windows:
+            return []
         rules = self.explanation.rules
         wanted = [RuleOnWindow(rule.activates_on, tokens) for rule in rules for tokens in windows]
         expected = await self._memory.expected(wanted)
-        simulations = []
-        for position, tokens in enumerate(windows):
-            levels = np.zeros(len(tokens))
-            for rule, of_rule in zip(rules, range(position, len(expected), len(windows)), strict=True):
-                levels = np.maximum(levels, expected[of_rule] * (rule.strength / MAX_LEVEL))
-            simulations.append(SequenceSimulation(tokens, tuple(levels.tolist())))
-        return simulations
+        firsts = range(0, len(expected), len(windows))
+        by_rule = np.stack([np.concatenate(expected[first : first + len(windows)]) for first in firsts])
+        strengths = np.array([rule.strength / MAX_LEVEL for rule in rules])
+        levels: list[float] = (by_rule * strengths[:, None]).max(axis=0, initial=0.0).tolist()
+        claimed: list[bool] = np.any(by_rule > CLAIMED_ABOVE, axis=0).tolist()
+        ends = accumulate(map(len, windows))
+        parts = [slice(end - len(tokens), end) for tokens, end in zip(windows, ends, strict=True)]
+        return [
+            SequenceSimulation(tokens, tuple(levels[part]), tuple(claimed[part]))
+            for tokens, part in zip(windows, parts, strict=True)
+        ]
 
 
 class RuleSimulatorFactory:

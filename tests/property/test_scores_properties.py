@@ -19,7 +19,8 @@ from featureinterp.record import ActivationRecord, ComplementaryRecordSource, Sp
 from featureinterp.scoring import quick_score, score_sequences, scores_without_each, worst_records
 
 NAMES = [name for name in Scores.__dataclass_fields__ if not name.startswith("n_")]
-NEVER_NEGATIVE = {"auroc", "precision", "recall", "f1", "false_positives_per_sentence"}
+FALSE_POSITIVES = {"false_positives_per_sentence", "false_positives_expected_per_sentence"}
+NEVER_NEGATIVE = {"auroc", "precision", "recall", "f1", *FALSE_POSITIVES}
 LEVELS = st.integers(0, 50).map(lambda tenths: tenths / 10)
 ACTIVATIONS = st.one_of(st.just(0.0), LEVELS)
 FEW = settings(max_examples=40, deadline=None)
@@ -60,7 +61,7 @@ def test_scores_lie_within_their_bounds_or_have_a_reason(sequences):
             if number is not None:
                 assert math.isfinite(number), name
                 assert number >= (0 if name in NEVER_NEGATIVE else -1 if name == "correlation" else -math.inf), name
-                assert number <= (6 if name == "false_positives_per_sentence" else 1), name
+                assert number <= (6 if name in FALSE_POSITIVES else 1), name
         if score.ci_low is not None and score.ci_high is not None:
             assert score.value is not None, f"{name} has an interval but no value"
             assert score.ci_low <= score.ci_high, name

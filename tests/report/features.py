@@ -85,12 +85,13 @@ def scores(correlation: Score, false_positives: float = 0.5) -> Scores:
         r_squared=other,
         absolute_deviation_explained=other,
         auroc=other,
-        precision=Score.undefined("no token is called active"),
+        precision=Score.undefined("no token is claimed"),
         recall=other,
         f1=other,
         false_positives_per_sentence=Score(false_positives, 0.0, 1.0),
         n_sentences=4,
         n_complementary=2,
+        false_positives_expected_per_sentence=Score(false_positives / 2, 0.0, 1.0),
     )
 
 

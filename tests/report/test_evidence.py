@@ -1,8 +1,10 @@
 """What is drawn of a sentence: levels, marks, errors in words, and which sentences come first."""
 
+from dataclasses import replace
+
 import pytest
 
-from featureinterp.core import WorstRecord, worst_first
+from featureinterp.core import ScoredSequence, SequenceSimulation, WorstRecord, worst_first
 from featureinterp.record import ComplementaryRecordSource
 from featureinterp.report.views import (
     SOURCE_WORDS,
@@ -58,13 +60,23 @@ def test_a_window_that_was_not_simulated_has_no_expectations() -> None:
 
 def test_errors_are_told_largest_first() -> None:
     window = record(("up", " down", "low", "fine", "\n"), (10.0, 0.0, 8.0, 2.0, 6.0), 1)
-    assert error_words(window, [0.5, 3.0, 1.5, 1.0, 5.0], most=4) == (
+    expected = SequenceSimulation(window.tokens, (0.5, 3.0, 1.5, 1.0, 5.0))
+    assert error_words(window, expected, most=4) == (
         "missed “up” (true 5.0, expected 0.5)",
         "false alarm on “ down” (true 0.0, expected 3.0)",
         "too low on “low” (true 4.0, expected 1.5)",
         "too high on “↵” (true 3.0, expected 5.0)",
     )
-    assert len(error_words(window, [0.5, 3.0, 1.5, 1.0, 5.0])) == 3
+    assert len(error_words(window, expected)) == 3
+    weak = replace(expected, expected_activations=(1.0,) * 5, claimed=(True, True, False, False, False))
+    assert error_words(window, weak) == (
+        "too low on “up” (true 5.0, expected 1.0)",
+        "missed “low” (true 4.0, expected 1.0)",
+        "missed “↵” (true 3.0, expected 1.0)",
+    )
+    assert [token.mark for token in sentence_view(ScoredSequence(window, weak)).tokens] == [
+        "", "alarm", "miss", "miss", "miss",
+    ]  # fmt: skip
 
 
 def test_feedback_keeps_the_words_that_the_proposer_read() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from featureinterp import codec
-from featureinterp.core import StructuredExplanation
+from featureinterp.core import BEFORE_CLAIMS, StructuredExplanation
 from featureinterp.display import visible, visible_token
 from featureinterp.errors import StorageError
 from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
@@ -17,7 +17,16 @@ from featureinterp.report.feature_row import LONGEST_TOKEN
 from featureinterp.report.pages.index import LONGEST_WORDS, script_json
 from featureinterp.report.pages.run_pages import N_WORST, feature_json, write_report
 from featureinterp.report.pages.snippets import result_code
-from tests.report.features import HOSTILE_TOKENS, SIMILAR_NEGATIVE, all_kinds, explained, hostile, record, scored
+from tests.report.features import (
+    HOSTILE_TOKENS,
+    SIMILAR_NEGATIVE,
+    SUMMARY,
+    all_kinds,
+    explained,
+    hostile,
+    record,
+    scored,
+)
 
 
 class Page(HTMLParser):
@@ -47,6 +56,18 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.elements if name == tag]
+
+
+def test_a_page_of_a_run_made_before_claims_says_so(tmp_path: Path) -> None:
+    told = "This run was made before claims were stored"
+    new = explained(0, 1, 0.5)
+    old = {
+        source: replace(scores, false_positives_expected_per_sentence=BEFORE_CLAIMS)
+        for source, scores in new.scores.items()
+    }
+    write_report([new, replace(new, key=replace(new.key, latent=2), scores=old)], SUMMARY, tmp_path)
+    assert told not in Page(tmp_path / "features" / "0-1.html").everything
+    assert told in Page(tmp_path / "features" / "0-2.html").everything
 
 
 def pages(report: Path) -> list[Path]:

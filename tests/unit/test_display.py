@@ -66,7 +66,7 @@ def test_tokens_come_out_of_the_html_as_they_are_shown(tokens: list[tuple[str, f
 
 
 def test_tints_follow_the_levels() -> None:
-    html = tokens_html(["a", "b", "c"], [5.0, 2.5, 0.0], [0.0, 5.0, 0.0])
+    html = tokens_html(["a", "b", "c"], [5.0, 2.5, 0.0], [0.0, 5.0, 0.0], [False, True, False])
     halves = re.findall(r"rgba\(230,126,34,(\S+?)\) 50%,rgba\(52,132,214,(\S+?)\) 50%", html)
     assert halves == [("0.45", "0"), ("0.225", "0.45")]
     assert 'title="true 2.5, expected 5.0"' in html
@@ -100,13 +100,17 @@ def test_a_scored_simulation_shows_its_worst_sentences_first() -> None:
 
 
 def test_errors_are_told_by_underlines() -> None:
-    html = tokens_html(["hit", "miss", "weak", "alarm", "quiet"], [5, 0.01, 5, 0, 0], [1.5, 1.0, 0.0, 1.5, 1.0])
+    claimed = [True, False, False, True, False]
+    html = tokens_html(["hit", "miss", "weak", "alarm", "quiet"], [5, 0.01, 5, 0, 0], [1.5, 1, 0, 1, 2], claimed)
     marks = re.findall(r"underline (dashed|wavy) .*?>(\w+)<", html)
     assert marks == [("dashed", "miss"), ("dashed", "weak"), ("wavy", "alarm")]
     for truth in (0.0, 0.5, 5.0):
-        for expected in (0.0, 0.99, 1.0, 1.01, 5.0):
-            fault = {"miss": "missed", "alarm": "false alarm", "": None}[mark_of(truth, expected)]
-            assert (f'title="{fault}: ' in tokens_html(["a"], [truth], [expected])) == (fault is not None)
+        for expected in (0.0, 1.0, 5.0):
+            for claims in (False, True):
+                fault = {"miss": "missed", "alarm": "false alarm", "": None}[mark_of(truth, claims)]
+                html = tokens_html(["a"], [truth], [expected], [claims])
+                assert (f'title="{fault}: ' in html) == (fault is not None)
+    assert "underline" not in tokens_html(["a"], [5.0], [0.0])
     assert "underline" not in tokens_html(["a"], [5.0])
 
 
@@ -172,7 +176,7 @@ def test_a_rule_and_a_window_and_scores_show_themselves() -> None:
     assert Fragment(record((" a", "<b>"), (1.0, 0.0), 1)._repr_html_()).text == " a<b>"
     text = Fragment(explained(0, 1, 0.8).scores["random"]._repr_html_()).text
     assert "correlation0.400" in text
-    assert "precisionundefined: no token is called active" in text
+    assert "precisionundefined: no token is claimed" in text
 
 
 def test_a_latents_records_show_each_complementary_list() -> None:

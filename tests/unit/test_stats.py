@@ -28,6 +28,11 @@ FROM_SUMS = {
 }
 
 
+def sums_of(truth, expected, owner=None, n=1):
+    """What is expected above level 1 is claimed."""
+    return stats.token_sums(truth, expected, owner, n, claimed=np.asarray(expected) > 1)
+
+
 def sparse_levels(seed: int, n_sequences: int = 12, length: int = 16):
     """Truth that is mostly 0 and expectations in steps of a half, so that ties abound."""
     rng = np.random.default_rng(seed)
@@ -42,8 +47,8 @@ def sparse_levels(seed: int, n_sequences: int = 12, length: int = 16):
 def test_formulas_agree_with_other_libraries(name: str, seed: int):
     ours, theirs = FROM_SUMS[name]
     truth, expected, owner = sparse_levels(seed)
-    assert ours(stats.token_sums(truth, expected)).item() == pytest.approx(theirs(truth, expected), abs=1e-12)
-    pooled = ours(stats.token_sums(truth, expected, owner, 12).total())
+    assert ours(sums_of(truth, expected)).item() == pytest.approx(theirs(truth, expected), abs=1e-12)
+    pooled = ours(sums_of(truth, expected, owner, 12).total())
     assert float(pooled) == pytest.approx(theirs(truth, expected), abs=1e-12)
 
 
@@ -58,11 +63,15 @@ def test_auroc_agrees_with_scikit_learn_and_with_mid_ranks(seed: int):
 
 
 def test_hand_computed_numbers():
-    sums = stats.token_sums([0, 0, 2, 4], [0, 2, 1, 5])
+    sums = sums_of([0, 0, 2, 4], [0, 2, 1, 5])
     assert stats.pearson([0, 0, 2, 4], [0, 2, 1, 5]) == pytest.approx(10 / math.sqrt(11 * 14))
     assert stats.r_squared(sums).item() == pytest.approx(1 - 6 / 11)
     assert stats.absolute_deviation_explained(sums).item() == pytest.approx(1 - 4 / 6)
     assert (stats.precision(sums).item(), stats.recall(sums).item(), stats.f1(sums).item()) == (0.5, 0.5, 0.5)
+    sums = stats.token_sums([0, 0, 2, 4], [0, 2, 1, 5], claimed=[True, True, True, False])
+    assert (stats.precision(sums).item(), stats.recall(sums).item(), stats.f1(sums).item()) == (1 / 3, 0.5, 2 / 5)
+    unknown = stats.token_sums([0, 0, 2, 4], [0, 2, 1, 5])
+    assert all(math.isnan(score(unknown).item()) for score in (stats.precision, stats.recall, stats.f1))
     # of the pairs (2, 0) (2, 0) (4, 0) (4, 0), expected (1, 0) (1, 2) (5, 0) (5, 2): three are won
     assert stats.auroc(stats.ranked_pairs([0, 0, 1, 1], [0, 2, 1, 5])) == 0.75
     assert stats.auroc(stats.ranked_pairs([0, 0, 1, 1], [1, 2, 1, 5])) == 0.625, "a tie is half a win"
@@ -73,11 +82,11 @@ def test_what_does_not_exist_is_nan():
         for constant in ([0.1] * 7, [0.0] * 7, [3.3] * 7):
             assert math.isnan(stats.pearson(constant, range(7)))
             assert math.isnan(stats.pearson(range(7), constant))
-        silent = stats.token_sums([0.0, 0.0], [0.0, 0.5])
+        silent = sums_of([0.0, 0.0], [0.0, 0.5])
         for score in (stats.r_squared, stats.absolute_deviation_explained, stats.precision, stats.recall, stats.f1):
             assert math.isnan(score(silent).item()), score.__name__
         assert math.isnan(stats.f1(silent).item())
-        assert stats.f1(stats.token_sums([2.0, 0.0], [0.0, 0.0])).item() == 0.0, "all missed is 0, not undefined"
+        assert stats.f1(sums_of([2.0, 0.0], [0.0, 0.0])).item() == 0.0, "all missed is 0, not undefined"
         assert math.isnan(stats.auroc(stats.ranked_pairs([True, True], [1.0, 2.0])))
         assert math.isnan(stats.auroc(stats.ranked_pairs([False, False], [1.0, 2.0])))
         assert math.isnan(stats.pearson([], []))
@@ -104,7 +113,7 @@ def test_correlation_survives_a_large_offset():
 def test_resampled_scores_equal_those_of_the_tokens_written_out():
     truth, expected, owner = sparse_levels(seed=1)
     counts = stats.resampling_counts([0] * 6 + [1] * 6, 25, np.random.default_rng(0))
-    sums = stats.token_sums(truth, expected, owner, 12).weighted(counts)
+    sums = sums_of(truth, expected, owner, 12).weighted(counts)
     areas = stats.auroc(stats.ranked_pairs(truth > 0, expected, owner, 12), counts)
     for i, row in enumerate(counts):
         tokens = np.concatenate([np.flatnonzero(owner == s) for s in range(12) for _ in range(int(row[s]))])

@@ -147,13 +147,15 @@ def _above_zero(tokens: Sequence[str], levels: Sequence[int]) -> str:
 def _error_lines(worst: WorstRecord) -> str:
     truths = worst.record.scaled_activations().tolist()
     return "\n".join(
-        f"{escape(token)}\t{_level(expected)}\t{_level(truth)}{_wrong(truth, expected)}"
-        for token, truth, expected in zip(worst.record.tokens, truths, worst.expected_activations, strict=True)
+        f"{escape(token)}\t{_level(expected)}\t{_level(truth)}{_wrong(truth, expected, claimed)}"
+        for token, truth, expected, claimed in zip(
+            worst.record.tokens, truths, worst.expected_activations, worst.simulation.claims, strict=True
+        )
     )
 
 
-def _wrong(truth: float, expected: float) -> str:
-    return f"\t{error_kind(truth, expected)}" if abs(truth - expected) >= LEAST_ERROR else ""
+def _wrong(truth: float, expected: float, claimed: bool) -> str:
+    return f"\t{error_kind(truth, expected, claimed)}" if abs(truth - expected) >= LEAST_ERROR else ""
 
 
 def _level(value: float) -> str:

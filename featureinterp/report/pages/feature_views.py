@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from featureinterp.core import Attempt, Scores
+from featureinterp.core import Attempt, Scores, SequenceSimulation
 from featureinterp.dataset.activations.latent_stats import BINS_PER_LEVEL, LatentProfile, OutputToken
 from featureinterp.display import ancestry, tree_order, visible_token
 from featureinterp.errors import ActivationError, InputError
@@ -137,7 +137,7 @@ def silent_scores(result: FeatureResult) -> Mapping[str, Scores]:
     Its correlation is undefined. Nothing is returned where the true activations cannot be scored.
     """
     silent = [
-        replace(pair, simulation=replace(pair.simulation, expected_activations=(0.0,) * len(pair.record.tokens)))
+        replace(pair, simulation=SequenceSimulation(pair.record.tokens, (0.0,) * len(pair.record.tokens)))
         for pair in result.test_sequences
     ]
     try:

@@ -56,6 +56,7 @@ _METRIC_WORDS = {
     "recall": "recall",
     "f1": "F1",
     "false_positives_per_sentence": "false positives per sentence",
+    "false_positives_expected_per_sentence": "the same, expected above level 1",
 }
 
 

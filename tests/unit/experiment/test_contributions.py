@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from featureinterp.codec import decode, encode
-from featureinterp.core import Rule, ScoredSequence, StructuredExplanation
+from featureinterp.core import BEFORE_CLAIMS, Rule, ScoredSequence, StructuredExplanation
 from featureinterp.experiment.contributions import ONLY_RULE, RuleContribution, rule_contributions
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
@@ -61,9 +62,9 @@ def test_what_each_rule_adds_is_what_its_removal_takes_away():
     whole, (cat, dog, hen) = contributions(RULES, RuleSimulatorFactory(Words()))
     assert cat.claims == {7: (0,), 5: (0,), 8: (1,), 30: (0,)}
     assert dog.claims == {3: (1,), 5: (1,), 8: (0,), 20: (0,)}
-    assert hen.claims == {6: (1,)}  # although 5 · 1/5, level 1, does not count as active
+    assert hen.claims == {6: (1,)}  # although its strength lets it expect no more than level 1
     # Window 5 has a token of each, and in window 8 ' dog' is claimed and silent: both stand without the dog rule.
-    assert (cat.alone, dog.alone, hen.alone) == ((7, 8), (3,), ())
+    assert (cat.alone, dog.alone, hen.alone) == ((7, 8), (3,), (6,))
     for name, source in (("similar_negative", SILENT), ("random", RANDOM)):
         chosen = [r for r in RECORDS if r.source in (None, source)]
         truth = [value for r in chosen for value in r.expressions]
@@ -118,3 +119,20 @@ def test_a_result_holds_one_for_each_rule_and_results_made_before_still_open(wor
     text = older.replace(b'"contributions":[],', b"").replace(b'"profile":null,', b"")
     assert text != older
     assert decode(text, FeatureResult) == replace(result, contributions=())
+
+
+def test_results_made_before_claims_were_stored_open_and_say_so(world):
+    result = asyncio.run(explain_feature(world.make_record(1), world.key(1), world.method(), FeatureRunParams()))
+    scores = {
+        source: replace(each, false_positives_expected_per_sentence=BEFORE_CLAIMS)
+        for source, each in result.scores.items()
+    }
+    text, n = re.subn(
+        rb',"(claimed|false_positives_expected_per_sentence)":(null|\[[^]]*\]|{[^}]*})', b"", encode(result)
+    )
+    assert n > len(result.test_sequences)
+    older = decode(text, FeatureResult)
+    assert older.scores == scores
+    assert not any(each.by_claims for each in older.scores.values())
+    for pair in older.test_sequences:
+        assert pair.simulation.claims == tuple(level > 1 for level in pair.simulation.expected_activations)

@@ -23,7 +23,7 @@ def result(world) -> FeatureResult:
     key = world.key(1)
     made = asyncio.run(explain_feature(world.make_record(1), key, world.method(), FeatureRunParams()))
     scores = dict(made.scores)
-    scores["random"] = replace(scores["random"], precision=Score.undefined("no token is expected above level 1"))
+    scores["random"] = replace(scores["random"], precision=Score.undefined("no token is claimed"))
     return replace(made, scores=scores, floors={**made.floors, "shuffled": {"random": Score.undefined("alone")}})
 
 
@@ -38,7 +38,7 @@ def test_a_row_is_json_with_undefined_numbers_as_null_beside_their_reason(result
     assert scores["false_positives_per_sentence"] == truth.false_positives_per_sentence.value
     assert (scores["n_sentences"], scores["n_complementary"]) == (5, 2)
     assert scores["precision"] is None
-    assert scores["undefined"] == {"precision": "no token is expected above level 1"}
+    assert scores["undefined"] == {"precision": "no token is claimed"}
     assert row["floors"]["token_lookup"]["random"]["correlation"] == result.floors["token_lookup"]["random"].value
     assert row["floors"]["shuffled"]["random"] == {
         "correlation": None, "ci_low": None, "ci_high": None, "undefined": {"correlation": "alone"},

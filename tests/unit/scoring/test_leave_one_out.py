@@ -40,6 +40,7 @@ def test_worst_records_are_those_whose_removal_raises_the_score_most(record, sim
         assert worst.score_without == pytest.approx(without)
         assert worst.score_without > told.train_score
         assert worst.expected_activations == tuple(simulations[i].expected_activations)
+        assert worst.claimed == simulations[i].claims
     assert [worst.record.dataset_index for worst in told.worst_records] == [3, 1], "the others help the score"
     assert [worst.score_without for worst in told.worst_records] == sorted(
         (worst.score_without for worst in told.worst_records), reverse=True

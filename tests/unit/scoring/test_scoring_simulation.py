@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from featureinterp.core import ScoredSequence, Scores, SequenceSimulation
+from featureinterp.core import Rule, ScoredSequence, Scores, SequenceSimulation, StructuredExplanation
 from featureinterp.errors import ActivationError, InputError, SimulationError
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource
 from featureinterp.scoring import (
@@ -22,6 +22,7 @@ from featureinterp.scoring import (
     simulate_and_score,
     simulate_records,
 )
+from featureinterp.simulator import LexicalSimulatorFactory
 
 SIMILAR, RANDOM = ComplementaryRecordSource.SIMILAR, ComplementaryRecordSource.RANDOM
 NAMES = [name for name in Scores.__dataclass_fields__ if not name.startswith("n_")]
@@ -70,6 +71,31 @@ def test_the_truth_is_not_rounded_to_levels(record, simulation):
     records = [record([0.0, 1.9, 3.9])]
     assert quick_score(records, [simulation([0.0, 1.9, 3.9])]) == 1.0
     assert quick_score(records, [simulation([0.0, 1.0, 3.0])]) < 1.0
+
+
+def test_false_positives_count_what_a_rule_of_strength_1_claims():
+    """A rule of strength 1 never expects more than level 1, so the original's count does not see it."""
+    explanation = StructuredExplanation((Rule("the token 'raise'", 5), Rule("the token 'the'", 1)))
+    records = [
+        ActivationRecord(("the", "raise"), (0.0, 3.0), (), 0, 3.0, 0.0),
+        ActivationRecord(("the", "the"), (0.0, 1.0), (), 1, 3.0, 0.0, SIMILAR),
+        ActivationRecord(("raise", "it"), (0.0, 0.0), (), 2, 3.0, 0.0, SIMILAR),
+    ]
+    scored = asyncio.run(simulate_and_score(LexicalSimulatorFactory()(explanation), records))
+    assert [pair.simulation.expected_activations for pair in scored.sequences] == [(1, 5), (1, 1), (5, 0)]
+    assert [pair.simulation.claims for pair in scored.sequences] == [(True, True), (True, True), (True, False)]
+    scores = scored.scores
+    assert scores.by_claims
+    assert scores.false_positives_per_sentence.value == 1.0
+    assert scores.false_positives_expected_per_sentence.value == 0.5
+    assert (scores.precision.value, scores.recall.value, scores.f1.value) == (2 / 5, 1.0, 4 / 7)
+
+
+def test_without_claims_a_token_expected_above_level_1_is_claimed(record, simulation):
+    records = [record([0.0, 2.0], 0), record([0.0, 0.0], 1, SIMILAR)]
+    scores = score_simulations(records, [simulation([1.0, 1.5]), simulation([1.1, 1.0])]).scores
+    assert scores.false_positives_per_sentence == scores.false_positives_expected_per_sentence
+    assert (scores.false_positives_per_sentence.value, scores.precision.value) == (1.0, 0.5)
 
 
 def test_scores_agree_with_scikit_learn_over_pooled_tokens():
@@ -131,7 +157,7 @@ def test_undefined_scores_say_why(record, simulation):
     active, silent = record([0.0, 3.0]), record([0.0, 0.0])
     scores = score_simulations([active], [simulation([0.5, 0.5])]).scores
     assert str(scores.correlation) == "undefined: the expected activation is the same on every token"
-    assert str(scores.precision) == "undefined: no token is expected above level 1"
+    assert str(scores.precision) == "undefined: no token is claimed"
     assert (scores.recall.value, scores.f1.value, scores.auroc.value) == (0.0, 0.0, 0.5)
     assert str(scores.false_positives_per_sentence) == "undefined: there are no complementary records"
     assert math.isnan(score_simulations([active], [simulation([0.5, 0.5])]).get_preferred_score())
