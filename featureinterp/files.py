@@ -70,24 +70,6 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def keep_private(path: Path) -> None:
-    """Restrict a database and SQLite's side files to the owner; a missing file is created.
-
-    Where the file system or another owner does not allow it, permissions stay as they are.
-
-    Raises:
-        OSError: if it cannot be begun.
-    """
-    if not path.exists():
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        each = path.with_name(path.name + suffix)
-        with suppress(OSError):
-            mode = each.stat().st_mode
-            if stat.S_ISREG(mode) and mode & 0o077:
-                each.chmod(stat.S_IMODE(mode) & 0o700)
-
-
 def atomic_write(path: Path, data: bytes) -> None:
     """Write a file atomically.
 

@@ -50,3 +50,17 @@ def differences(found: object, wanted: object, name: str = "") -> Iterator[str]:
             yield from differences(found.get(inner), wanted.get(inner), f"{name}.{inner}" if name else inner)
     elif found != wanted:
         yield f"{name}={json.dumps(found)} instead of {json.dumps(wanted)}"
+
+
+def changed_settings(stored: str, wanted: Mapping[str, object]) -> Iterator[str]:
+    """Yield every setting in which a stored configuration differs, after newer settings got their old values.
+
+    Args:
+        stored: canonical JSON.
+        wanted: the configuration it is compared with.
+
+    >>> list(changed_settings('{"seed":0}', {"seed": 1}))
+    ['seed=0 instead of 1']
+    """
+    as_stored = json.loads(canonical_json(wanted))  # tuples become lists
+    yield from differences(completed(json.loads(stored), as_stored), as_stored)

@@ -1,19 +1,15 @@
 """Run store: one SQLite file, `RUN/run.sqlite`, with one row per finished feature.
 
-A row is written in one transaction with a rollback journal and a full sync, so a process that is killed at any
-moment leaves either the whole row or none of it, and a full disk leaves what was there. The file says which
-configuration made it and which version of the schema it follows, and is refused where either differs from what
-is asked for. A damaged row is told, and taken for a feature that is not finished: the rest is read.
+A row is written in one transaction with a rollback journal and a full sync: a process killed at any moment leaves the
+whole row or none of it, and a full disk leaves the file as it was. The file holds the configuration of the run;
+opening it with another one is an error. A damaged row is a warning, and its feature counts as not finished.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -23,27 +19,18 @@ from typing import Any
 from featureinterp import codec
 from featureinterp.display import section_html, table_html
 from featureinterp.errors import DamagedFeatureError, DataFolderError, InputError, StorageError
-from featureinterp.experiment.configuration import canonical_json, completed, configuration_hash, differences
+from featureinterp.experiment.configuration import canonical_json, changed_settings, configuration_hash
 from featureinterp.experiment.result import NEVER_STORED, FeatureKey, FeatureResult, FeatureStatus
-from featureinterp.experiment.stored import (
-    APPLICATION_ID,
-    SCHEMA_VERSION,
-    STATEMENTS,
-    compressed,
-    copy_rows,
-    read_about,
-    read_key,
-    read_result,
-    unreachable,
-)
-from featureinterp.files import atomic_path, check_regular, keep_private
+from featureinterp.experiment.stored import RUN, compressed, copy_rows, read_about, read_key, read_result, unreachable
+from featureinterp.files import atomic_path
+from featureinterp.sqlite_file import SqliteFile
 
 FILE_NAME = "run.sqlite"
 _SHOWN = 20
-"""Features of a run that a notebook shows."""
+"""Number of features in the notebook view."""
 
 _IDENTITY = ("experiment", "subject", "variant")
-"""What a run says of its place in an experiment."""
+"""Metadata that names a run's place in an experiment."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +38,9 @@ logger = logging.getLogger(__name__)
 class RunStore:
     """Results of one run; a context manager that closes the file."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._connection = connection
-        self.path = path
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        self.path = file.path
         self._sound: set[FeatureKey] = set()
         """Features whose rows were read well."""
         self._damaged: dict[FeatureKey, str] = {}
@@ -67,18 +54,13 @@ class RunStore:
         """Open the run in folder `run`.
 
         Raises:
-            DataFolderError: if there is no run, or it is not one, or one of another schema version.
+            DataFolderError: if there is no run, or the file is something else, or of another version.
+            StorageError: if the file cannot be opened.
         """
         path = run / FILE_NAME
         if not path.is_file():
             raise DataFolderError(f"there is no run in {run}: {path} is missing", "`featureinterp explain` makes one")
-        store = cls(_connect(path), path)
-        try:
-            store._check_schema()
-        except DataFolderError:
-            store.close()
-            raise
-        return store
+        return cls(SqliteFile.open(path, RUN))
 
     @classmethod
     def create(cls, run: Path, configuration: Mapping[str, object], about: Mapping[str, str] | None = None) -> RunStore:
@@ -86,24 +68,26 @@ class RunStore:
 
         Args:
             run: the run's folder, made if missing.
-            configuration: all that decides the results, as JSON values; kept in the file.
-            about: what else is worth knowing, such as the `command`; kept where the run begins, compared with nothing.
+            configuration: every setting that decides the results, as JSON values; stored in the file.
+            about: metadata such as the `command`; stored when the run is created, compared with nothing.
 
         Raises:
             DataFolderError: as `open`, and if the run was made with another configuration.
             StorageError: if the file cannot be written.
         """
-        path = run / FILE_NAME
+        text = canonical_json(configuration)
+        rows = {
+            **(about or {}),
+            "configuration": text,
+            "configuration_hash": configuration_hash(configuration),
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        store = cls(
+            SqliteFile.create(
+                run / FILE_NAME, RUN, lambda made: made.executemany("INSERT INTO about VALUES (?, ?)", rows.items())
+            )
+        )
         try:
-            run.mkdir(parents=True, exist_ok=True)
-            keep_private(path)
-        except OSError as error:
-            raise StorageError(f"the run's folder {run} cannot be made: {error.strerror}") from error
-        store = cls(_connect(path), path)
-        try:
-            if store._is_empty():
-                store._initialise(configuration, about or {})
-            store._check_schema()
             store._mend()
             store._check_configuration(configuration, about or {})
         except (DataFolderError, StorageError):
@@ -121,7 +105,7 @@ class RunStore:
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._file.close()
 
     def about(self) -> dict[str, str]:
         """Return the run's metadata: `configuration` as JSON with its hash, `created`, and others.
@@ -129,26 +113,21 @@ class RunStore:
         Raises:
             DataFolderError: if that is damaged.
         """
-        with self._errors():
-            return read_about(self._connection.execute("SELECT name, value FROM about").fetchall(), self.path)
+        return read_about(self._file.read("SELECT name, value FROM about"), self.path)
 
     def note(self, name: str, value: str) -> None:
         """Add metadata; existing entries are kept."""
-        with self._errors(), self._connection:
-            self._connection.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (name, value))
+        self._file.write("INSERT OR IGNORE INTO about VALUES (?, ?)", [(name, value)])
 
     def ask(self, keys: Iterable[FeatureKey]) -> None:
         """Register the features that the run should explain."""
         rows = [(key.hook_name, key.layer, key.latent) for key in keys]
         mended = "ON CONFLICT DO UPDATE SET layer = excluded.layer WHERE layer IS NOT excluded.layer"
-        statement = f"INSERT INTO asked VALUES (?, ?, ?) {mended}"
-        with self._errors(), self._connection:
-            self._connection.executemany(statement, rows)
+        self._file.write(f"INSERT INTO asked VALUES (?, ?, ?) {mended}", rows)
 
     def asked(self) -> frozenset[FeatureKey]:
         """Return all registered features."""
-        with self._errors():
-            rows = self._connection.execute("SELECT hook_name, layer, latent FROM asked").fetchall()
+        rows = self._file.read("SELECT hook_name, layer, latent FROM asked")
         return frozenset(key for row in rows if (key := self._key(row)) is not None)
 
     def put(self, result: FeatureResult, shuffled_with: int | None = None) -> None:
@@ -159,15 +138,12 @@ class RunStore:
             shuffled_with: the latent whose explanation made the shuffled floor; None before that pass.
 
         Raises:
-            StorageError: if it cannot be written; what was there before stays.
+            StorageError: if it cannot be written; the older result is kept.
         """
         assert result.status not in NEVER_STORED, "it is tried again"
-        key, body = result.key, compressed(result)
-        with self._errors(), self._connection:
-            self._connection.execute(
-                "INSERT OR REPLACE INTO feature VALUES (?, ?, ?, ?, ?, ?)",
-                (key.hook_name, key.layer, key.latent, result.status, shuffled_with, body),
-            )
+        key = result.key
+        row = (key.hook_name, key.layer, key.latent, result.status, shuffled_with, compressed(result))
+        self._file.write("INSERT OR REPLACE INTO feature VALUES (?, ?, ?, ?, ?, ?)", [row])
         self._sound.add(key)
         self._damaged.pop(key, None)
 
@@ -179,12 +155,11 @@ class RunStore:
         """
         question = "SELECT layer, status, result FROM feature WHERE hook_name = ? AND latent = ?"
         try:
-            with self._errors():
-                row = self._connection.execute(question, (key.hook_name, key.latent)).fetchone()
+            rows = self._file.read(question, (key.hook_name, key.latent))
         except DataFolderError as error:
             self._is_malformed = True
             raise unreachable(key, self.path, error) from error
-        return None if row is None else read_result(key, row, self.path)
+        return read_result(key, rows[0], self.path) if rows else None
 
     def readable(self, key: FeatureKey) -> FeatureResult | None:
         """Return one feature's result, or None if not finished or (with a warning) damaged."""
@@ -237,7 +212,7 @@ class RunStore:
     def listed(self) -> dict[FeatureKey, tuple[Any, int | None]]:
         """Return every stored feature, its status, and the latent of its shuffled baseline.
 
-        Quick: it is what columns say, whose rows may still turn out to be damaged.
+        Quick: only columns are read, so a row may still turn out to be damaged.
         """
         rows = self._rows()
         return {key: (status, partner) for *name, status, partner in rows if (key := self._key(name)) is not None}
@@ -273,8 +248,7 @@ class RunStore:
         """Return the columns of every feature except its result; of a damaged table, the readable ones."""
         columns = "SELECT hook_name, layer, latent, status, shuffled_with FROM feature"
         try:
-            with self._errors():
-                return self._connection.execute(columns).fetchall()
+            return self._file.read(columns)
         except DataFolderError:
             self._is_malformed = True
             asked = sorted(self.asked(), key=lambda key: (key.layer, key.latent, key.hook_name))
@@ -282,8 +256,7 @@ class RunStore:
         for key in asked:
             self.readable(key)
             if key not in self._damaged:
-                where = " WHERE hook_name = ? AND latent = ?"
-                rows += self._connection.execute(columns + where, (key.hook_name, key.latent)).fetchall()
+                rows += self._file.read(f"{columns} WHERE hook_name = ? AND latent = ?", (key.hook_name, key.latent))
         return rows
 
     def _is_sound(self, key: FeatureKey) -> bool:
@@ -301,93 +274,25 @@ class RunStore:
             self._told.add(error.problem)
             logger.warning("%s", error)
 
-    def _is_empty(self) -> bool:
-        with self._errors():
-            return self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-
-    def _initialise(self, configuration: Mapping[str, object], about: Mapping[str, str]) -> None:
-        text = canonical_json(configuration)
-        rows = {
-            **about,
-            "configuration": text,
-            "configuration_hash": configuration_hash(configuration),
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        }
-        with self._errors(), self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            for statement in STATEMENTS:
-                self._connection.execute(statement)
-            self._connection.executemany("INSERT INTO about VALUES (?, ?)", rows.items())
-
     def _mend(self) -> None:
         """Copy readable rows of a structurally damaged file to a new one."""
         finished = self.finished()
         if not self._is_malformed:
             return
-        with self._errors(), atomic_path(self.path) as temporary:
-            copy_rows(self._connection, temporary, finished)
-        self._connection.close()
-        self._connection = _connect(self.path)
+        with atomic_path(self.path) as temporary:
+            copy_rows(self._file, temporary, finished)
+        self._file.close()
+        self._file = SqliteFile.open(self.path, RUN)
         logger.warning(
             "%s was damaged; it was written anew with the %d features that can be read", self.path, len(finished)
         )
 
-    def _check_schema(self) -> None:
-        with self._errors():
-            application = self._connection.execute("PRAGMA application_id").fetchone()[0]
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if application != APPLICATION_ID:
-            raise _not_a_run(self.path, "it is another program's database")
-        if version != SCHEMA_VERSION:
-            raise DataFolderError(
-                f"{self.path} is a run of version {version}, this featureinterp reads version {SCHEMA_VERSION}",
-                "use the featureinterp that made it, or make the run again",
-            )
-
     def _check_configuration(self, wanted: Mapping[str, object], about: Mapping[str, str]) -> None:
         own = self.about()
-        wanted_json = json.loads(canonical_json(wanted))  # tuples become lists, as in the file
-        found = completed(json.loads(own["configuration"]), wanted_json)
-        told = ", ".join(differences(found, wanted_json))
-        if told:
+        changed = ", ".join(changed_settings(own["configuration"], wanted))
+        if changed:
             remedy = "name another folder, or give the settings it was made with"
             empty = "" if self.listed() else "it holds no result yet: remove it, "
-            raise DataFolderError(f"{self.path} was made with {told}", empty + remedy)
+            raise DataFolderError(f"{self.path} was made with {changed}", empty + remedy)
         names = {name: (own.get(name, about[name]), about[name]) for name in _IDENTITY if name in about}
         codec.check_address(str(self.path), **names)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Convert SQLite errors: a full or read-only disk, a locked file, no database."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise StorageError(
-                f"{self.path} cannot be read or written: {error}; finished features are kept",
-                "make room or check the permissions, then give the same command again",
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise DataFolderError(
-                f"{self.path} is not a run of featureinterp: {error}", "name another folder"
-            ) from error
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        with suppress(FileNotFoundError):
-            check_regular(path)
-    except OSError as error:
-        raise _not_a_run(path, str(error.strerror)) from error
-    try:
-        connection = sqlite3.connect(path, timeout=30)
-        connection.text_factory = lambda text: text.decode(errors="replace")  # damaged text is no end of the run
-        connection.execute("PRAGMA synchronous = FULL")
-    except sqlite3.OperationalError as error:
-        raise StorageError(f"{path} cannot be opened: {error}", "check the folder and its permissions") from error
-    except sqlite3.DatabaseError as error:
-        raise _not_a_run(path, str(error)) from error
-    return connection
-
-
-def _not_a_run(path: Path, reason: str) -> DataFolderError:
-    return DataFolderError(f"{path} is not a run of featureinterp: {reason}", "name the folder of a run, or a new one")

@@ -5,41 +5,42 @@ A feature's row names the feature twice, in its columns and in its result, and i
 
 from __future__ import annotations
 
-import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from featureinterp import codec
 from featureinterp.errors import DamagedFeatureError, DataFolderError
 from featureinterp.experiment.result import FeatureKey, FeatureResult
+from featureinterp.sqlite_file import DatabaseKind, SqliteFile
 
-SCHEMA_VERSION = 1
-APPLICATION_ID = 0x46495250  # "FIRP" in SQLite's header: tells a run from any other database
-_TABLES = f"""
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE asked (
-    hook_name TEXT NOT NULL,
-    layer INTEGER NOT NULL,
-    latent INTEGER NOT NULL,
-    PRIMARY KEY (hook_name, latent)
-) WITHOUT ROWID;
-CREATE TABLE feature (
-    hook_name TEXT NOT NULL,
-    layer INTEGER NOT NULL,
-    latent INTEGER NOT NULL,
-    status TEXT NOT NULL,
-    shuffled_with INTEGER,
-    result BLOB NOT NULL,
-    PRIMARY KEY (hook_name, latent)
-) WITHOUT ROWID;
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
-STATEMENTS = tuple(statement for statement in map(str.strip, _TABLES.split(";")) if statement)
-"""What makes the tables of a new run."""
+RUN = DatabaseKind(
+    noun="run",
+    application_id=0x46495250,  # "FIRP"
+    version=1,
+    tables="""
+        CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+        CREATE TABLE asked (
+            hook_name TEXT NOT NULL,
+            layer INTEGER NOT NULL,
+            latent INTEGER NOT NULL,
+            PRIMARY KEY (hook_name, latent)
+        ) WITHOUT ROWID;
+        CREATE TABLE feature (
+            hook_name TEXT NOT NULL,
+            layer INTEGER NOT NULL,
+            latent INTEGER NOT NULL,
+            status TEXT NOT NULL,
+            shuffled_with INTEGER,
+            result BLOB NOT NULL,
+            PRIMARY KEY (hook_name, latent)
+        ) WITHOUT ROWID""",
+    kept="finished features are kept",
+    other_file="name the folder of a run, or a new one",
+    other_version="use the featureinterp that made it, or make the run again",
+)
+"""The file of a run."""
 
 _AGAIN = "the `explain` command of the run makes this feature again, the others stay"
 
@@ -123,25 +124,22 @@ def _kind(value: object) -> str:
     return kind if isinstance(value, bytes) or value is None else f"{kind} ({str(value)[:40]!r})"
 
 
-def copy_rows(source: sqlite3.Connection, target: Path, keys: Iterable[FeatureKey]) -> None:
+def copy_rows(source: SqliteFile, target: Path, keys: Iterable[FeatureKey]) -> None:
     """Copy the readable rows of a damaged run into a new file.
 
     Args:
         source: the damaged run.
-        target: the file, which is made.
+        target: the file, which is created.
         keys: features whose rows can be read.
 
     Raises:
-        sqlite3.Error: if what the run is, or a feature's row, cannot be read after all.
+        DataFolderError: if the metadata, or a feature's row, cannot be read after all.
+        StorageError: if the file cannot be written.
     """
-    with closing(sqlite3.connect(target)) as made, made:
-        for statement in STATEMENTS:
-            made.execute(statement)
+    where = "WHERE hook_name = ? AND latent = ?"
+    with SqliteFile.create(target, RUN) as made:
         for name, width in (("about", 2), ("asked", 3)):
-            rows = source.execute(f"SELECT * FROM {name}")
-            made.executemany(f"INSERT OR REPLACE INTO {name} VALUES ({', '.join('?' * width)})", rows)
-        for key in keys:
-            row = source.execute(
-                "SELECT * FROM feature WHERE hook_name = ? AND latent = ?", (key.hook_name, key.latent)
-            )
-            made.execute("INSERT INTO feature VALUES (?, ?, ?, ?, ?, ?)", row.fetchone())
+            rows = source.read(f"SELECT * FROM {name}")
+            made.write(f"INSERT OR REPLACE INTO {name} VALUES ({', '.join('?' * width)})", rows)
+        rows = (source.read(f"SELECT * FROM feature {where}", (key.hook_name, key.latent))[0] for key in keys)
+        made.write("INSERT INTO feature VALUES (?, ?, ?, ?, ?, ?)", rows)

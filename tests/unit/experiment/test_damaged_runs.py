@@ -166,7 +166,8 @@ def test_a_run_of_broken_structure_is_written_anew_with_what_can_be_read(run: Pa
         for result in list(store.results()):  # larger, as real ones are
             store.put(replace(result, reason=random.Random(result.key.latent).randbytes(9000).hex()))
         before = {result.key: result for result in store.results()}
-        size = store._connection.execute("PRAGMA page_size").fetchone()[0]
+    with closing(sqlite3.connect(path)) as connection:
+        [size] = connection.execute("PRAGMA page_size").fetchone()
     whole, anew, most = path.read_bytes(), 0, 0
     for start in range(size, len(whole), size):
         path.write_bytes(whole[:start] + b"\xff" * size + whole[start + size :])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,8 +102,8 @@ def test_equal_results_give_equal_bytes_wherever_and_whenever(complementary, tmp
         with RunStore.open(other / SUBJECT / variant) as store:
             for each in reversed(list(store.results())):
                 store.put(replace(each, seconds=99.0))
-            with store._connection:
-                store._connection.execute("UPDATE about SET value = 'another time' WHERE name = 'created'")
+        with closing(sqlite3.connect(store.path)) as connection, connection:
+            connection.execute("UPDATE about SET value = 'another time' WHERE name = 'created'")
     first, second = (write_findings(path).read_bytes() for path in (complementary, other))
     assert first == second
     assert str(tmp_path) not in first.decode()

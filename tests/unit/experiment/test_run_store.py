@@ -124,7 +124,7 @@ def test_another_configuration_is_refused_and_says_what_differs(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot be made"):
+    with pytest.raises(StorageError, match="the folder .*run cannot be made: Not a directory"):
         RunStore.create(tmp_path / "file" / "run", CONFIGURATION)
 
 

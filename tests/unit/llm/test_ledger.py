@@ -77,7 +77,7 @@ def test_another_programs_database_is_left_alone(tmp_path) -> None:
 def test_what_is_no_database_is_told(tmp_path) -> None:
     path = tmp_path / "llm.sqlite"
     path.write_text("not a database at all " * 100)
-    with pytest.raises(DataFolderError, match="no ledger"):
+    with pytest.raises(DataFolderError, match="is not a ledger of featureinterp: file is not a database"):
         Ledger(path)
     assert path.read_text().startswith("not a database")
 
@@ -114,7 +114,7 @@ def test_a_damaged_answer_is_asked_for_again(tmp_path, caplog, body) -> None:
 
 def test_a_place_where_no_file_can_be_is_told(tmp_path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot be opened"):
+    with pytest.raises(StorageError, match="the folder .*file cannot be made: File exists"):
         Ledger(tmp_path / "file" / "llm.sqlite")
     with pytest.raises(StorageError, match="cannot be opened"):
         Ledger(tmp_path)
