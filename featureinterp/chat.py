@@ -1,7 +1,7 @@
 """Chat data: messages, requests, answers and usage.
 
-Knows nothing of networks. A request holds all that decides an answer, so that its hash can stand for it. Beside
-conversations there is the reading of a prompt: how likely a model holds each of the prompt's own tokens.
+Independent of networks. A request holds everything that determines an answer, so its hash identifies it. Besides
+conversations there are prompt readings: the model's probability of each token of a prompt.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class ChatRequest:
 
     messages: tuple[Message, ...]
     temperature: float | None = 1.0
-    """None: none is sent, and the model takes its own."""
+    """Temperature; None: none is sent, and the model uses its default."""
     max_tokens: int = 1024
-    """Tokens of the answer at most."""
+    """Maximum tokens of the answer."""
     top_logprobs: int = 0
-    """For every token of the answer, so many alternatives with their log probabilities; 0 for none."""
+    """Alternatives with log probabilities for every token of the answer; 0 for none."""
     purpose: str = ""
-    """What it is for and by which version of the prompts, such as `propose/1`; part of what identifies it."""
+    """Purpose and prompt version, such as `propose/1`; part of the request's identity."""
     any_temperature: bool = False
-    """Whether a model that refuses the temperature may take its own; no part of what identifies it."""
+    """Whether a model that rejects the temperature may use its default; not part of the request's identity."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Usage:
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = 0.0
-    """US dollars, as far as the endpoint or a price says."""
+    """US dollars, from the endpoint's report or a price."""
     unpriced: int = 0
-    """Requests whose cost nobody said; `cost` leaves them out."""
+    """Requests without a known cost; `cost` omits them."""
     estimated: int = 0
-    """Requests of which the endpoint did not say all tokens: the rest is the most that their text can have."""
+    """Requests with unreported tokens, counted as the maximum that their text can have."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -69,15 +69,15 @@ class ChatAnswer:
 
     text: str
     finish_reason: str = "stop"
-    """`stop`; `length` where it was cut short; `content_filter` and others as the endpoint says."""
+    """Finish reason: `stop`; `length` if truncated; `content_filter` and others from the endpoint."""
     usage: Usage = Usage()
-    """What it took when it was asked for, also where it is stored."""
+    """Usage of the original request, also for a cached answer."""
     logprobs: tuple[Mapping[str, float], ...] = field(default=())
-    """For every token of the answer, log probabilities by token; empty unless asked for."""
+    """For every token of the answer, log probabilities by token; empty unless requested."""
     model: str = ""
-    """Which model answered, as the endpoint calls it."""
+    """Name of the answering model from the endpoint."""
     stored: bool = False
-    """Whether it was found in the ledger instead of being asked for now."""
+    """Whether it came from the ledger instead of a new request."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ class PromptRequest:
     """Request for the log probabilities of a prompt's tokens."""
 
     prompt: str
-    """The whole text, a chat template's marks included."""
+    """The whole text, including a chat template's markers."""
     top_logprobs: int = 5
-    """For every token, so many alternatives; servers allow 5 or more."""
+    """Alternatives for every token; servers allow 5 or more."""
     purpose: str = ""
-    """As in `ChatRequest`."""
+    """Purpose and prompt version, as in `ChatRequest`."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ class PromptToken:
 
     text: str
     offset: int
-    """Where it begins in the prompt, in characters."""
+    """Start of the token in the prompt, in characters."""
     logprobs: Mapping[str, float]
-    """Log probabilities by token: the likeliest, and the token itself; empty for the first, which nothing precedes."""
+    """Log probabilities by token: the likeliest, and the token itself; empty for the first token."""
 
 
 @dataclass(frozen=True)

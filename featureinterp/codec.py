@@ -1,6 +1,6 @@
 """JSON encoding of the data types, with exact error paths.
 
-Two things live here: any frozen dataclass of ours as versioned JSON (`encode`, `decode`), and one latent's records in
+Two encodings: any frozen dataclass of the package as versioned JSON (`encode`, `decode`), and one latent's records in
 the original's schema (`encode_index_record`, `decode_index_record`). Floats survive a round trip bit for bit: they are
 written as the shortest decimal that reads back as the same double.
 """
@@ -19,10 +19,10 @@ from featureinterp.errors import DataFolderError, FeatureInterpError, InputError
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SAEIndexId, SAEIndexRecord
 
 SCHEMA_VERSION = 1
-"""Raised whenever an encoded noun changes so that older readers would misread it."""
+"""Incremented if an encoded class changes so that older readers would misread it."""
 
 _LARGEST_STORED = 2**28
-"""Bytes of a row; the result of a feature with thousands of windows has some ten million."""
+"""Maximum bytes of a row; the result of a feature with thousands of windows has some ten million."""
 
 Noun = TypeVar("Noun")
 
@@ -37,7 +37,7 @@ def encode(noun: object) -> bytes:
     """Return a frozen dataclass as JSON that names its type and the schema's version.
 
     Raises:
-        InputError: if a number in it is NaN or infinite, or a text holds a lone surrogate: JSON cannot say them.
+        InputError: if a number in it is NaN or infinite, or a text holds a lone surrogate: JSON cannot represent them.
     """
     data = msgspec.to_builtins(noun)
     _refuse_what_json_cannot_say(data, "$")
@@ -45,15 +45,15 @@ def encode(noun: object) -> bytes:
 
 
 def decode(encoded: bytes | str, noun_type: type[Noun], where: str = "stored data") -> Noun:
-    """Read what `encode` wrote.
+    """Decode the output of `encode`.
 
     Args:
         encoded: the JSON.
-        noun_type: the class that was encoded.
-        where: what is being read (a file, a table's row), for the error.
+        noun_type: class of the encoded object.
+        where: source for errors: a file, a row of a table.
 
     Raises:
-        DataFolderError: if it is not JSON, of another version or type, or a field is wrong (with its path).
+        DataFolderError: if it is not JSON, of another version or type, or a field is invalid (with its path).
     """
     envelope = decode_json(encoded, _Envelope, where)
     if envelope.schema != SCHEMA_VERSION:
@@ -62,7 +62,7 @@ def decode(encoded: bytes | str, noun_type: type[Noun], where: str = "stored dat
             "make it again, or use the version of featureinterp that wrote it",
         )
     if envelope.type != noun_type.__name__:
-        raise DataFolderError(f"{where} holds a {envelope.type}, a {noun_type.__name__} is wanted")
+        raise DataFolderError(f"{where} holds a {envelope.type}; expected a {noun_type.__name__}")
     return decode_json(envelope.data, noun_type, where)
 
 
@@ -71,24 +71,24 @@ def decode_json(encoded: bytes | str | msgspec.Raw, wanted: type[Noun], where: s
 
     Args:
         encoded: the JSON.
-        wanted: a class, or a list of one.
+        wanted: expected class, or a list of one.
         where: what is being read, for the error.
 
     Raises:
-        DataFolderError: if it is no JSON, or a field is missing or wrong (with its path).
+        DataFolderError: if it is not JSON, or a field is missing or invalid (with its path).
     """
     try:
         return msgspec.json.decode(encoded, type=wanted)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, FeatureInterpError) as error:
-        raise DataFolderError(f"{where} cannot be read: {error}", "it is damaged or of another kind") from error
+        raise DataFolderError(f"{where} cannot be read: {error}", "it is damaged or in another format") from error
 
 
 def check_address(where: str, **pairs: tuple[object, object]) -> None:
     """Compare a stored object's identity with the path it was read from.
 
     Args:
-        where: what was read: a file, a table's row.
-        pairs: by the name of a part of the address, what is inside and what the address says.
+        where: source for errors: a file, a row of a table.
+        pairs: by part of the address: the value inside, and that of the path.
 
     Raises:
         DataFolderError: if they differ.
@@ -96,22 +96,22 @@ def check_address(where: str, **pairs: tuple[object, object]) -> None:
     differing = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
     if differing:
         inside, wanted = (", ".join(f"{name} {pair[side]}" for name, pair in differing.items()) for side in (0, 1))
-        raise DataFolderError(f"{where} holds {inside}, by its name it is of {wanted}", "it was copied or renamed")
+        raise DataFolderError(f"{where} holds {inside}, but its path names {wanted}", "it was copied or renamed")
 
 
 def decompress(stored: object, where: str) -> bytes:
-    """Return what a column of a database of ours holds, which is compressed by zlib.
+    """Return the decompressed (zlib) value of a column of a database of the package.
 
     Args:
-        stored: the column's value; of any type, since SQLite takes any.
-        where: what is read, for the error.
+        stored: value of the column; of any type, since SQLite accepts any.
+        where: source for errors.
 
     Raises:
-        DataFolderError: if it is not bytes, damaged, or larger than anything that is stored.
+        DataFolderError: if it is not bytes, damaged, or above the size limit.
     """
-    hint = "remove the file, and give the command that made it again"
+    hint = "remove the file and repeat the command that created it"
     if not isinstance(stored, bytes):
-        raise DataFolderError(f"{where} is damaged: it is no compressed text but a {type(stored).__name__}", hint)
+        raise DataFolderError(f"{where} is damaged: expected compressed text, found a {type(stored).__name__}", hint)
     decompressor = zlib.decompressobj()
     try:
         plain = decompressor.decompress(stored, _LARGEST_STORED)
@@ -129,9 +129,9 @@ _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 def _refuse_what_json_cannot_say(value: Any, path: str) -> None:  # noqa: ANN401 - any JSON value
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{path} is {value}, a finite number is wanted")
+        raise InputError(f"{path} is {value}; expected a finite number")
     if isinstance(value, str) and _HALF_CHARACTER.search(value):
-        raise InputError(f"{path} is {value!r}, which holds a lone surrogate", "replace it by U+FFFD")
+        raise InputError(f"{path} is {value!r}, which holds a lone surrogate", "replace it with U+FFFD")
     if isinstance(value, dict):
         for key, inner in value.items():
             _refuse_what_json_cannot_say(inner, f"{path}.{key}")
@@ -141,14 +141,14 @@ def _refuse_what_json_cannot_say(value: Any, path: str) -> None:  # noqa: ANN401
 
 
 def whole_characters(text: str) -> str:
-    """Return text with U+FFFD in the place of each lone surrogate, which no encoding can write."""
+    """Return text with U+FFFD for each lone surrogate, which no encoding can write."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def json_safe(value: object) -> object:
     """Return JSON values that can always be written: lone surrogates become U+FFFD, NaN and infinities null.
 
-    For text that goes to others, where a row with one odd value is worth more than none; `encode` refuses instead.
+    For exported rows, where one replaced value is better than no row; `encode` raises an error instead.
     """
     if isinstance(value, str):
         return whole_characters(value)
@@ -162,7 +162,7 @@ def json_safe(value: object) -> object:
 
 
 class _Record(msgspec.Struct, forbid_unknown_fields=True):
-    """A record as the original writes it; an empty `holistic_expressions` means not measured."""
+    """A record in the original's format; empty `holistic_expressions` mean not measured."""
 
     tokens: list[str]
     expressions: list[float]
@@ -176,7 +176,7 @@ class _Id(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _IndexRecord(msgspec.Struct, forbid_unknown_fields=True):
-    """A latent's records as the original writes them, keys in its order."""
+    """A latent's records in the original's format and key order."""
 
     id: _Id
     max_expression: float
@@ -205,7 +205,7 @@ def encode_index_record(record: SAEIndexRecord) -> bytes:
     """Return one latent's records as JSON with exactly the original's keys.
 
     Raises:
-        InputError: if an activation is NaN or infinite, or a token holds half a surrogate pair.
+        InputError: if an activation is NaN or infinite, or a token holds a lone surrogate.
     """
     lists = {
         name: [
@@ -228,7 +228,7 @@ def decode_index_record(encoded: bytes | str, where: str = "record file") -> SAE
     """Read one latent's records; each record gets its maxima from the latent and its source from its list.
 
     Raises:
-        DataFolderError: if it is not JSON or a field is missing, unknown or of the wrong type (with its path).
+        DataFolderError: if it is not JSON, or a field is missing, unknown or of another type (with its path).
     """
     wire = decode_json(encoded, _IndexRecord, where)
     lists = {name: _records(getattr(wire, name), name, wire, where) for name in _LISTS}

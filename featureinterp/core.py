@@ -19,13 +19,13 @@ class Rule:
 
     activates_on: str
     strength: int
-    """0 (not at all) to 5 (as strongly as it ever does)."""
+    """Level from 0 (not at all) to 5 (the feature's maximum)."""
 
     def __post_init__(self) -> None:
         if not self.activates_on.strip():
-            raise ExplanationError("a rule says nothing: activates_on is empty")
+            raise ExplanationError("a rule is empty: activates_on has no text")
         if type(self.strength) is not int or not 0 <= self.strength <= MAX_LEVEL:
-            raise ExplanationError(f"strength is {self.strength!r}, a whole number from 0 to {MAX_LEVEL} is wanted")
+            raise ExplanationError(f"strength is {self.strength!r}; expected a whole number from 0 to {MAX_LEVEL}")
 
     def _repr_html_(self) -> str:
         return rules_html([(self.strength, self.activates_on)])
@@ -43,15 +43,15 @@ class StructuredExplanation:
 
     @classmethod
     def from_text(cls, text: str) -> StructuredExplanation:
-        """Make a plain-sentence explanation: one rule of full strength."""
+        """Create a plain-sentence explanation: one rule of full strength."""
         return cls((Rule(text, MAX_LEVEL),))
 
     @classmethod
     def from_json(cls, rules: Sequence[Mapping[str, object]]) -> StructuredExplanation:
-        """Read the original's form, a list of `{"activates_on": str, "strength": int}`.
+        """Parse the original's form, a list of `{"activates_on": str, "strength": int}`.
 
         Raises:
-            ExplanationError: if a key is missing or a value is not what it should be.
+            ExplanationError: if a key is missing or a value is invalid.
         """
         made: list[Rule] = []
         for position, rule in enumerate(rules):
@@ -106,7 +106,7 @@ class SequenceSimulation:
 
 @dataclass(frozen=True)
 class Score:
-    """A number with its bootstrap 95% interval, or the reason why there is none."""
+    """A number with its bootstrap 95% interval, or the reason why it is undefined."""
 
     value: float | None
     ci_low: float | None = None
@@ -141,13 +141,13 @@ class Scores:
     """Agreement of expected and true activations, pooled over all tokens of a set of windows."""
 
     correlation: Score
-    """Pearson's; the preferred score."""
+    """Pearson correlation; the preferred score."""
     r_squared: Score
     """1 − MSE / variance of the truth."""
     absolute_deviation_explained: Score
     """1 − MAE / mean |truth|."""
     auroc: Score
-    """Of the expected level as a classifier of "active"."""
+    """AUROC of the expected level as a classifier of "active"."""
     precision: Score
     """Of "claimed" for "active"."""
     recall: Score
@@ -230,7 +230,7 @@ class Proposal:
 
     explanation: StructuredExplanation | None
     improvement: str = ""
-    """For a revision: in words, what was changed and why."""
+    """For a revision: the change and its reason in words."""
     failure: str = ""
 
 
@@ -241,7 +241,7 @@ class WorstRecord:
     record: ActivationRecord
     expected_activations: tuple[float, ...]
     score_without: float
-    """The train score over all other records."""
+    """Train score over all other records."""
     errors: tuple[str, ...] = ()
     """The largest token errors in words, worst first."""
     claimed: tuple[bool, ...] | None = None
@@ -273,11 +273,11 @@ class Attempt:
     train_score: float | None = None
     valid_score: float | None = None
     feedback: Feedback | None = None
-    """What its children were told; None when it has none."""
+    """Feedback to its children; None without children."""
     test_score: float | None = None
-    """Correlation on all test windows, taken when the search was over; None where undefined or not asked for."""
+    """Correlation on all test windows, computed after the search; None if undefined or not requested."""
     complexity: float | None = None
-    """Of its explanation, 0..5; None without one or where not asked for."""
+    """Complexity of its explanation, 0..5; None without one or if not requested."""
 
     @property
     def explanation(self) -> StructuredExplanation | None:

@@ -1,9 +1,9 @@
 """Tokens and rules as text that is safe to show, and as small HTML fragments for notebooks.
 
-Knows nothing of the package: strings and numbers in, strings out. A token may hold anything (control characters that
-would drive a terminal, marks that reverse the reading direction, a lone surrogate), so nothing is shown before
-`visible` has made it harmless and visible. The fragments carry inline styles with transparent colours, so they look
-right in light and dark notebooks, and errors are told by underlines, so that no colour is needed to see them.
+Independent of the package: strings and numbers in, strings out. A token may hold anything (control characters that
+would control a terminal, marks that reverse the reading direction, a lone surrogate), so nothing is shown before
+`visible` has made it harmless and visible. The fragments have inline styles with transparent colours, so they look
+right in light and dark notebooks, and errors are underlined, so that they are visible without colour.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 TRUE_RGB = (230, 126, 34)
-"""Orange: what the feature does."""
+"""Orange: true activations."""
 EXPECTED_RGB = (52, 132, 214)
-"""Blue: what an explanation expects. The two stay apart for the colour-blind."""
+"""Blue: expected activations. The two are distinguishable for the colour-blind."""
 ERRORS = "above: true, below: expected; dashes: missed, waves: false alarm"
-"""How to read a line of tokens."""
+"""Legend of a line of tokens."""
 
 _OPACITY = 0.45
 """Of the strongest tint: text on it keeps a contrast of 4.5 in light and dark notebooks."""
@@ -28,14 +28,14 @@ _UNDERLINES = {"missed": "dashed 1.5px", "false alarm": "wavy 1px"}
 
 _NAMED = {"\n": "↵", "\t": "⇥"}
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that print nothing of their own: controls, formats, surrogates, private and line separators."""
+"""Unicode categories without a visible form: controls, formats, surrogates, private and line separators."""
 
 
 def visible(text: str) -> str:
     r"""Return text with invisible and control characters escaped.
 
     Newline and tab become ↵ and ⇥, other ASCII controls their Unicode pictures (ESC is ␛), further invisible
-    characters their number.
+    characters their code point.
 
     >>> visible(" a\n\x1b[31m")
     ' a↵␛[31m'
@@ -55,7 +55,7 @@ def visible_lines(text: str) -> str:
 
 
 def is_hidden(character: str) -> bool:
-    """Return whether a character prints nothing of its own: a control, a format, a lone surrogate, a line separator."""
+    """Return whether a character has no visible form: a control, a format, a lone surrogate, a line separator."""
     return unicodedata.category(character) in _HIDDEN
 
 
@@ -167,7 +167,7 @@ def section_html(title: str, *fragments: str, note: str = "") -> str:
 
 
 def folded_html(title: str, *fragments: str) -> str:
-    """Return HTML fragments that open on a click on the title; nothing where there are none."""
+    """Return HTML fragments that open on a click on the title; empty without fragments."""
     if not fragments:
         return ""
     style = "margin:0.3em 0"
@@ -193,8 +193,8 @@ def tree_html(parents: Mapping[int, int | None], words: Mapping[int, tuple[str, 
 
     Args:
         parents: the parent of each node, None or unknown for a root.
-        words: what is told of each node: a head, which is bold on the path, and the rest.
-        best: the chosen one.
+        words: text of each node: a head, which is bold on the path, and the rest.
+        best: the chosen node.
     """
     path = ancestry(parents, best)
     lines = []
@@ -207,7 +207,7 @@ def tree_html(parents: Mapping[int, int | None], words: Mapping[int, tuple[str, 
 
 
 def ancestry(parents: Mapping[int, int | None], node: int | None) -> set[int]:
-    """Return a node of a tree and all those that it descends from; nothing for None or an unknown one.
+    """Return a node of a tree and its ancestors; empty for None or an unknown node.
 
     >>> sorted(ancestry({0: None, 1: None, 2: 0, 3: 2}, 3))
     [0, 2, 3]
@@ -220,7 +220,7 @@ def ancestry(parents: Mapping[int, int | None], node: int | None) -> set[int]:
 
 
 def tree_order(parents: Mapping[int, int | None]) -> list[tuple[int, int]]:
-    """Return the nodes of a tree with their depths, each followed by all that descends from it, siblings by number.
+    """Return the nodes of a tree with their depths in depth-first order, siblings by number.
 
     >>> tree_order({0: None, 1: None, 2: 0, 3: 7})
     [(0, 0), (2, 1), (1, 0), (3, 0)]

@@ -1,8 +1,8 @@
 """Errors, one class per kind of remedy.
 
-Every error a user can meet is a `FeatureInterpError`: it says in one sentence what is wrong and where, and
-carries a hint that says what to do. The command line prints both and exits with 2; a batch stores them with
-the feature and goes on. Secrets are cut out here, once for all that is printed, logged, stored or served of an error.
+Every expected error is a `FeatureInterpError`: one sentence with the problem and its place, and
+a hint with the remedy. The command line prints both and exits with 2; a batch stores them with
+the feature and continues. Secrets are redacted here, for everything printed, logged, stored or served of an error.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import math
 from featureinterp.secrets import without_secrets
 
 ANY_SEED = (-(2**63), 2**63 - 1)
-"""What a seed may be: what JSON of 64 bits can hold."""
+"""Range of seeds: 64-bit integers in JSON."""
 
 _LONGEST = 1000
-"""Characters of a sentence; what a file or an option holds may be quoted in it, and be of any length."""
+"""Maximum characters of a sentence, which may quote a file or an option of any length."""
 
 
 class FeatureInterpError(Exception):
-    """Base of all errors that featureinterp raises on purpose."""
+    """Base of all expected errors of featureinterp."""
 
     def __init__(self, problem: str, hint: str = "") -> None:
         self.problem = _bounded(without_secrets(problem))
@@ -31,7 +31,7 @@ class FeatureInterpError(Exception):
 
 
 def _bounded(sentence: str) -> str:
-    """Return a sentence without its middle where it is long: what is wrong stands at its beginning or its end."""
+    """Return a long sentence without its middle: the problem is at its start or its end."""
     half = _LONGEST // 2
     return sentence if len(sentence) <= _LONGEST else f"{sentence[:half]} … {sentence[-half:]}"
 
@@ -101,21 +101,21 @@ class SimulationError(FeatureInterpError):
 
 
 OF_ONE_FEATURE = (ActivationError, ChatError, ExplanationError, InputError, SimulationError)
-"""Errors that spoil one attempt or one feature and leave the others alone; any other ends the run."""
+"""Errors of a single attempt or feature; any other ends the run."""
 
 
 def check_numbers(params: object, **bounds: tuple[float, float]) -> None:
     """Check numbers that a user chose.
 
     Args:
-        params: what has them as attributes; None is left alone.
-        bounds: the least and the greatest value of each, by its name.
+        params: object with the numbers as attributes; None is skipped.
+        bounds: minimum and maximum of each, by name.
 
     Raises:
-        InputError: if one is out of its range, or no number at all (NaN); the sentence names it.
+        InputError: if one is out of range or NaN; the sentence names it.
     """
     for name, (least, most) in bounds.items():
         value = getattr(params, name)
         if value is not None and not least <= value <= most:
             wanted = f"at least {least}" if most == math.inf else f"a number from {least} to {most}"
-            raise InputError(f"{name} is {value}, {wanted} is wanted")
+            raise InputError(f"{name} is {value}; expected {wanted}")

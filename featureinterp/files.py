@@ -1,8 +1,8 @@
 """Atomic files and folders; reading of regular files only.
 
-`atomic_write`, `atomic_path` and `atomic_folder` are the only ways in which the package writes. Links are followed: the
-file at their end is replaced. A device or a pipe is written to, never replaced. What a killed process leaves behind
-(`.name.fi-PID-MACHINE.tmp`) is swept when something is next written to its folder.
+The package writes only by `atomic_write`, `atomic_path` and `atomic_folder`. Links are followed: the
+file at their end is replaced. A device or a pipe is written to, never replaced. Leftovers of a killed process
+(`.name.fi-PID-MACHINE.tmp`) are removed by the next write to their folder.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pathlib import Path
 from featureinterp.errors import DataFolderError, InputError, StorageError
 
 _LONGEST_NAME = 200
-"""Bytes of a file's name that its temporary name repeats: file systems take 255."""
+"""Maximum bytes of a file's name in its temporary name: file systems allow 255."""
 _LEFTOVER = re.compile(r"\..*\.fi-(\d{1,9})-([0-9a-f]{8})\.tmp", re.DOTALL)
 _AGE_ELSEWHERE_S = 7 * 24 * 3600.0
-"""A process of another machine is taken for dead where its temporary file has not changed for so long."""
+"""Seconds without a change after which a temporary file of another machine counts as abandoned."""
 _WAIT_FOR_READER_S = 10.0
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -42,8 +42,8 @@ def read_file(path: Path) -> bytes:
     """Return the content of a regular file.
 
     Raises:
-        FileNotFoundError: if there is nothing.
-        DataFolderError: if it cannot be read, or is a folder, a pipe or a device.
+        FileNotFoundError: if it does not exist.
+        DataFolderError: if it cannot be read, or is a folder, pipe or device.
     """
     try:
         check_regular(path)
@@ -51,29 +51,29 @@ def read_file(path: Path) -> bytes:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise DataFolderError(f"{path} cannot be read: {error.strerror}", "name or make a file that can") from error
+        raise DataFolderError(f"{path} cannot be read: {error.strerror}", "use a readable file") from error
 
 
 def check_regular(path: Path) -> None:
     """Raise an error unless a path is a regular file (a pipe or device may block or never end).
 
     Raises:
-        OSError: if there is nothing, or a folder, a pipe or a device.
+        OSError: if it does not exist, or is a folder, pipe or device.
     """
     kind = _KINDS.get(stat.S_IFMT(path.stat().st_mode))
     if kind is not None:
-        raise OSError(errno.EINVAL, f"it is {kind}, a regular file is wanted", str(path))
+        raise OSError(errno.EINVAL, f"it is {kind}; expected a regular file", str(path))
 
 
 def real_path(path: Path) -> Path:
-    """Return a path with its links followed, also where they lead to nothing or in a circle."""
+    """Return a path with its links followed, also if they are broken or circular."""
     return Path(os.path.realpath(path))
 
 
 def atomic_write(path: Path, data: bytes) -> None:
     """Write a file atomically.
 
-    Missing folders are made.
+    Missing folders are created.
 
     Raises:
         StorageError: if the disk is full, the folder read-only, or writing fails otherwise.
@@ -86,11 +86,11 @@ def atomic_write(path: Path, data: bytes) -> None:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path that replaces `path` when the block succeeds.
 
-    Missing folders are made. Where `path` is a link, the file at its end is replaced; where it is a device or a pipe,
-    it gets what was written.
+    Missing folders are created. If `path` is a link, the file at its end is replaced; if it is a device or a pipe,
+    the content is written to it.
 
     Raises:
-        StorageError: if writing fails; the temporary file is removed and what was at `path` stays.
+        StorageError: if writing fails; the temporary file is removed and an existing file is unchanged.
     """
     with _storage_errors(path):
         if _takes_bytes(path):
@@ -110,14 +110,14 @@ def atomic_folder(out: Path) -> Iterator[Path]:
     """Yield a temporary folder next to `out` that becomes `out` when the block succeeds.
 
     Raises:
-        InputError: if `out` is there already and not an empty folder, or is the current folder.
-        StorageError: if writing fails; nothing is left then.
+        InputError: if `out` exists and is not an empty folder, or is the current folder.
+        StorageError: if writing fails; no output is left.
     """
     with _storage_errors(out):
         real = real_path(out)
         with suppress(FileNotFoundError):
             if not stat.S_ISDIR(out.stat().st_mode) or any(real.iterdir()):
-                raise InputError(f"{out} is there already", "name another folder, or delete it first")
+                raise InputError(f"{out} already exists", "name another folder, or delete it first")
             if real == real_path(Path.cwd()):
                 raise InputError(f"{out} is the current folder, which cannot be replaced", "name a new folder")
         with _beside(real) as temporary:
@@ -128,7 +128,7 @@ def atomic_folder(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def _beside(real: Path) -> Iterator[Path]:
-    """Give the temporary name of a file or folder in its own folder, which is made; whatever has it is gone after."""
+    """Yield the temporary path of a file or folder in its own (created) folder; it is removed afterwards."""
     real.parent.mkdir(parents=True, exist_ok=True)
     sweep(real.parent)
     name = os.fsdecode(os.fsencode(real.name)[:_LONGEST_NAME])
@@ -144,7 +144,7 @@ def _beside(real: Path) -> Iterator[Path]:
 def sweep(folder: Path) -> None:
     """Remove the temporary files and folders that killed processes left in a folder, once per process and folder.
 
-    Those of running processes of this machine stay, and those of other machines for a week.
+    Those of running processes of this machine are kept, and those of other machines for a week.
     """
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -160,14 +160,14 @@ def _is_abandoned(entry: os.DirEntry[str], process: int, machine: str) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return True
-    except PermissionError:  # it runs, for somebody else
+    except PermissionError:  # it runs, as another user
         return False
     return False
 
 
 @cache
 def _machine() -> str:
-    """Return a mark of this machine: of its name, and of the container whose process numbers are counted together."""
+    """Return an id of this machine: its name, and the container that shares its process numbers."""
     numbered_in = ""
     with suppress(OSError):
         numbered_in = str(Path("/proc/self/ns/pid").readlink())
@@ -186,19 +186,19 @@ def _takes_bytes(path: Path) -> bool:
     """Return whether a path is written through: a pipe, a device, or an open file of this process such as /dev/stdout.
 
     Raises:
-        OSError: if nothing can be written there.
+        OSError: if it cannot be written.
     """
     try:
         kind = stat.S_IFMT(path.stat().st_mode)
     except FileNotFoundError:
         return False
     if kind in (stat.S_IFDIR, stat.S_IFBLK, stat.S_IFSOCK):
-        raise OSError(errno.EINVAL, f"it is {_KINDS[kind]}, a file is wanted", str(path))
+        raise OSError(errno.EINVAL, f"it is {_KINDS[kind]}; expected a file", str(path))
     return kind in (stat.S_IFCHR, stat.S_IFIFO) or _is_open_file(path)
 
 
 def _is_open_file(path: Path) -> bool:
-    """Return whether a path leads to a file by the number under which this process has it open."""
+    """Return whether a path names an open file of this process by its descriptor."""
     while path.is_symlink():
         folder = real_path(path.parent)
         if folder.parts[:2] == ("/", "proc"):
@@ -222,7 +222,7 @@ def _open_sink(path: Path) -> int:
             if error.errno != errno.ENXIO:
                 raise
             if time.monotonic() > deadline:
-                raise OSError(errno.ENXIO, "it is a pipe that nobody reads", str(path)) from error
+                raise OSError(errno.ENXIO, "it is a pipe without a reader", str(path)) from error
             time.sleep(0.05)
         else:
             os.set_blocking(opened, True)
@@ -236,5 +236,5 @@ def _storage_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"{path} could not be written: {error.strerror or error}",
-            "make room or choose another place; what was there before is unchanged",
+            "free space or use another path; an existing file is unchanged",
         ) from error

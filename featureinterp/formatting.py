@@ -15,7 +15,7 @@ from featureinterp.record import scale_to_levels
 def discretise(values: Sequence[float], maximum: float) -> NDArray[np.int64]:
     """Return whole levels floor(5·value/maximum) clipped to 0..5, int64 [tokens].
 
-    5 is the maximum itself; where the maximum is not positive all levels are 0.
+    5 is the maximum itself; if the maximum is not positive, all levels are 0.
 
     Raises:
         ActivationError: if a value or the maximum is NaN or infinite.
@@ -29,7 +29,7 @@ def discretise(values: Sequence[float], maximum: float) -> NDArray[np.int64]:
 
 
 def escape(token: str) -> str:
-    r"""Write a token on one line, so that it can be read back and sent anywhere.
+    r"""Escape a token to one line of valid Unicode; reversible.
 
     A backslash escapes tabs, line breaks, other control characters, lone surrogates and itself.
 
@@ -40,7 +40,7 @@ def escape(token: str) -> str:
 
 
 def one_line(words: str) -> str:
-    r"""Write a rule's words on one line that can be sent anywhere: without line breaks and lone surrogates.
+    r"""Return a rule's words on one line of valid Unicode: without line breaks and lone surrogates.
 
     >>> one_line("'a'\nor \ud83d")
     "'a' or \\ud83d"
@@ -49,12 +49,12 @@ def one_line(words: str) -> str:
 
 
 def format_record(tokens: Sequence[str], levels: Sequence[int]) -> str:
-    """Lay tokens out one per line as `token<TAB>level`; what would break the line inside a token is escaped."""
+    """Return tokens one per line as `token<TAB>level`, with escaped line breaks."""
     return "\n".join(f"{escape(token)}\t{level}" for token, level in zip(tokens, levels, strict=True))
 
 
 class _Escapes(dict[int, str]):
-    """What `str.translate` puts in the place of a character."""
+    """Replacements of characters for `str.translate`."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)

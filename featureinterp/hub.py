@@ -1,7 +1,7 @@
 """The Hugging Face hub: whether it can be reached, and what it refused or broke off, in words.
 
-Trap: the hub's client asks an unreachable hub six times per file, half a minute for each. So the hub is asked once, for
-a moment, and where nothing answers the client is kept to the files that were downloaded earlier.
+Trap: the hub's client tries an unreachable hub six times per file, half a minute each. So the hub is probed once, for
+a moment, and without an answer the client is restricted to files that were downloaded earlier.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from types import ModuleType
 from featureinterp.errors import SubjectError
 
 TIMEOUT_S = 5.0
-"""How long the hub has to answer at all."""
+"""Timeout of the probe in seconds."""
 
 _LONGEST_WORDS = 300
-"""Characters of a library's error, which may quote a file."""
+"""Maximum characters of a library's error, which may quote a file."""
 
 
 def existing_folder(name: str) -> Path | None:
@@ -27,19 +27,19 @@ def existing_folder(name: str) -> Path | None:
     try:
         folder = Path(name).expanduser()
         return folder if folder.is_dir() else None
-    except (OSError, RuntimeError, ValueError):  # too long, the home of nobody, a zero byte
+    except (OSError, RuntimeError, ValueError):  # too long, an unknown user's home, a zero byte
         return None
 
 
 def local_folder(name: str, hint: str) -> Path | None:
-    """Return the folder that a name means, or None where it can only be a name on the hub.
+    """Return the local folder of a name; None if it can only be a name on the hub.
 
     Args:
-        name: A path, or a name on the hub.
-        hint: What may be given.
+        name: a path, or a name on the hub.
+        hint: hint of errors: the accepted values.
 
     Raises:
-        SubjectError: if there is no such folder, and the hub takes no such name.
+        SubjectError: if there is no such folder, and the name is not valid on the hub.
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
@@ -59,17 +59,17 @@ def hub_access(what: str, local_hint: str) -> Iterator[None]:
     """Load something from the hub or from what was downloaded earlier.
 
     Args:
-        what: What is loaded, such as `model 'gpt2'`.
-        local_hint: How to do it with a local folder.
+        what: description for errors, such as `model 'gpt2'`.
+        local_hint: hint for using a local folder.
 
     Raises:
-        SubjectError: if the hub refuses it, has nothing of that name, cannot be reached and nothing was downloaded, or
-            is lost in the middle.
+        SubjectError: if the hub refuses it, does not have it, cannot be reached and nothing was downloaded, or the
+            connection breaks off.
     """
     from huggingface_hub import constants
 
     offline = constants.HF_HUB_OFFLINE
-    silent = "it was told to stay offline" if offline else why_silent(constants.ENDPOINT)
+    silent = "HF_HUB_OFFLINE is set" if offline else why_silent(constants.ENDPOINT)
     constants.HF_HUB_OFFLINE = bool(silent)
     try:
         yield
@@ -80,7 +80,7 @@ def hub_access(what: str, local_hint: str) -> Iterator[None]:
 
 
 def why_silent(endpoint: str) -> str:
-    """Return why nothing answers there; an empty text where anything does, be it with a refusal."""
+    """Return why a URL does not answer; empty if it answers, even with an error."""
     try:
         with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=TIMEOUT_S):
             return ""
@@ -91,12 +91,12 @@ def why_silent(endpoint: str) -> str:
 
 
 def transport_error() -> type[Exception]:
-    """Return what the hub's client raises, under any of its names, when a connection fails in the middle."""
+    """Return the connection error in a chain of errors of the hub's client, under any of its names."""
     return _errors().HTTPError
 
 
 def broken_connection(error: BaseException) -> str:
-    """Return how a connection failed, if that is what is behind an error, else an empty text."""
+    """Return how a connection failed, if that caused an error; else an empty text."""
     errors = _errors()
     for cause in _chain(error):
         if isinstance(cause, errors.HTTPError) and not isinstance(cause, errors.HfHubHTTPError):
@@ -132,7 +132,7 @@ def _in_words(error: BaseException, what: str, local_hint: str, reachable: bool)
     if broken := broken_connection(error):
         return SubjectError(
             f"the connection to the hub failed while {what} was loaded: {broken}",
-            f"give the same command again: what was downloaded stays; or {local_hint}",
+            f"repeat the command: what was downloaded is kept; or {local_hint}",
         )
     return SubjectError(f"{what} cannot be loaded: {first_words(error)}", local_hint)
 
@@ -144,9 +144,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def first_words(error: BaseException) -> str:
-    r"""Return a library's error as one line: the first of its lines, and the next where that one only leads to it.
+    r"""Return a library's error as one line: its first line, with the next one if the first ends in a colon.
 
-    The class stands before words that say too little without it.
+    The class name precedes messages that are too short to be understood alone.
 
     >>> first_words(RuntimeError("Error(s) in loading SAE:\n  Missing key(s): W_dec.\n  More."))
     'Error(s) in loading SAE: Missing key(s): W_dec.'

@@ -30,7 +30,7 @@ class Knob:
     type: Any
     default: object
     doc: str
-    """The field's docstring, on one line; empty where it has none."""
+    """The field's docstring, on one line; empty if it has none."""
 
     def __str__(self) -> str:
         words = self.doc.rstrip(".")
@@ -41,7 +41,7 @@ def knobs(params: object) -> dict[str, Knob]:
     """Return the knobs of a Params object by name; their defaults are its values.
 
     Raises:
-        InputError: if the types of its fields cannot be told.
+        InputError: if the types of its fields cannot be resolved.
     """
     return {knob.name: knob for knob in _knobs(params, "")}
 
@@ -51,7 +51,9 @@ def _knobs(params: Any, prefix: str) -> Iterator[Knob]:  # noqa: ANN401 - an ins
     try:
         types = get_type_hints(of)
     except (AttributeError, NameError, TypeError) as error:
-        raise InputError(f"the types of {of.__qualname__} cannot be told: {error}", "import what they name") from error
+        raise InputError(
+            f"the types of {of.__qualname__} cannot be resolved: {error}", "import the names that they use"
+        ) from error
     docs = field_docs(of)
     for field in dataclasses.fields(params):
         if not field.init:
@@ -64,14 +66,14 @@ def _knobs(params: Any, prefix: str) -> Iterator[Knob]:  # noqa: ANN401 - an ins
 
 
 def field_docs(params: type) -> dict[str, str]:
-    """Return the docstrings of a dataclass's fields, each on one line; those whose source is out of reach are left out.
+    """Return the docstrings of a dataclass's fields, each on one line; fields without accessible source are omitted.
 
     >>> @dataclasses.dataclass
     ... class Params:
     ...     n: int = 1
     ...     '''How many.'''
     >>> field_docs(Knob)["doc"]
-    "The field's docstring, on one line; empty where it has none."
+    "The field's docstring, on one line; empty if it has none."
     """
     docs: dict[str, str] = {}
     for each in reversed(params.__mro__):
@@ -94,11 +96,11 @@ def read_pairs(pairs: Iterable[str], flag: str) -> dict[str, str]:
     """Read options such as `depth=2`.
 
     Args:
-        pairs: as they were typed.
-        flag: that they were typed behind, such as `-E`.
+        pairs: options as typed.
+        flag: flag of the options, such as `-E`.
 
     Raises:
-        InputError: if one is no `key=value`, or a key is given twice.
+        InputError: if one is not `key=value`, or a key is given twice.
 
     >>> read_pairs(["n=3", "text=a=b"], "-E")
     {'n': '3', 'text': 'a=b'}
@@ -116,22 +118,22 @@ def read_pairs(pairs: Iterable[str], flag: str) -> dict[str, str]:
 
 
 def unknown_option(name: str, owner: str, known: Iterable[Knob]) -> InputError:
-    """Return the error for an option that a part does not have; the hint lists those it has."""
+    """Return the error for an unknown option of a part; the hint lists the known ones."""
     told = "; ".join(map(str, known))
     return InputError(f"the {owner} has no option {name!r}", f"its options: {told}" if told else "it has none")
 
 
 def with_options(params: ParamsT, options: Mapping[str, object], owner: str, hidden: Collection[str] = ()) -> ParamsT:
-    """Return a Params object with options in the place of its values.
+    """Return a copy of a Params object with options set.
 
     Args:
-        params: whose knobs they are.
-        options: name to value, or to text that stands for it.
-        owner: whose options they are, in words, such as `explainer tree`.
-        hidden: knobs that are set in another way, which a hint need not list.
+        params: the parameters.
+        options: name -> value, or its text.
+        owner: owner of the options for errors, such as `explainer tree`.
+        hidden: knobs with another option, which the hint omits.
 
     Raises:
-        InputError: if there is no such knob, a value cannot be read as its type, or the dataclass itself refuses it.
+        InputError: if there is no such knob, a value is not of its type, or the dataclass rejects it.
     """
     if not options:
         return params
@@ -143,11 +145,11 @@ def with_options(params: ParamsT, options: Mapping[str, object], owner: str, hid
     try:
         return _replaced(params, values)
     except (TypeError, ValueError) as error:
-        raise InputError(f"the {owner} refuses {', '.join(options)}: {error}") from error
+        raise InputError(f"the {owner} rejects {', '.join(options)}: {error}") from error
 
 
 def knob_values(params: object, names: Iterable[str]) -> dict[str, object]:
-    """Return the values that knobs have, by their names.
+    """Return the values of knobs by name.
 
     >>> knob_values(Knob("n", int, 1, ""), ["default"])
     {'default': 1}
@@ -172,12 +174,12 @@ def _read(value: object, knob: Knob, owner: str) -> object:
             f"option {knob.name} of the {owner} cannot be {_as_text(value)}: {error}", f"the default: {knob}"
         ) from error
     if not _is_finite(read):
-        raise InputError(f"option {knob.name} of the {owner} is {_as_text(value)}", "a finite number is wanted")
+        raise InputError(f"option {knob.name} of the {owner} is {_as_text(value)}", "expected a finite number")
     return read
 
 
 def _parsed(text: str, wanted: Any) -> Any:  # noqa: ANN401 - a type, or one of typing's
-    """Return what stands for a value in JSON: null for `none` where there may be none, an array for `1,2`."""
+    """Return a value as JSON: null for `none` if the type allows None, an array for `1,2`."""
     options = get_args(wanted) if get_origin(wanted) is not tuple else ()
     if NoneType in options and text.strip().lower() in ("none", "null"):
         return None
@@ -196,7 +198,7 @@ def _is_finite(value: object) -> bool:
 
 
 def _as_text(value: object) -> str:
-    """Return a value as it could be typed."""
+    """Return a value in the form of the command line."""
     if isinstance(value, tuple | list):
         return ",".join(map(_as_text, value))
     return "none" if value is None else repr(value) if isinstance(value, str) else f"{value}"

@@ -3,15 +3,15 @@
     sentence = phrase {"; or " phrase}
     phrase   = target [" right after " target] [" but not right after " target] [" with " target " before"]
     target   = "the token" / "the tokens" quoted     exactly these tokens, with their spaces
-             | "the word" / "the words" quoted       the same letters, whatever the case and spaces around
+             | "the word" / "the words" quoted       the same letters, ignoring case and surrounding spaces
              | "words ending in" quoted | "words starting with" quoted
              | "words like" quoted                   close in meaning to one of them
              | a class, such as "numbers" | "any token"
     quoted   = "' raise'" {", " "' raises'"}         backslash escapes for quotes and control characters
 
-In a context the words "the tokens" are left out: "the token ' error' right after ' an', ' the'". A sentence holds
-where one of its phrases does. `render` and `parse`, `render_sentence` and `parse_sentence` are inverse to each other;
-matching is pure, and what "close in meaning" is comes from outside.
+In a context the words "the tokens" are omitted: "the token ' error' right after ' an', ' the'". A sentence holds
+where one of its phrases does. `parse` inverts `render`, and `parse_sentence` inverts `render_sentence`;
+matching is pure, and the similarity of meanings is an argument.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from featureinterp.errors import ExplanationError
 
 MAX_QUOTED = 8
-"""Most quoted strings in one phrase, so that it can be said aloud."""
+"""Maximum quoted strings in one phrase, which keeps it readable."""
 
 
 class TokenClass(str, Enum):
-    """Classes of tokens that have a name; the value is that name."""
+    """Named classes of tokens; the value is the name."""
 
     NUMBERS = "numbers"
     CAPITALISED = "capitalised words"
@@ -66,7 +66,7 @@ _CLASS_PATTERNS = {
 
 
 class TargetKind(str, Enum):
-    """How the quoted strings of a target are compared with a token."""
+    """Comparison of a target's quoted strings with a token."""
 
     TOKENS = "tokens"
     WORDS = "words"
@@ -79,7 +79,7 @@ class TargetKind(str, Enum):
 
 @dataclass(frozen=True)
 class Target:
-    """A set of tokens: some quoted strings and how they are meant, a named class, or any token."""
+    """A set of tokens: quoted strings with their comparison, a named class, or any token."""
 
     kind: TargetKind
     strings: tuple[str, ...] = ()
@@ -94,15 +94,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Phrase:
-    """A target and where it must stand."""
+    """A target and its context."""
 
     target: Target
     after: Target | None = None
-    """What the token just before must be; the first token of a window has none."""
+    """Required previous token; the first token of a window has none."""
     not_after: Target | None = None
-    """What the token just before must not be."""
+    """Excluded previous token."""
     earlier: Target | None = None
-    """What must stand anywhere before in the window."""
+    """Required earlier token of the window."""
 
     @property
     def n_quoted(self) -> int:
@@ -151,7 +151,7 @@ def unquote(text: str) -> str:
 
 
 def render(phrase: Phrase) -> str:
-    """Write a phrase in words.
+    """Return a phrase in words.
 
     >>> tokens = Target(TargetKind.TOKENS, (" raise", " raises"))
     >>> render(Phrase(tokens, after=Target(TargetKind.TOKENS, (" and",))))
@@ -168,7 +168,7 @@ def render(phrase: Phrase) -> str:
 
 
 def render_sentence(phrases: Sequence[Phrase]) -> str:
-    """Join phrases, one at least, to a sentence that holds where one of them does.
+    """Join one or more phrases to a sentence that holds where one of them does.
 
     >>> render_sentence([parse("the token ' a'"), parse("numbers")])
     "the token ' a'; or numbers"
@@ -193,22 +193,22 @@ def _render_strings(strings: tuple[str, ...]) -> str:
 
 
 def parse(text: str) -> Phrase:
-    """Read a phrase that `render` wrote.
+    """Parse the output of `render`.
 
     Raises:
-        ExplanationError: if the text is not of the grammar.
+        ExplanationError: if the text is not in the grammar.
     """
     phrase, rest = _parse_phrase(text)
     if rest:
-        raise ExplanationError(f"{text!r} is not a lexical phrase: it goes on with {rest!r}")
+        raise ExplanationError(f"{text!r} is not a lexical phrase: {rest!r} is left over")
     return phrase
 
 
 def parse_sentence(text: str) -> tuple[Phrase, ...]:
-    """Read a sentence that `render_sentence` wrote, or one phrase.
+    """Parse the output of `render_sentence`, or one phrase.
 
     Raises:
-        ExplanationError: if the text is not of the grammar.
+        ExplanationError: if the text is not in the grammar.
     """
     phrase, rest = _parse_phrase(text)
     phrases = [phrase]
@@ -216,12 +216,12 @@ def parse_sentence(text: str) -> tuple[Phrase, ...]:
         phrase, rest = _parse_phrase(rest[len(_OR) :])
         phrases.append(phrase)
     if rest:
-        raise ExplanationError(f"{text!r} is not a lexical sentence: it goes on with {rest!r}")
+        raise ExplanationError(f"{text!r} is not a lexical sentence: {rest!r} is left over")
     return tuple(phrases)
 
 
 def _parse_phrase(text: str) -> tuple[Phrase, str]:
-    """Read a phrase at the beginning of a text; return it and what follows."""
+    """Parse a phrase at the start of a text; return it and the rest."""
     target, rest = _parse_target(text, context=False)
     parts: dict[str, Target] = {}
     for name, opening, closing in (
@@ -268,7 +268,7 @@ def _parse_strings(kind: TargetKind, text: str) -> tuple[Target, str]:
 def read_words(text: str) -> list[Phrase]:
     """Find quoted strings (as words) and class names in free text.
 
-    Returns an empty list when there is nothing of the kind.
+    Returns an empty list if there are none.
     """
     quoted = tuple(dict.fromkeys(filter(None, (_normal(a or b) for a, b in _FREE_QUOTES.findall(text)))))
     phrases = [Phrase(Target(TargetKind.WORDS, quoted))] if quoted else []
@@ -323,7 +323,7 @@ def degree_in(target: Target, likeness: Likeness) -> Callable[[str], float]:
 
 
 def target_degree(target: Target, token: str, likeness: Likeness) -> float:
-    """Return the degree 0..1 to which one token is in a target."""
+    """Return the degree 0..1 to which a token is in a target."""
     return degree_in(target, likeness)(token)
 
 
@@ -350,7 +350,7 @@ def combine(
     not_after: NDArray[np.float64] | None = None,
     earlier: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Combine the degrees of a phrase's parts, each [..., tokens], into the phrase's: the least of all parts."""
+    """Combine the degrees of a phrase's parts, each [..., tokens], into the phrase's: their minimum."""
     degree = target
     if after is not None:
         degree = np.minimum(degree, shift(after))
@@ -362,7 +362,7 @@ def combine(
 
 
 def shift(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Move degrees one token on, with 0 at the first: what held at the token before, [..., tokens]."""
+    """Shift degrees by one token, with 0 at the first: those of the previous token, [..., tokens]."""
     moved = np.zeros_like(degrees)
     moved[..., 1:] = degrees[..., :-1]
     return moved

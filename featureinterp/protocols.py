@@ -1,7 +1,7 @@
 """Interfaces of the pipeline's parts.
 
-Explainers know a proposer and a simulator only by these; scoring knows a simulator only by this. So a method
-is replaced by writing one class.
+Explainers use proposers and simulators only through these; scoring uses simulators only through these. So a method
+is replaced by one class.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Simulator(Protocol):
 
 
 SimulatorFactory = Callable[[StructuredExplanation], Simulator]
-"""Makes the simulator of an explanation; it may remember what it computed for earlier ones."""
+"""Creates the simulator of an explanation; may cache computations of earlier ones."""
 
 
 class Proposer(Protocol):
@@ -65,7 +65,7 @@ class Explainer(Protocol):
 
 
 Statistic = Callable[[Sequence[ScoredSequence]], float]
-"""A score of one's own: a number made from windows and what was expected on them, NaN where it is undefined."""
+"""A custom score: a function from simulated windows to a number, NaN if undefined."""
 
 
 class TextEmbedder(Protocol):
@@ -77,7 +77,7 @@ class TextEmbedder(Protocol):
 
 
 class ChatModel(Protocol):
-    """Answers conversations: a language model behind an endpoint."""
+    """A language model behind an endpoint that answers conversations."""
 
     @property
     def name(self) -> str:
@@ -88,9 +88,9 @@ class ChatModel(Protocol):
         """Return `n` samples of an answer, numbered from `first`; the same number gives the same stored sample.
 
         Raises:
-            ChatError: if the endpoint refuses this request; others may fare better.
-            RequestFailedError: if the endpoint does not answer it in all attempts.
-            EndpointConfigError: if the endpoint refuses every request: missing or rejected key, unknown model.
+            ChatError: if the endpoint rejects this request; others may succeed.
+            RequestFailedError: if all attempts fail.
+            EndpointConfigError: if the endpoint rejects every request (key, model); ends the run.
             BudgetExceededError: if a limit of money or tokens is reached; ends the run.
             EndpointUnavailableError: if the endpoint is down; ends the run.
         """
@@ -109,8 +109,8 @@ class PromptModel(Protocol):
         """Return the prompt's tokens with the model's log probabilities at each position.
 
         Raises:
-            ChatError: if the endpoint does not echo prompts, or refuses this one.
-            RequestFailedError: if the endpoint does not answer it in all attempts.
+            ChatError: if the endpoint does not echo prompts, or rejects this one.
+            RequestFailedError: if all attempts fail.
             EndpointConfigError, EndpointUnavailableError, BudgetExceededError: as `ChatModel.answer`.
         """
         ...

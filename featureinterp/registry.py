@@ -1,7 +1,7 @@
 """Registries: names of parts, and how a name becomes the part itself.
 
-A part is registered by its place, `"module:object"`, and imported when it is used. Parts of other packages need no
-line here: they are named by their place, or by an entry point of their package's metadata.
+A part is registered as `"module:object"`, and imported on use. Parts of other packages need no
+line here: they are named as `module:object`, or by an entry point of their package.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 _FAULTS = (ArithmeticError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError)
 _FAULTS_OF_MODULES = (*_FAULTS, SyntaxError, TypeError, ValueError)
-"""What the code of a module can raise while it is imported."""
+"""Errors of a module's code during its import."""
 
 Entry = Callable[..., Any]
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -33,13 +33,13 @@ class Registry(dict[str, str]):
     def __init__(
         self, kind: str, places: Mapping[str, str], group: str = "", other_kinds: Collection[str] = ()
     ) -> None:
-        """Take the parts of this package.
+        """Register the parts of this package.
 
         Args:
-            kind: of part, in words, such as `explainer`.
-            places: name to the place of each part.
-            group: entry points in which other packages register theirs; empty for none.
-            other_kinds: what stands before a colon in names of something else, such as `openai` in `openai:gpt-4.1`.
+            kind: kind of the parts for errors, such as `explainer`.
+            places: name -> `module:object` of each part.
+            group: group of entry points for other packages; empty for none.
+            other_kinds: prefixes of names that are not `module:object`, such as `openai` in `openai:gpt-4.1`.
         """
         super().__init__(places)
         self.kind = kind
@@ -47,11 +47,11 @@ class Registry(dict[str, str]):
         self._other_kinds = other_kinds
 
     def choices(self) -> list[str]:
-        """Return all registered names, those of entry points included, sorted."""
+        """Return all registered names, including those of entry points, sorted."""
         return sorted({*self, *(point.name for point in self._points())})
 
     def has(self, name: str) -> bool:
-        """Whether a name is registered, or the place `module:object` of an installed module; imports nothing."""
+        """Whether a name is registered, or `module:object` of an installed module; imports nothing."""
         return self._place(name) is not None
 
     def check(self, name: str) -> str:
@@ -124,7 +124,7 @@ def _is_installed(module: str) -> bool:
 
 
 def load(place: str) -> Entry:
-    """Import what stands at a `module:object` place."""
+    """Import the object of a `module:object` name."""
     module, _, name = place.partition(":")
     found: Any = import_module(module)
     for part in name.split("."):
@@ -133,9 +133,9 @@ def load(place: str) -> Entry:
 
 
 def with_params(params: type) -> Callable[[FunctionT], FunctionT]:
-    """Mark a function in a registry as one that takes `params=`, an instance of this dataclass.
+    """Mark a function in a registry as accepting `params=`, an instance of this dataclass.
 
-    A class says the same by an attribute: `Params = TheDataclass`.
+    A class declares the same by an attribute: `Params = TheDataclass`.
     """
 
     def marked(function: FunctionT) -> FunctionT:
@@ -146,14 +146,16 @@ def with_params(params: type) -> Callable[[FunctionT], FunctionT]:
 
 
 def params_of(entry: Entry) -> type | None:
-    """Return the dataclass of an entry's parameters; None where it has none.
+    """Return the dataclass of an entry's parameters; None if it has none.
 
     Raises:
-        InputError: if its `Params` is no dataclass.
+        InputError: if its `Params` is not a dataclass.
     """
     params = getattr(entry, "Params", None)
     if params is not None and not (isinstance(params, type) and is_dataclass(params)):
-        raise InputError(f"Params of {entry_name(entry)} is no dataclass", "decorate it with @dataclass(frozen=True)")
+        raise InputError(
+            f"Params of {entry_name(entry)} is not a dataclass", "decorate it with @dataclass(frozen=True)"
+        )
     return params
 
 
@@ -162,8 +164,8 @@ def entry_name(entry: Entry) -> str:
     return getattr(entry, "__qualname__", repr(entry))
 
 
-def make(entry: Entry, *given: object, **offered: object) -> Any:  # noqa: ANN401 - whatever the entry makes
-    """Call an entry with what is given, and with those of the offered keyword arguments that it names.
+def make(entry: Entry, *given: object, **offered: object) -> Any:  # noqa: ANN401 - the entry's own return type
+    """Call an entry with the given arguments, and those of the offered keyword arguments that it accepts.
 
     Raises:
         InputError: if it needs an argument that is not offered.
@@ -176,6 +178,6 @@ def make(entry: Entry, *given: object, **offered: object) -> Any:  # noqa: ANN40
     except TypeError as error:
         raise InputError(
             f"{entry_name(entry)} cannot be called: {error}",
-            f"it gets {len(given)} positional arguments, and by name those it names of: {', '.join(offered)}",
+            f"arguments: {len(given)} positional, and those of {', '.join(offered)} that it accepts by name",
         ) from error
     return entry(*given, **taken)

@@ -1,6 +1,6 @@
 """Redaction of keys, tokens and passwords.
 
-A server that repeats a key writes it as it likes: escaped in JSON, in JSON inside JSON, in an address, in a web page.
+A server may repeat a key in many forms: escaped in JSON, in JSON inside JSON, in a URL, in a web page.
 One pattern per secret matches all of these, character by character.
 """
 
@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 MARK = "[key]"
-"""What stands in a secret's place."""
+"""Replacement of a secret."""
 
 SHORTEST = 8
-"""Characters: what is shorter is a placeholder such as `EMPTY`, and may be a word of an answer."""
+"""Minimum characters of a secret: shorter values are placeholders such as `EMPTY`, and may occur in answers."""
 
 _NAMES = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
 """Names of settings whose values are secret."""
@@ -28,12 +28,12 @@ _noted: set[str] = set()
 
 
 def note(settings: Mapping[str, str | None]) -> None:
-    """Remember the secrets among settings that are not in the environment, those of a `.env`."""
+    """Register the secrets among settings outside the environment, from a `.env`."""
     _noted.update(_secret_values(settings.items()))
 
 
 def without_secrets(text: str) -> str:
-    """Return a text without passwords in addresses and without the values of settings that are secret.
+    """Return a text without passwords in URLs and without the values of secret settings.
 
     >>> without_secrets("no route to http://me:pass@10.0.0.1:3128/?api_key=abc")
     'no route to http://[key]@10.0.0.1:3128/?api_key=[key]'
@@ -67,7 +67,7 @@ def _pattern(secret: str) -> re.Pattern[str]:
 
 
 def _forms(character: str) -> str:
-    """Return a pattern of all ways to write a character: itself, JSON's escapes, percent-encoded, HTML's entities."""
+    """Return a pattern of all forms of a character: itself, JSON escapes, percent-encoded, HTML entities."""
     code, entity = ord(character), re.escape(_ENTITIES.get(character, character))
     itself = rf"\\{{0,8}}(?:{re.escape(character)}|(?i:u{code:04x}))"
     return rf"(?:{itself}|(?i:%(?:25){{0,3}}{code:02x}|&#x0*{code:x};|&#0*{code};|{entity}))"

@@ -17,10 +17,10 @@ from featureinterp.files import atomic_folder, atomic_path, check_regular
 SUFFIX = ".tar.zst"
 
 UNPACKED_TIMES, UNPACKED_FLOOR = 100, 2**28
-"""An archive may unpack to so many times its size, and so many bytes more; data folders do to 2 to 20 times."""
+"""Limit of the unpacked size: a multiple of the archive's size (data folders have 2 to 20) and a constant."""
 
 BYTES_PER_FILE, FILES_FLOOR = 64, 4096
-"""It may hold a file per so many of its bytes, and so many more."""
+"""Limit of the number of files: one per so many bytes of the archive, and a constant."""
 
 _LARGEST_NAME = 2**16
 _LEVEL = 6
@@ -60,14 +60,14 @@ def unpack(archive: Path, folder: Path, check: Callable[[Path], object]) -> None
     """Unpack an archive into a folder, atomically.
 
     Args:
-        archive: what `pack` wrote, or what claims to be that.
-        folder: what is made.
-        check: called with the folder before it takes its place; raises where it is not what is wanted.
+        archive: an archive written by `pack`; untrusted.
+        folder: output folder.
+        check: called with the folder before it is moved into place; raises if it is invalid.
 
     Raises:
-        SharingError: if the archive is damaged, holds anything but files and folders inside of it, or unpacks to
-            more than a data folder of its size does.
-        InputError: if the folder is there already.
+        SharingError: if the archive is damaged, has entries other than files and folders inside it, or unpacks to
+            more than the limit.
+        InputError: if the folder already exists.
         StorageError: if it cannot be written.
     """
     with atomic_folder(folder) as temporary:
@@ -84,14 +84,14 @@ def inside(name: str, where: str) -> PurePosixPath:
     """Return the relative path of an archive entry; SharingError if it is unsafe.
 
     Raises:
-        SharingError: if it is absolute, leads out of the folder, or is no path.
+        SharingError: if it is absolute, leads out of the folder, or is not a path.
     """
     path = PurePosixPath(name)
     windows = PureWindowsPath(name)
     if not path.parts or path.is_absolute() or windows.drive or windows.root or ".." in {*path.parts, *windows.parts}:
         raise SharingError(
             f"{where} has an entry with the path {name!r}, which lies outside of its folder",
-            "do not use it: whoever made it may have meant harm",
+            "do not use it: it may be malicious",
         )
     return path
 
@@ -110,7 +110,7 @@ def _members(archive: Path) -> Iterator[Iterator[tuple[tarfile.TarInfo, IO[bytes
         ):
             yield _files(tar, archive)
     except (tarfile.TarError, ZstdError, EOFError) as error:
-        raise SharingError(f"{archive} is no archive, or damaged: {error}", "fetch it again") from error
+        raise SharingError(f"{archive} is not an archive, or is damaged: {error}", "fetch it again") from error
 
 
 def _files(tar: tarfile.TarFile, archive: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
@@ -130,7 +130,7 @@ def _files(tar: tarfile.TarFile, archive: Path) -> Iterator[tuple[tarfile.TarInf
             )
 
 
-_FILLS_THE_DISK = "do not use it: it was made to fill the disk"
+_FILLS_THE_DISK = "do not use it: it may be a decompression bomb"
 
 
 class _Member(tarfile.TarInfo):
@@ -141,7 +141,7 @@ class _Member(tarfile.TarInfo):
         """Read a header."""
         made = super().frombuf(buf, encoding, errors)
         if made.type in (*_ABOUT_THE_NEXT, tarfile.SOLARIS_XHDTYPE) and made.size > _LARGEST_NAME:
-            raise tarfile.ReadError(f"a name of {made.size:,} bytes, at most {_LARGEST_NAME:,} are read")
+            raise tarfile.ReadError(f"a name of {made.size:,} bytes; the limit is {_LARGEST_NAME:,}")
         return made
 
 

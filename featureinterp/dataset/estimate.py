@@ -1,8 +1,8 @@
 """Cost estimate of a data folder: passes, operations, bytes and time.
 
-A short probe runs the real computation on a few windows of the corpus and is scaled up: operations are counted by torch
-while it runs, time is measured. What cannot be known before is bounded from above: which latents are dead, and how
-many windows a corpus has that takes longer to read than the probe.
+A short probe runs the real computation on a few windows of the corpus and is extrapolated: torch counts operations
+while it runs, and time is measured. Unknown quantities are bounded from above: which latents are dead, and how
+many windows a corpus has if reading it takes longer than the probe.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from featureinterp.subject.subject import Subject
 _logger = logging.getLogger(__name__)
 
 READING_SECONDS = 10.0
-"""How long the corpus is read to count its windows; of a longer one as many as were asked for are assumed."""
+"""Seconds for which the corpus is read to count its windows; a longer one is assumed to have `max_windows`."""
 
 _LEAST_DOCUMENTS = 256
-"""Documents that are read however long it takes: windows are needed to measure on."""
+"""Documents that are read regardless of time: the probe needs windows."""
 
 _CAPTURED, _DELETED, _EMBEDDED = 64, 8, 32
 """Windows on which each stage is probed."""
 _ENTRY_BYTES, _NUMBER_BYTES = 10, 4
 _RECORD_SECONDS = 0.02
-"""For the records of a latent; what `benchmarks/records.py` holds."""
+"""Bound for the records of a latent, as in `benchmarks/records.py`."""
 _JSON_TOKEN_BYTES = 24
-"""Of a token with its activation in a record; half as much again where causes are measured."""
+"""Bytes of a token with its activation in a record; 1.5 times as many with holistic activations."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class StageCost:
 
     stage: str
     passes: int = 0
-    """Sequences, or shortened sequences, that go through the model."""
+    """Forward passes: sequences, or shortened sequences, through the model."""
     tokens: int = 0
     flops: float = 0.0
     disk_bytes: int = 0
@@ -64,14 +64,14 @@ class Estimate:
     device: str
     sequences: int
     is_bound: bool
-    """Whether the corpus may have fewer sequences: it was not read to its end."""
+    """Whether the number of sequences is an upper bound: the corpus was not read to its end."""
     latents: int
-    """Over all hooks."""
+    """Number of latents over all hooks."""
     stages: tuple[StageCost, ...]
     memory_bytes: int
-    """Model, SAEs, windows, embeddings and what `max_memory` allows."""
+    """Bytes of memory: model, SAEs, windows, embeddings and `max_memory`."""
     probe_seconds: float
-    """What finding this out took, loading left out."""
+    """Seconds of the estimate itself, without loading."""
 
     @property
     def total(self) -> StageCost:
@@ -88,7 +88,7 @@ class _Probe:
     subject: Subject
     windows: Windows
     n: int
-    """Sequences of the whole corpus."""
+    """Number of sequences of the whole corpus."""
     latents: Mapping[str, tuple[int, ...]]
 
     @property
@@ -105,13 +105,13 @@ def estimate(spec: DataSpec, stages: Collection[str], subject: Subject) -> Estim
     """Predict the cost of a data folder from a few measured windows.
 
     Args:
-        spec: what the folder should hold.
-        stages: of `folder.STAGES`.
+        spec: content of the folder.
+        stages: names from `STAGES`.
         subject: the model and its SAEs.
 
     Raises:
         CorpusError: if the corpus is missing, empty or not text.
-        InputError: if a latent or layer is asked for that does not exist.
+        InputError: if a latent or layer does not exist.
         SubjectError: if the embedder cannot be loaded.
     """
     begun = time.perf_counter()

@@ -3,7 +3,7 @@
     folder = prepare(DataSpec(max_features=24), Path("data"))
     record = folder.index_record("blocks.0.hook_resid_post", 7)
 
-`prepare` makes what is missing and leaves the rest; asked for more layers or latents later, it adds them.
+`prepare` computes missing parts and keeps existing ones; a later call adds layers or latents.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class DataFolder:
     path: Path
     manifest: Manifest
     selected: Mapping[str, tuple[int, ...]]
-    """Latents by hook name, ascending, in the order of the layers."""
+    """Latents (ascending) by hook name, in the order of the layers."""
     _reports: dict[str, Mapping[int, LatentReport]] = field(default_factory=dict, repr=False, compare=False)
-    """What is known of each hook's latents, once it was read."""
+    """Cache of the latent reports by hook name."""
 
     @classmethod
     def open(cls, path: Path) -> DataFolder:
@@ -100,19 +100,22 @@ class DataFolder:
 
         Raises:
             InputError: if the hook is not in the folder.
-            DataFolderError: if its latents were not looked at yet.
+            DataFolderError: if its latents were not examined yet.
         """
         wanted = self.latents(hook_name)
         reports = self._known(hook_name)
         missing = [latent for latent in wanted if latent not in reports]
         if missing:
-            raise DataFolderError(f"{self.path} has no records of latents {_told(missing)} of {hook_name}", "make them")
+            raise DataFolderError(
+                f"{self.path} has no records of latents {_told(missing)} of {hook_name}",
+                "`featureinterp records` makes them",
+            )
         return {latent: reports[latent] for latent in wanted}
 
     def profiles(self, hook_name: str) -> Mapping[int, LatentProfile]:
         """Return the statistics of a hook's latents, by latent.
 
-        Folders that were imported, or made before there were profiles, have none.
+        Imported folders, and those of older versions, have none.
 
         Raises:
             DataFolderError: if the file is damaged.
@@ -124,8 +127,8 @@ class DataFolder:
 
         Raises:
             InputError: if the hook or the latent does not exist, or the latent is dead or rare.
-            DataFolderError: if its records were not made.
-            DamagedFeatureError: if they are damaged, or of another latent.
+            DataFolderError: if it has no records.
+            DamagedFeatureError: if they are damaged, or belong to another latent.
         """
         self.latents(hook_name)
         entry = self.manifest.hooks[hook_name]
@@ -140,7 +143,7 @@ class DataFolder:
             told = f"{self.path} has no records of latent {latent} of {hook_name}"
             if report is not None:
                 raise DamagedFeatureError(f"{told}: their file is missing", "make them again") from error
-            raise DataFolderError(told, "make them by naming the latent") from error
+            raise DataFolderError(told, "`featureinterp records --latents` makes them") from error
 
     def windows(self) -> Windows:
         """Return the corpus' windows.
@@ -170,13 +173,13 @@ class DataFolder:
 
         Args:
             hook_name: the hook of the latent.
-            latent: whose activations were captured.
-            windows: rows of the corpus, in the order in which their records are returned.
-            token_strings: gives the text of token ids; `subject.model.token_strings`.
-            source: which list they make; None for sentences that count as positives.
+            latent: captured latent.
+            windows: rows of the corpus; the records are in their order.
+            token_strings: function from token ids to texts, such as `subject.model.token_strings`.
+            source: source of the records; None for positives.
 
         Raises:
-            InputError: if there is no such window or latent, or the latent was not captured.
+            InputError: if a window or the latent does not exist, or the latent was not captured.
             DataFolderError: if windows or activations are missing or damaged.
         """
         corpus, activations = self.windows(), self.activations(hook_name)

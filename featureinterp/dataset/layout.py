@@ -16,7 +16,7 @@ from featureinterp.files import atomic_write, read_file
 from featureinterp.record import SAEIndexRecord
 
 _ROUNDED = 1e-2
-"""How far apart largest activations are at most where records are imported that hold float16."""
+"""Relative tolerance of the largest activation of imported float16 records."""
 _AGAIN = "make it again: `featureinterp records` with the options of the folder, or import it again"
 
 
@@ -25,9 +25,9 @@ class LatentTable:
     """Reports of the examined latents of one hook."""
 
     reports: tuple[LatentReport, ...]
-    """By latent, ascending."""
+    """Entries by latent, ascending."""
     hook: str = ""
-    """Whose latents they are; empty in older folders."""
+    """Hook of the latents; empty in older folders."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,11 @@ class Layout:
         """Read the reports of a hook's latents; empty if none were examined.
 
         Args:
-            hook_name: the hook.
-            n_latents: latents of its SAE.
+            hook_name: hook of the latents.
+            n_latents: number of latents of its SAE.
 
         Raises:
-            DataFolderError: if the file is damaged, of another hook, or of latents that the SAE has not.
+            DataFolderError: if the file is damaged, belongs to another hook, or has latents that the SAE does not.
         """
         path = self.latents(hook_name)
         try:
@@ -122,11 +122,11 @@ class Layout:
         """Read the profiles of a hook's latents; empty where there are none, as in folders made before.
 
         Args:
-            hook_name: the hook.
-            n_latents: latents of its SAE.
+            hook_name: hook of the latents.
+            n_latents: number of latents of its SAE.
 
         Raises:
-            DataFolderError: if the file is damaged, of another hook, or of latents that the SAE has not.
+            DataFolderError: if the file is damaged, belongs to another hook, or has latents that the SAE does not.
         """
         path = self.profiles(hook_name)
         try:
@@ -140,14 +140,14 @@ class Layout:
         """Read the records of a latent.
 
         Args:
-            hook_name: its hook.
-            layer: the hook's layer.
-            latent: its index.
-            report: what is known of it.
+            hook_name: hook of the latent.
+            layer: layer of the hook.
+            latent: index of the latent.
+            report: its report, with the checksum of the file.
 
         Raises:
-            FileNotFoundError: if it has none.
-            DamagedFeatureError: if they are damaged, or of another latent.
+            FileNotFoundError: if it has no records.
+            DamagedFeatureError: if they are damaged, or belong to another latent.
         """
         path = self.record(hook_name, latent)
         try:
@@ -175,13 +175,13 @@ def _check_table(path: Path, hook: tuple[str, str], latents: list[int], n_latent
     """Check that a table of latents belongs to the hook of its path.
 
     Args:
-        path: the table's file.
-        hook: the hook inside, empty in older folders, and the one that is wanted.
-        latents: of the table.
-        n_latents: latents of the hook's SAE.
+        path: file of the table.
+        hook: hook in the file (empty in older folders), and the expected hook.
+        latents: latents of the table.
+        n_latents: number of latents of the hook's SAE.
 
     Raises:
-        DataFolderError: if it is of another hook, or of latents that the SAE has not.
+        DataFolderError: if it belongs to another hook, or has latents that the SAE does not.
     """
     check_address(str(path), hook=(hook[0] or hook[1], hook[1]))
     unknown = [latent for latent in latents if not 0 <= latent < n_latents]

@@ -1,8 +1,8 @@
 """Manifest of a data folder: settings and inputs, compared with the requested ones.
 
-`manifest.json` says for each stage which settings decide its output, those of the stages before it included. A stage's
-entry is written before its first file, so a stage that was interrupted goes on only with the same settings. A stage
-whose files were deleted is made anew with any.
+`manifest.json` records for each stage the settings that determine its output, including earlier stages. A stage's
+entry is written before its first file, so an interrupted stage resumes only with the same settings. A stage
+whose files were deleted accepts any settings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from featureinterp.subject.names import layer_of
 
 FILE_NAME = "manifest.json"
 IMPORTED = "imported"
-"""A setting of stages that were not made here but brought in from elsewhere."""
+"""Setting that marks stages of imported data."""
 
 Setting = str | int | bool | None
 _PACKAGES = ("featureinterp", "numpy", "torch", "transformers", "sae-lens", "sentence-transformers")
@@ -52,15 +52,15 @@ class Manifest:
     """The content of `manifest.json`."""
 
     spec: DataSpec
-    """As last asked for."""
+    """Specification of the last request."""
     versions: Mapping[str, str]
-    """Of Python and of the packages that take part, when last written."""
+    """Versions of Python and of the relevant packages at the last write."""
     hooks: Mapping[str, HookEntry] = field(default_factory=dict)
-    """By hook name."""
+    """Entries by hook name."""
     stages: Mapping[str, StageEntry] = field(default_factory=dict)
-    """By name of the stage."""
+    """Entries by name of the stage."""
     n_layers: int = 0
-    """Of the whole model; 0 where it is not known, as of imported data."""
+    """Number of layers of the whole model; 0 if unknown, as for imported data."""
 
     def save(self, folder: Path) -> None:
         """Write the manifest into a data folder.
@@ -80,7 +80,7 @@ class Manifest:
         """Read the manifest of a data folder.
 
         Raises:
-            DataFolderError: if the folder has none, or one that is damaged or of another version.
+            DataFolderError: if it is missing, damaged, or of another version.
         """
         path = folder / FILE_NAME
         try:
@@ -104,20 +104,20 @@ class Manifest:
         Args:
             folder: the data folder.
             name: the stage.
-            settings: what is asked for.
-            outputs: the file or folder that the stage makes; where it is missing there is nothing to compare.
+            settings: requested settings.
+            outputs: output file or folder of the stage; if it is missing, nothing is compared.
 
         Raises:
-            DataFolderError: if a setting differs, or nothing says how the files were made.
+            DataFolderError: if a setting differs, or the settings of existing files are not recorded.
         """
         if not outputs.exists():
             return
         remedy = f"choose another folder, or delete {outputs} to make it again"
         if name not in self.stages:
-            raise DataFolderError(f"nothing in {folder / FILE_NAME} says how {outputs} was made", remedy)
+            raise DataFolderError(f"{folder / FILE_NAME} does not record how {outputs} was made", remedy)
         made = self.stages[name].settings
         if IMPORTED in made:
-            raise DataFolderError(f"{outputs} was imported, nothing can be added to it", "choose another folder")
+            raise DataFolderError(f"{outputs} was imported and cannot be extended", "choose another folder")
         differing = [key for key in settings if made.get(key) != settings[key]]
         if differing:
             told = ", ".join(

@@ -15,7 +15,7 @@ from featureinterp.subject.precision import Precision
 from featureinterp.subject.subject import Subject, open_subject
 
 STAGES = ("sae_acts", "holistic_acts", "records")
-"""What can be asked for; each brings what it needs of the stages before it."""
+"""Stages that can be requested; each includes the stages that it depends on."""
 
 
 def prepare(
@@ -30,26 +30,26 @@ def prepare(
     """Make a data folder, or complete an existing one.
 
     Args:
-        spec: what it should hold.
-        root: where it is made, as `{dataset}_{model}`.
-        stages: of `STAGES`; without `holistic_acts`, which takes a forward pass per token, records do not say what
-            causes activations.
-        on_progress: told the stage, how much is done, and of how much.
+        spec: content of the folder.
+        root: parent folder; the data folder is `{dataset}_{model}` in it.
+        stages: names from `STAGES`; without `holistic_acts`, which takes a forward pass per token, records have no
+            activation-causing tokens.
+        on_progress: called as `on_progress(stage, done, total)`.
         device: a torch device, or `auto`.
-        subject: the model and its SAEs where they are open already; else they are opened.
+        subject: the model and its SAEs; opened if None.
 
     Raises:
-        InputError: for an unknown stage, layer or latent, or windows longer than the model takes.
+        InputError: for an unknown stage, layer or latent, or windows that exceed the model's context.
         CorpusError: if the corpus is missing, empty or not text.
         SubjectError: if the model, an SAE or the embedder cannot be loaded.
         ActivationError: if an activation is NaN or infinite.
         DataFolderError: if the folder was made with other settings, or is damaged.
-        StorageError: if a file cannot be written; what was there stays.
+        StorageError: if a file cannot be written; existing files are unchanged.
     """
     unknown = set(stages) - set(STAGES)
     if unknown or not stages:
         raise InputError(
-            f"stages {', '.join(sorted(unknown)) or 'none'} cannot be made", f"the stages are {', '.join(STAGES)}"
+            f"unknown stages: {', '.join(sorted(unknown)) or 'none'}", f"the stages are {', '.join(STAGES)}"
         )
     folder = root / spec.folder_name
     corpus = open_corpus(spec.corpus, _corpus_of(folder))  # before a large model is loaded, it may be missing
@@ -80,7 +80,7 @@ def subject_of(spec: DataSpec, device: str = "auto") -> Subject:
 
     Raises:
         InputError: for an unknown layer, device, dtype or quantization.
-        SubjectError: if the model or an SAE cannot be loaded, or they do not belong together.
+        SubjectError: if the model or an SAE cannot be loaded, or they do not match.
     """
     names = (spec.model_name, spec.sae_name, spec.sae_id_layer_format_string)
     return open_subject(*names, spec.layers, device, Precision(spec.dtype, spec.quantization))

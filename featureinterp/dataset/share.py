@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 PROJECT = "featureinterp"
-"""Where nothing else is said."""
+"""Default project."""
 
 _ARCHIVE = f"data{SUFFIX}"
 
@@ -62,11 +62,11 @@ def prepare_shared(
     """Download a data folder, run stages and upload it, each if requested; returns its path.
 
     Args:
-        spec: what it holds.
-        root: where data folders are.
-        stages: what is made; where nothing is asked for, the records.
-        download_wandb: whether it is first fetched.
-        upload_wandb: whether it is sent at the end.
+        spec: content of the folder.
+        root: parent of the data folders.
+        stages: stages to run; if nothing is requested, the records.
+        download_wandb: whether to download the folder first.
+        upload_wandb: whether to upload the folder at the end.
         device: a torch device, or `auto`.
 
     Raises:
@@ -86,8 +86,8 @@ def upload(folder: Path) -> str:
     """Upload a data folder as an artifact and return its name; offline, it waits for `wandb sync`.
 
     Raises:
-        DataFolderError: if it is no data folder.
-        SharingError: if W&B is not installed, cannot be reached, or refuses.
+        DataFolderError: if it is not a data folder.
+        SharingError: if W&B is not installed, cannot be reached, or rejects the request.
         StorageError: if the archive cannot be written.
     """
     manifest = Manifest.load(folder)
@@ -108,7 +108,7 @@ def download(folder: Path) -> None:
 
     Raises:
         SharingError: if W&B is not installed or cannot be reached, has no such artifact, or it is damaged or not safe.
-        InputError: if the folder is there already.
+        InputError: if the folder already exists.
         StorageError: if it cannot be written.
     """
     wandb = _wandb()
@@ -122,26 +122,29 @@ def fetch(artifact: Artifact, folder: Path) -> None:
     """Download and unpack an artifact, after checking its entries, then its checksums.
 
     Raises:
-        SharingError: if it is no data folder's, damaged, or an entry lies outside of its folder.
-        InputError: if the folder is there already.
+        SharingError: if it is not that of a data folder, is damaged, or an entry lies outside its folder.
+        InputError: if the folder already exists.
         StorageError: if it cannot be written.
-        DataFolderError: if what it holds is no data folder; nothing is left of it.
+        DataFolderError: if the content is not a data folder; nothing is kept of it.
     """
     entries = artifact.manifest.entries
     for name in entries:
         inside(name, "the artifact")
     if set(entries) != {_ARCHIVE}:
         told = ", ".join(sorted(entries)) or "nothing"
-        raise SharingError("the artifact is no data folder", f"{_ARCHIVE} is wanted, it holds {told[:200]}")
+        raise SharingError("the artifact is not a data folder", f"expected {_ARCHIVE}, found {told[:200]}")
     with tempfile.TemporaryDirectory() as place:
         size, free = getattr(entries[_ARCHIVE], "size", None) or 0, shutil.disk_usage(place).free
         if size > free:
-            raise StorageError(f"the artifact has {size:,} bytes, {place} has room for {free:,}", "set TMPDIR")
+            raise StorageError(
+                f"the artifact has {size:,} bytes, {place} has room for {free:,}",
+                "set TMPDIR to a folder with more space",
+            )
         artifact.download(place)
         try:
             artifact.verify(place)
         except ValueError as error:
-            raise SharingError(f"what was fetched is not the artifact: {error}", "fetch it again") from error
+            raise SharingError(f"the download does not match the artifact: {error}", "download it again") from error
         unpack(Path(place) / _ARCHIVE, folder, Manifest.load)
 
 
@@ -160,9 +163,11 @@ def _told() -> Iterator[None]:
     try:
         yield
     except errors.AuthenticationError as error:
-        raise SharingError(f"W&B does not know who you are: {error}", "set WANDB_API_KEY, or `wandb login`") from error
+        raise SharingError(f"W&B has no credentials: {error}", "set WANDB_API_KEY, or `wandb login`") from error
     except errors.UsageError as error:
-        raise SharingError(f"W&B refuses: {error}", "`wandb login`, or WANDB_MODE=offline to sync later") from error
+        raise SharingError(
+            f"W&B rejects the request: {error}", "`wandb login`, or WANDB_MODE=offline to sync later"
+        ) from error
     except (errors.Error, ConnectionError, TimeoutError) as error:
         hint = "check WANDB_PROJECT, WANDB_ENTITY and the network; WANDB_MODE=offline logs to sync later"
         raise SharingError(f"W&B: {str(error).strip().partition(chr(10))[0]}", hint) from error

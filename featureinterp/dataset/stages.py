@@ -41,10 +41,10 @@ from featureinterp.subject.subject import Subject
 _logger = logging.getLogger(__name__)
 
 _RECALL_SAMPLE = 32
-"""Latents on which an approximate index is compared with the exact ranking, at most."""
+"""Maximum number of latents on which an approximate index is compared with the exact ranking."""
 
 Progress = Callable[[str, int, int], None]
-"""Told the stage, how much of it is done, and of how much."""
+"""Callback, called as `progress(stage, done, total)`."""
 
 
 class Preparation:
@@ -62,8 +62,8 @@ class Preparation:
         """Compare the folder with the specification before anything is computed.
 
         Raises:
-            DataFolderError: if a stage that is needed was made with other settings or another SAE.
-            InputError: if a latent or layer is asked for that does not exist, or windows longer than the model takes.
+            DataFolderError: if a required stage was made with other settings or another SAE.
+            InputError: if a latent or layer does not exist, or windows exceed the model's context.
             CorpusError: if a file of the corpus cannot be read.
         """
         subject.check_length(spec.max_seq_length)
@@ -74,12 +74,12 @@ class Preparation:
         self._progress = progress
         self._layout = Layout(folder)
         self.latents = spec.latents_of({hook: (sae.layer, sae.n_latents) for hook, sae in subject.saes.items()})
-        """Latents asked for, by hook name."""
+        """Selected latents by hook name."""
         manifest = self._open_manifest()
         self._known: dict[str, dict[int, LatentReport]] = {}
         self._damaged: dict[str, list[int]] = {}
         self.stages = self._needed(manifest, stages)
-        """Stages that are made."""
+        """Stages to run."""
         self.manifest = self._begin(manifest)
 
     def windows(self) -> Windows:
@@ -87,7 +87,7 @@ class Preparation:
 
         Raises:
             CorpusError: if the corpus cannot be read.
-            DataFolderError: if what is cut are not the windows that the rest of the folder was made from.
+            DataFolderError: if the windows are not those that the rest of the folder was made from.
         """
         path = self._layout.tokens
         there = self._windows_there()
@@ -102,7 +102,7 @@ class Preparation:
         check_length(self._subject, windows.tokens)
         if made_before and not self._is_source_of_activations(windows):
             raise DataFolderError(
-                f"{path} is damaged, and the corpus gives other windows now than {self._layout.folder} was made from",
+                f"{path} is damaged, and the corpus has changed since {self._layout.folder} was made",
                 "choose another folder, or delete this one to make it again",
             )
         entry = replace(self.manifest.stages["tokens"], counts=asdict(counts))
@@ -140,7 +140,7 @@ class Preparation:
             path = self._layout.activations_of(hook)
             try:
                 made_from = SparseActivations.open(path).source
-            except DataFolderError:  # missing or damaged: made again anyway
+            except DataFolderError:  # missing or damaged: created again anyway
                 continue
             if made_from != source_of(self._subject, sae, windows.tokens, windows.has_bos):
                 return False
@@ -171,7 +171,7 @@ class Preparation:
     def holistic(self, windows: Windows, embeddings: NDArray[np.float32]) -> None:
         """Measure the holistic activations of all known latents.
 
-        Measured are the windows of their records, or of the whole corpus where that is asked for.
+        The windows are those of their records, or of the whole corpus with `holistic_scope="corpus"`.
         """
         wanted: dict[str, dict[int, NDArray[np.integer]]] = {}
         everything = np.arange(len(windows), dtype=np.int32)
@@ -205,7 +205,7 @@ class Preparation:
             try:
                 known = self._layout.latent_profiles(hook, sae.n_latents)
             except DataFolderError as error:
-                _logger.warning("%s; it is made again", error.problem)
+                _logger.warning("%s; it is created again", error.problem)
                 known = {}
             missing = [latent for latent in self.latents[hook] if latent not in known]
             if missing:
@@ -239,7 +239,7 @@ class Preparation:
                 n_latents = self._subject.saes[hook_name].n_latents
                 self._known[hook_name] = self._layout.latent_reports(hook_name, n_latents)
             except DataFolderError as error:
-                _logger.warning("%s; it is made again with the latents that are asked for now", error.problem)
+                _logger.warning("%s; it is created again with the latents that are asked for now", error.problem)
                 self._known[hook_name] = {}
         return self._known[hook_name]
 
@@ -259,7 +259,7 @@ class Preparation:
         except FileNotFoundError:
             _logger.warning("%s is missing; it is made again", self._layout.record(hook_name, report.latent))
         except DataFolderError as error:
-            _logger.warning("%s; it is made again", error.problem)
+            _logger.warning("%s; it is created again", error.problem)
         else:
             return False
         return True
@@ -354,7 +354,7 @@ class Preparation:
             outputs = (self._layout.activations_of(hook), self._layout.latents(hook))
             if made.hooks.get(hook) != entry and any(path.exists() for path in outputs):
                 raise DataFolderError(
-                    f"{folder} was made with another SAE on {hook} than {spec.sae_name!r} has now",
+                    f"{folder} was made with another SAE on {hook} than the current {spec.sae_name!r}",
                     f"choose another folder, or delete {folder} to make it again",
                 )
         hooks = sorted({**made.hooks, **asked}.items(), key=lambda item: (item[1].layer, item[0]))

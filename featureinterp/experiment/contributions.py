@@ -48,7 +48,7 @@ async def rule_contributions(
         explanation: the whole.
         simulator_factory: made the simulator of `sequences`; one that remembers rules computes nothing here.
         sequences: test windows with what the whole explanation expects of them.
-        seed: decides the resamples of the intervals.
+        seed: seed of the resamples.
     """
     records = [pair.record for pair in sequences]
     sources = [record.source.value for record in records if record.source is not None]

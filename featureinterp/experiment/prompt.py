@@ -39,7 +39,7 @@ def find_record(folder: DataFolder, layer: int, latent: int) -> SAEIndexRecord:
 
     Raises:
         InputError: if the folder has no such layer, or the latent is dead or rare.
-        DataFolderError: if its records were not made.
+        DataFolderError: if it has no records.
     """
     return folder.index_record(folder.hook_of(layer), latent)
 

@@ -31,7 +31,7 @@ def hold_prompts(store: RunStore, method: MethodSpec, keys: Sequence[FeatureKey]
 
     Raises:
         DataFolderError: if a prompt is another one.
-        SubjectError: if the tokenizer of a local model cannot be loaded, or does not fit the task.
+        SubjectError: if the tokenizer of a local model cannot be loaded, or cannot render the prompt.
         StorageError: if the run cannot be written.
     """
     if not set(keys) - store.finished().keys():

@@ -182,7 +182,7 @@ def shuffled_partner(key: FeatureKey, latents: Sequence[int], seed: int) -> int:
     """Return the partner latent of a feature's shuffled baseline; itself if there is no other.
 
     Args:
-        key: the feature.
+        key: key of the feature.
         latents: all explained latents of its hook in ascending order.
         seed: the run's seed.
     """

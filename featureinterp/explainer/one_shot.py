@@ -1,4 +1,4 @@
-"""The one-shot explainer: a few proposals, and the one that fits best."""
+"""The one-shot explainer: a few proposals, best first."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from featureinterp.record import ActivationRecord
 
 
 class OneShotExplainer(ProposingExplainer[OneShotExplainerParams]):
-    """Asks a proposer once; needs a simulator only to order several samples.
+    """Calls a proposer once; needs a simulator only to order several samples.
 
-    `model_name` is the registered name of a proposer, or of a language model; `proposer` takes its place when given.
+    `model_name` is the registered name of a proposer, or of a language model; a given `proposer` is used instead.
     """
 
     Params = OneShotExplainerParams
@@ -38,7 +38,7 @@ class OneShotExplainer(ProposingExplainer[OneShotExplainerParams]):
     ) -> ExplainerResult:
         """Return `num_samples` explanations (fewer if proposals fail) and every attempt.
 
-        They are in the order of their valid scores where a simulator and valid records are given, else in the
+        They are ordered by valid score if a simulator and valid records are given, else in the
         order in which they were proposed.
         """
         proposals = await proposed(self.proposer.propose(train_records, num_samples), num_samples)

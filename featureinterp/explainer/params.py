@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from featureinterp.errors import InputError, check_numbers
 
 ANSWER_TOKENS = 8192
-"""An answer of five rules takes about 300 tokens; the thoughts of a reasoning model before it some thousands."""
+"""Answer tokens: five rules take about 300; a reasoning model spends some thousands before them."""
 
 MOST = 100
-"""Rules in an explanation, rounds of revision, and attempts in each, at most; the paper has 5 and 3."""
+"""Maximum rules of an explanation, rounds of revision, and attempts per round; the paper has 5 and 3."""
 
 
 @dataclass(frozen=True)
@@ -19,22 +19,20 @@ class OneShotExplainerParams:
     """Knobs of the one-shot explainer, and of every proposer."""
 
     rule_cap: int = 5
-    """Most rules in an explanation."""
+    """Maximum number of rules in an explanation."""
     include_holistic_expressions: bool = False
-    """Whether the proposer is shown which tokens cause activations."""
+    """Whether to show the proposer the activation-causing tokens."""
     structured_explanations: bool = True
     """Rules with strengths (True) or one sentence (False)."""
     temperatures: tuple[float | None, ...] = (1.0,)
-    """Of a language model that proposes; the samples of one question take them in turn. None: none is sent."""
+    """Temperatures of a proposing language model, cycled over the samples of a request. None: none is sent."""
     answer_tokens: int = ANSWER_TOKENS
-    """Tokens of one answer of a language model at most, its thoughts included."""
+    """Maximum tokens of one answer of a language model, including reasoning."""
 
     def __post_init__(self) -> None:
         check_numbers(self, rule_cap=(1, MOST), answer_tokens=(1, math.inf))
         if not self.temperatures or not all(each is None or 0 <= each <= 2 for each in self.temperatures):
-            raise InputError(
-                f"temperatures are {self.temperatures}", "at least one, each from 0 to 2 or none, is wanted"
-            )
+            raise InputError(f"temperatures are {self.temperatures}", "expected at least one, each from 0 to 2 or none")
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class TreeExplainerParams(OneShotExplainerParams):
     stop_score: float = 0.99
     """Train score at which the search stops."""
     k_worst_feedback_records: int = 3
-    """Train records that feedback tells token by token."""
+    """Train records that feedback shows token by token."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

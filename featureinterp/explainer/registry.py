@@ -20,7 +20,7 @@ PROPOSERS = Registry(
     group="featureinterp.proposers",
     other_kinds=PROVIDERS,
 )
-"""Proposers, called as `f(params)`; of `embeddings` and `open_model`, those that they name are passed too."""
+"""Proposers, called as `f(params)`, and with `embeddings` and `open_model` if they accept them."""
 
 EXPLAINERS = Registry(
     "explainer",
@@ -31,7 +31,7 @@ EXPLAINERS = Registry(
     group="featureinterp.explainers",
     other_kinds=PROVIDERS,
 )
-"""Explainers, called with those of `model_name`, `params`, `simulator_factory` and `proposer` that they name."""
+"""Explainers, called with those of `model_name`, `params`, `simulator_factory` and `proposer` that they accept."""
 
 
 def is_model_name(name: str) -> bool:
@@ -40,7 +40,7 @@ def is_model_name(name: str) -> bool:
 
 
 def proposer_name(model_name: str) -> str:
-    """Return a proposer's name as it stands in results: the registered one, or provider and model without address.
+    """Return a proposer's name in results: the registered one, or provider and model without URL.
 
     Raises:
         InputError: if it names neither a proposer nor a language model.
@@ -62,12 +62,12 @@ def explainer_params(name: str, shared: Mapping[str, object], options: Mapping[s
     """Return an explainer's own Params.
 
     Args:
-        name: of the explainer.
-        shared: values by the names of fields; those that the explainer's Params lack are left out.
-        options: its own knobs, typed or as text.
+        name: name of the explainer.
+        shared: values by field name; those that the explainer's Params lack are ignored.
+        options: values of its knobs, typed or as text.
 
     Raises:
-        InputError: if there is no such explainer, or it does not take an option.
+        InputError: if there is no such explainer, or it lacks an option.
     """
     owner = f"explainer {name}"
     params = params_of(EXPLAINERS.load(name)) or OneShotExplainerParams
@@ -75,20 +75,20 @@ def explainer_params(name: str, shared: Mapping[str, object], options: Mapping[s
 
 
 def shared_params(shared: Mapping[str, object]) -> OneShotExplainerParams:
-    """Return what every proposer gets, from values by the names of fields."""
+    """Return the parameters shared by all proposers, from values by field name."""
     return _filled(OneShotExplainerParams, shared, "proposer")
 
 
 def proposer_params(name: str, params: Any, options: Mapping[str, object]) -> Any:  # noqa: ANN401 - any dataclass
-    """Return what a proposer gets: its own Params, filled from the explainer's, or the explainer's where it has none.
+    """Return a proposer's parameters: its own Params, filled from the explainer's, or the explainer's if it has none.
 
     Args:
-        name: of the proposer.
+        name: name of the proposer.
         params: the explainer's parameters.
-        options: the proposer's own knobs, typed or as text.
+        options: values of the proposer's own knobs, typed or as text.
 
     Raises:
-        InputError: if it does not take an option.
+        InputError: if it lacks an option.
     """
     owner = f"proposer {name}"
     own = params_of(PROPOSERS.load(name)) if PROPOSERS.has(name) else None
@@ -107,18 +107,18 @@ def make_proposer(
     embeddings: EmbeddingMemory | None = None,
     open_model: Callable[[str], Any] | None = None,
 ) -> Proposer:
-    """Make the proposer of that name: a registered one, or one that asks the language model of that name.
+    """Make the proposer of that name: a registered one, or one on the language model of that name.
 
     Args:
-        model_name: registered, or provider and model.
+        model_name: registered name, or provider and model.
         params: the explainer's parameters.
-        options: the proposer's own knobs, typed or as text.
-        embeddings: shared with others; its own by default.
-        open_model: opens the model of a name at an endpoint; `open_chat_model` by default.
+        options: values of the proposer's own knobs, typed or as text.
+        embeddings: shared embeddings; new ones by default.
+        open_model: opens an endpoint's model by name; `open_chat_model` by default.
 
     Raises:
-        InputError: if it names neither a proposer nor a language model, or does not take an option.
-        DataFolderError, StorageError: if the ledger of its answers cannot be opened.
+        InputError: if it names neither a proposer nor a language model, or lacks an option.
+        DataFolderError, StorageError: if the ledger of cached answers cannot be opened.
     """
     proposer_name(model_name)
     own = proposer_params(model_name, params, options or {})
@@ -134,7 +134,9 @@ def _filled(params: Any, shared: Mapping[str, object], owner: str) -> Any:  # no
     try:
         return params(**{name: value for name, value in shared.items() if name in names})
     except (TypeError, ValueError) as error:
-        raise InputError(f"the Params of the {owner} cannot be made: {error}", "every field needs a default") from error
+        raise InputError(
+            f"the Params of the {owner} cannot be created: {error}", "every field needs a default"
+        ) from error
 
 
 def _open_model(name: str) -> Any:  # noqa: ANN401 - a ChatModel and a PromptModel

@@ -1,6 +1,6 @@
 """What the explainers share: asking for proposals, scoring attempts on train and valid records, choosing among them.
 
-An error that concerns one attempt makes it a failed one with its reason; one that concerns the run goes up.
+An error of one attempt becomes its reason of failure; an error of the run propagates.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from featureinterp.record import ActivationRecord
 from featureinterp.scoring.simulation import quick_score
 
 OF_ONE_ATTEMPT = (ChatError, ExplanationError, SimulationError)
-"""Errors of a simulator that spoil one attempt; where the records are at fault, all attempts would fail."""
+"""Simulator errors of a single attempt; errors of the records would fail every attempt."""
 
 
 ParamsT = TypeVar("ParamsT", bound=OneShotExplainerParams)
@@ -35,7 +35,7 @@ class ProposingExplainer(Generic[ParamsT]):
         Args:
             model_name: the registered name of a proposer, or of a language model.
             params: the explainer's knobs.
-            proposer: takes the place of the one that `model_name` names.
+            proposer: used instead of the one that `model_name` names.
         """
         self.model_name = model_name
         self.params = params
@@ -54,7 +54,7 @@ class ProposingExplainer(Generic[ParamsT]):
 
 
 async def proposed(proposals: Awaitable[list[Proposal]], n: int) -> list[Proposal]:
-    """Return what a proposer comes up with, or `n` failures with the reason why it cannot."""
+    """Return the proposer's proposals, or `n` failures with the reason."""
     try:
         return await proposals
     except OF_ONE_FEATURE as error:
@@ -80,7 +80,7 @@ async def scored(
     """Return the attempt with its train and valid scores, or as a failure with the reason why it has none.
 
     Raises:
-        FeatureInterpError: if what went wrong is not the attempt's fault: wrong records, a spent budget.
+        FeatureInterpError: if the attempt is not at fault: invalid records, an exceeded budget.
     """
     if attempt.explanation is None:
         return attempt

@@ -1,9 +1,9 @@
-"""The tree explainer: revise attempts from their errors, keep the best, choose on records it never saw.
+"""The tree explainer: revise attempts from their errors, keep the best, choose on held-out valid records.
 
-After "tree of attacks": `root_nodes` first proposals; in each of `depth` rounds every kept attempt is told
-where it errs on the train records and proposes `branching_factor` revisions; the best `width` by train score
-are kept. The answer is the best of all attempts ever made by *valid* score, so a search that over-fits the
-train records falls back on what it had before. Test records are never seen here.
+After "tree of attacks": `root_nodes` first proposals; in each of `depth` rounds every kept attempt gets
+its errors on the train records as feedback, and `branching_factor` revisions; the best `width` by train score
+are kept. The result is the best of all attempts by *valid* score, so a search that overfits the
+train records falls back on earlier attempts. Test records are never used here.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from featureinterp.simulator.lexical import LexicalSimulatorFactory
 
 
 class TreeExplainer(ProposingExplainer[TreeExplainerParams]):
-    """Searches by revision; `simulator_factory` gives the scores that guide it (None: the lexical simulator).
+    """Searches by revision; `simulator_factory` provides the scores that guide it (None: the lexical simulator).
 
-    `model_name` is the registered name of a proposer, or of a language model; `proposer` takes its place when given.
+    `model_name` is the registered name of a proposer, or of a language model; a given `proposer` is used instead.
     """
 
     Params = TreeExplainerParams
@@ -75,7 +75,7 @@ class TreeExplainer(ProposingExplainer[TreeExplainerParams]):
         return ExplainerResult.of(attempts, by_valid_score(attempts)[:num_samples])
 
     async def _told(self, attempt: Attempt, train: Sequence[ActivationRecord]) -> Attempt:
-        """Return the attempt with its feedback; without, where its simulation fails this time."""
+        """Return the attempt with its feedback; without it if its simulation fails."""
         try:
             simulations = await simulate(attempt, self._simulator_factory, train)
         except OF_ONE_FEATURE:

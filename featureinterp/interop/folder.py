@@ -20,8 +20,8 @@ def plain_name(text: str, otherwise: str) -> str:
     """Return text as a name for a file or a web address: letters of ASCII, digits, `.`, `_` and `-` only.
 
     Args:
-        text: what is named.
-        otherwise: the name where nothing of the text can stay.
+        text: name to convert.
+        otherwise: name if no character of the text remains.
 
     >>> plain_name("../../etc/<passwd>", "run")
     'etc-passwd'
@@ -42,7 +42,7 @@ def gzip_lines(rows: Iterable[Mapping[str, object]]) -> bytes:
 def positives_of(result: FeatureResult) -> list[ActivationRecord]:
     """Return a feature's positives of train and test, each window once, the most active first.
 
-    Complementary windows are left out even where the feature fires on them: they were chosen for another reason.
+    Complementary windows are omitted even if the feature fires on them: they were sampled as negatives.
     """
     test = [sequence.record for sequence in result.test_sequences if sequence.record.source is None]
     unique = {record.dataset_index: record for record in (*test, *result.train_positives) if record.is_active}

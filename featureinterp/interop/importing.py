@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from featureinterp.dataset.stages import Progress
 
 NEURON_HOOK = "blocks.{layer}.mlp.hook_post"
-"""Where OpenAI's neurons are: behind the MLP's activation function."""
+"""Hook point of OpenAI's neurons: after the MLP's activation function."""
 
 
 def import_data(
@@ -30,19 +30,21 @@ def import_data(
     Args:
         source: a folder of the original (`records/`), results of delphi (`latents/`), or OpenAI's NeuronRecords: one
             file, or a folder with `{layer}/{neuron}.json`, itself or in `collated-activations/`.
-        folder: the data folder that is made.
-        spec: embedder, sizes of lists and seed where records are made here, from delphi's latents.
-        on_progress: told the stage, how much is done, and of how much, where texts are embedded and records made.
+        folder: output data folder.
+        spec: embedder, sizes of the record lists and seed, for records made from delphi's latents.
+        on_progress: called as `on_progress(stage, done, total)` while texts are embedded and records made.
 
     Raises:
-        InputError: if `source` is none of these, or `folder` is there already.
-        DataFolderError: if a file cannot be read; nothing is left then.
-        StorageError: if a file cannot be written; nothing is left then.
+        InputError: if `source` is none of these, or `folder` already exists.
+        DataFolderError: if a file cannot be read; no output is left.
+        StorageError: if a file cannot be written; no output is left.
     """
     if neurons := neuron_files(source):
         return _import_neurons(source, neurons, folder)
     if (source / "latents").is_dir():
-        from featureinterp.interop.delphi.importing import import_delphi  # opens a tokenizer, which nothing else needs
+        from featureinterp.interop.delphi.importing import (
+            import_delphi,
+        )  # opens a tokenizer, which the other formats do not need
 
         return import_delphi(source, folder, spec, on_progress)
     if (source / "records").is_dir():
@@ -69,7 +71,7 @@ def _import_neurons(source: Path, paths: Iterable[Path], folder: Path) -> Import
         found = read_neuron_record(path)
         layer, index = found.neuron_id.layer_index, found.neuron_id.neuron_index
         if index in neurons.setdefault(layer, {}):
-            raise InputError(f"neuron {index} of layer {layer} is there twice, once in {path}", "leave one out")
+            raise InputError(f"neuron {index} of layer {layer} occurs twice, once in {path}", "remove one")
         neurons[layer][index] = found
     with atomic_folder(folder) as temporary:
         layout, hooks, left_out = Layout(temporary), {}, 0

@@ -21,15 +21,15 @@ from featureinterp.interop.folder import gzip_lines, json_line, one_sentence, pl
 from featureinterp.record import ActivationRecord
 
 BATCH = 1024
-"""Features in a file, at most."""
+"""Maximum number of features in a file."""
 MOST_TOKENS = 1024
-"""Of a window; a longer one is cut around its largest activation."""
+"""Maximum tokens of a window; a longer one is cut around its largest activation."""
 MOST_CHARACTERS = 512
-"""Of an explanation; a longer one is cut, and whole in its notes."""
+"""Maximum characters of an explanation; a longer one is cut, and complete in its notes."""
 DEFAULT_CREATOR = "clkht01d40000jv08hvalcvly"
-"""The account that a fresh Neuronpedia begins with."""
+"""Initial account of a new Neuronpedia."""
 _TOP_GROUP = {"binMin": -1.0, "binContains": -1.0}
-"""How SAEDashboard marks the windows with the largest activations; `binMax` is the largest of all."""
+"""SAEDashboard's mark of the windows with the largest activations; `binMax` is the maximum."""
 _EMPTY_LISTS = (
     "vector", "topkCosSimIndices", "topkCosSimValues",
     "neuron_alignment_indices", "neuron_alignment_values", "neuron_alignment_l1",
@@ -52,13 +52,13 @@ class Source:
     release: str
     layer: int
     suffix: str
-    """What tells it from another SAE of the layer; empty where it is the only one."""
+    """Suffix that distinguishes several SAEs of a layer; empty for a single one."""
     created: str
-    """When the run began, ISO 8601: the date of every row."""
+    """Start of the run, ISO 8601: the date of every row."""
     creator: str
     """Id of the account that the rows belong to."""
     run: str
-    """What makes ids of rows unlike those of other runs: the hash of the run's configuration."""
+    """Hash of the run's configuration, which makes row ids unique to the run."""
 
     @property
     def id(self) -> str:
@@ -80,16 +80,16 @@ def write_neuronpedia(store: RunStore, out: Path, creator: str = DEFAULT_CREATOR
     """Write a run as a folder that Neuronpedia imports; equal runs give equal bytes.
 
     Args:
-        store: the run; features that are not finished are left out.
+        store: the run; unfinished features are omitted.
         out: folder to make.
         creator: id of the Neuronpedia account that the rows belong to.
 
     Returns:
-        How many features were written.
+        Number of features written.
 
     Raises:
-        InputError: if `out` is there already.
-        StorageError: if a file cannot be written; nothing is left then.
+        InputError: if `out` already exists.
+        StorageError: if a file cannot be written; no output is left.
     """
     about, n = store.about(), 0
     with atomic_folder(out) as folder:

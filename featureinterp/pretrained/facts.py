@@ -7,17 +7,17 @@ from typing import Any
 from featureinterp.errors import SubjectError
 
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len")
-"""Names of the longest sequence. BLOOM's `seq_length` is no limit: its ALiBi positions go on."""
+"""Configuration entries with the context length. BLOOM's `seq_length` is not a limit: ALiBi positions extrapolate."""
 
 _TOLERANCE = 1e-3
-"""How far the first token's logits may move with what follows, relative to the largest: rounding, no attention."""
+"""Tolerance of the first token's logits under later tokens, relative to the largest: rounding only."""
 
 
 def length_limit(config: Any) -> int | None:
     """Return a model's context length in tokens; None if its configuration has no limit.
 
     Args:
-        config: Of a model's text part.
+        config: configuration of a model's text part.
     """
     numbers = (getattr(config, name, None) for name in _LENGTHS)
     return next((number for number in numbers if isinstance(number, int) and number > 0), None)
@@ -27,17 +27,17 @@ def required_size(what: str, config: Any, name: str) -> int:
     """Return a required size of a model's configuration.
 
     Args:
-        what: What was opened, such as `model 'gpt2'`.
-        config: Of its text part.
-        name: Such as `hidden_size` or `num_hidden_layers`, which transformers translates to the family's own name.
+        what: description for errors, such as `model 'gpt2'`.
+        config: configuration of its text part.
+        name: such as `hidden_size` or `num_hidden_layers`, which transformers translates to the family's own name.
 
     Raises:
-        SubjectError: if it tells none.
+        SubjectError: if it declares none.
     """
     number = getattr(config, name, None)
     if not isinstance(number, int) or number < 1:
-        told = f"{what} does not say its {name} (model type {getattr(config, 'model_type', None)!r})"
-        raise SubjectError(told, "give a decoder-only language model of transformers")
+        told = f"{what} does not declare its {name} (model type {getattr(config, 'model_type', None)!r})"
+        raise SubjectError(told, "use a decoder-only language model of transformers")
     return number
 
 
@@ -49,10 +49,10 @@ def n_embeddings(model: Any) -> int:
 def check_tokenizer(what: str, tokenizer: Any, model: Any) -> None:
     """Check that a model has an embedding for every token of its tokenizer.
 
-    Tokens that were added to the vocabulary may lie beyond: they come up only where a text spells them.
+    Added tokens may have larger ids: they occur only in texts that spell them.
 
     Raises:
-        SubjectError: if the vocabulary goes beyond the embeddings.
+        SubjectError: if the vocabulary exceeds the embeddings.
     """
     added = set(tokenizer.get_added_vocab().values())
     largest, rows = max(set(tokenizer.get_vocab().values()) - added, default=0), n_embeddings(model)
@@ -66,7 +66,7 @@ def check_tokenizer(what: str, tokenizer: Any, model: Any) -> None:
 def keeps_keys(model: Any) -> bool:
     """Return whether every cached layer of a model has keys and values.
 
-    State space models, linear attention and models of an older make do not.
+    State space models, linear attention and some older architectures do not.
     """
     import torch
 
@@ -80,7 +80,7 @@ def check_causal(what: str, model: Any) -> None:
     """Check that a model is causal: later tokens do not change earlier outputs.
 
     Raises:
-        SubjectError: if it does, or if the logits are not finite.
+        SubjectError: if they do, or if the logits are not finite.
     """
     import torch
 

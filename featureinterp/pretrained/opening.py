@@ -1,6 +1,6 @@
 """Loading of Hugging Face and sentence-transformers models, tokenizers and configurations.
 
-No code of a model's folder runs: `trust_remote_code` is always False. Left unset, transformers asks on the terminal
+No code of a model's folder runs: `trust_remote_code` is always False. If it is unset, transformers asks on the terminal
 and runs the code after a `y`.
 """
 
@@ -17,7 +17,7 @@ from featureinterp.pretrained.facts import check_causal
 from featureinterp.pretrained.weights import check_finite, check_loaded, quiet_report, reports
 
 _OPTION = "trust_remote_code"
-"""What libraries advise where code of a folder would have to run."""
+"""Advice in libraries' errors about models with custom code."""
 
 _MEMORY_HINT = "try --dtype bfloat16, --quantization 4bit, or another --device"
 _CODE_HINT = "name a model whose architecture is part of transformers, or of sentence-transformers"
@@ -29,13 +29,13 @@ def opening(name: str, what: str, hint: str, local_hint: str = "") -> Iterator[s
     """Yield the folder or hub name to load, and convert the libraries' errors.
 
     Args:
-        name: A folder, or a name on the hub.
-        what: What is opened, such as `model 'gpt2'`.
-        hint: What may be given.
-        local_hint: How to do it without the hub; `hint` unless given.
+        name: a folder, or a name on the hub.
+        what: description for errors, such as `model 'gpt2'`.
+        hint: hint of errors: the accepted values.
+        local_hint: hint if the hub cannot be used; `hint` by default.
 
     Raises:
-        SubjectError: if there is no such folder, the hub does not give it, it is damaged, it needs code of its own, or
+        SubjectError: if the folder does not exist, the hub does not provide it, it is damaged, needs custom code, or
             it does not fit into memory.
     """
     folder = local_folder(name, hint)
@@ -46,7 +46,7 @@ def opening(name: str, what: str, hint: str, local_hint: str = "") -> Iterator[s
             yield str(folder or name)
     except FeatureInterpError:
         raise
-    # tokenizers raises plain Exceptions, and on a damaged folder transformers raises errors of any kind.
+    # tokenizers raises plain Exceptions, and transformers raises any kind of error for a damaged folder.
     except Exception as error:
         from torch import OutOfMemoryError
 
@@ -59,7 +59,7 @@ def opening(name: str, what: str, hint: str, local_hint: str = "") -> Iterator[s
 def _no_code(what: str) -> Iterator[None]:
     """Convert a library's request to run custom code to an error.
 
-    sentence-transformers only warns where it takes another activation function in the place of the folder's own.
+    sentence-transformers only warns if it replaces the activation function of the folder.
     """
     warned = _Warned()
     logger = logging.getLogger("sentence_transformers")
@@ -95,7 +95,7 @@ def load_config(source: str, revision: str | None = None) -> Any:
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> Any:
-    """Return a tokenizer that has read a letter: many settings are looked at only then."""
+    """Return a tokenizer after encoding a letter: many settings are validated only then."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
@@ -107,11 +107,11 @@ def load_language_model(source: str, what: str, device: str, revision: str | Non
     """Return a causal language model on a device, with all weights loaded from its files.
 
     Args:
-        source: A folder, or a name on the hub; from `opening`.
-        what: What is opened, such as `model 'gpt2'`.
-        device: A torch device that is there.
-        revision: Of the model on the hub.
-        options: Number type and quantization, as `from_pretrained` takes them.
+        source: a folder, or a name on the hub; from `opening`.
+        what: description for errors, such as `model 'gpt2'`.
+        device: an available torch device.
+        revision: revision of the model on the hub.
+        options: dtype and quantization, as keyword arguments of `from_pretrained`.
 
     Raises:
         SubjectError: if weights are missing, of another shape, unknown or not finite, or the model is not causal.
@@ -121,7 +121,7 @@ def load_language_model(source: str, what: str, device: str, revision: str | Non
     from transformers import AutoModelForCausalLM
 
     if getattr(load_config(source, revision), "is_encoder_decoder", False):
-        raise SubjectError(f"{what} has an encoder and a decoder", "give a decoder-only language model")
+        raise SubjectError(f"{what} has an encoder and a decoder", "use a decoder-only language model")
     with quiet_report():
         # Only eager attention computes Gemma 2's soft-capping, and it is what TransformerLens computes.
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -141,10 +141,10 @@ def load_sentence_transformer(source: str, what: str, device: str | None, *, loc
     """Return a sentence-transformers model, with all weights loaded from its files.
 
     Args:
-        source: A folder, or a name on the hub; from `opening`.
-        what: What is opened, such as `sentence embedder 'all-mpnet-base-v2'`.
-        device: A torch device, or None for the GPU where there is one.
-        local: Whether it is a folder.
+        source: a folder, or a name on the hub; from `opening`.
+        what: description for errors, such as `sentence embedder 'all-mpnet-base-v2'`.
+        device: a torch device, or None for a GPU if there is one.
+        local: whether it is a folder.
 
     Raises:
         SubjectError: if weights are missing, of another shape, unknown or not finite.

@@ -1,14 +1,14 @@
 """Checks of loaded weights: transformers initialises missing ones randomly and only logs it.
 
 The report of `from_pretrained` lists missing, mismatched and unexpected weights, without those that the model class
-itself declares harmless (tied heads, old buffers, layers for multi-token prediction). Of what is left, only these are
-let pass:
+itself declares harmless (tied heads, old buffers, layers for multi-token prediction). Of the others, only these are
+accepted:
 
-- unexpected: heads for other tasks, and the towers of other modalities. No text goes through them. The causal masks and
+- unexpected: heads for other tasks, and towers of other modalities: no text passes through them. The causal masks and
   rotary frequencies that old checkpoints hold: they are constants of the architecture.
 - missing: the pooler of a sentence encoder that pools token embeddings. It is not computed.
 
-Everything else is refused. An unexpected bias, norm or layer means that the configuration is of another model.
+All others are errors. An unexpected bias, norm or layer means that the configuration belongs to another model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _HINT = "download the files again, or check that config.json belongs to the weights"
 _NAMED = 3
-"""Weights that an error names, before it counts the rest."""
+"""Maximum number of weights named in an error; the others are counted."""
 
 _BUFFERS = r"(?:.*\.)?(?:attn|attention)\.(?:bias|masked_bias|causal_mask)|.*rotary_emb\.inv_freq|.*position_ids"
 _HEADS = "score|classifier|classification_head|v_head|value_head|summary|multiple_choice_head|qa_outputs"
@@ -47,24 +47,23 @@ def check_loaded(what: str, report: Mapping[str, Any], *, encoder: bool = False,
     """Check the loading report of a model.
 
     Args:
-        what: What was opened, such as `model 'gpt2'`.
-        report: The second thing that `from_pretrained(output_loading_info=True, ignore_mismatched_sizes=True)` returns.
-        encoder: Whether the model embeds texts, and so needs no head.
-        pooled: Whether token embeddings are pooled, so that the model's own pooler is not used.
+        what: description for errors, such as `model 'gpt2'`.
+        report: second return value of `from_pretrained(output_loading_info=True, ignore_mismatched_sizes=True)`.
+        encoder: whether the model embeds texts, and so needs no head.
+        pooled: whether token embeddings are pooled, so that the model's own pooler is unused.
 
     Raises:
-        SubjectError: if a weight is missing, of another shape, or unknown; some are named, and all counted.
+        SubjectError: if a weight is missing, of another shape, or unknown; the error names some and counts all.
     """
     harmless = _HARMLESS_IN_ENCODER if encoder else _HARMLESS
     missing = sorted(name for name in report["missing_keys"] if not (pooled and _POOLER.fullmatch(name)))
     unknown = sorted(name for name in report["unexpected_keys"] if not harmless.fullmatch(name))
     shapes = [
-        f"{name} is {list(found)}, {list(wanted)} is wanted"
-        for name, found, wanted in sorted(report["mismatched_keys"])
+        f"{name} is {list(found)}; expected {list(wanted)}" for name, found, wanted in sorted(report["mismatched_keys"])
     ]
     faults = (
         (missing, f"{what} lacks {_count(missing)}: "),
-        (shapes, f"{what} has {_count(shapes)} of another shape than config.json says: "),
+        (shapes, f"{what} has {_count(shapes)} of another shape than in config.json: "),
         (unknown, f"{what} holds {_count(unknown)} that its architecture does not have: "),
     )
     for names, problem in faults:
@@ -96,7 +95,7 @@ def check_finite(what: str, model: nn.Module) -> None:
 def reports() -> Iterator[list[dict[str, Any]]]:
     """Collect the loading report of each transformers model loaded inside.
 
-    sentence-transformers hands none on, and has no option for it, so `from_pretrained` is asked in its place.
+    sentence-transformers does not return them and has no option for it, so `from_pretrained` is wrapped.
     """
     from transformers import PreTrainedModel
 

@@ -19,19 +19,19 @@ class FeatureRow:
     key: FeatureKey
     status: FeatureStatus
     words: tuple[str, ...]
-    """Its rules, or the reason why there are none."""
+    """The rules, or the reason for a missing explanation."""
     scores: Mapping[str, Score]
     """Test correlation by complementary source."""
     floors: Mapping[str, Mapping[str, Score]]
-    """By floor, then by complementary source."""
+    """Correlation by baseline, then by complementary source."""
     false_positives: Score
-    """Per sentence, on the source that a feature is judged by first."""
+    """False positives per sentence, on the main source."""
     density: float
     n_rules: int
     usage: Usage = Usage()
-    """What answers of language models took."""
+    """Usage of language models."""
     tokens: tuple[str, ...] = ()
-    """Those it fires on most strongly, made visible, the strongest first."""
+    """Strongest tokens, made visible, strongest first."""
 
     @classmethod
     def of(cls, result: FeatureResult) -> FeatureRow:
@@ -62,13 +62,13 @@ class FeatureRow:
 
 _NOT_TESTED = "not tested"
 N_TOKENS = 10
-"""Tokens in a row."""
+"""Maximum tokens in a row."""
 LONGEST_TOKEN = 40
-"""Characters of a token in a row; longer ones are cut."""
+"""Maximum characters of a token in a row; longer ones are cut."""
 
 
 def strongest_tokens(result: FeatureResult, most: int = N_TOKENS) -> tuple[str, ...]:
-    """Return the distinct tokens on which the feature's records show it most active, made visible, strongest first."""
+    """Return the distinct tokens with the largest activations in a feature's records, made visible, strongest first."""
     records = [*result.train_positives, *(sequence.record for sequence in result.test_sequences)]
     highest: dict[str, float] = {}
     for record in records:

@@ -8,17 +8,17 @@ from datetime import datetime
 from featureinterp.chat import Usage
 
 PLOT_FROM, PLOT_TO = -0.25, 1.0
-"""Correlations that the plots span; what lies outside is drawn at the edge."""
+"""Range of correlations in plots; values outside are drawn at the edge."""
 
 
 def place(value: float) -> str:
-    """Return where on a plot a correlation lies, in percent of its width."""
+    """Return the position of a correlation on a plot, in percent of its width."""
     share_of_width = (value - PLOT_FROM) / (PLOT_TO - PLOT_FROM)
     return f"{100 * min(max(share_of_width, 0.0), 1.0):.1f}%"
 
 
 def place_down(value: float) -> str:
-    """Return how far below the top of an upright plot a correlation lies, in percent of its height.
+    """Return the distance of a correlation from the top of a vertical plot, in percent of its height.
 
     >>> place_down(1.0), place_down(-0.25)
     ('0.0%', '100.0%')
@@ -27,7 +27,7 @@ def place_down(value: float) -> str:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """Write a number with a real minus sign; a dash for none.
+    """Format a number with a minus sign; a dash for None.
 
     >>> number(-0.123), number(None), number(-0.001)
     ('−0.12', '–', '0.00')
@@ -39,7 +39,7 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def share(value: float) -> str:
-    """Write a share as a percentage of about two significant digits.
+    """Format a share as a percentage of about two significant digits.
 
     >>> share(0.25), share(0.0012), share(0.00000004)
     ('25%', '0.12%', '<0.01%')

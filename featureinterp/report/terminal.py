@@ -123,7 +123,7 @@ class _Sentence:
         self.view = view
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay the rows out in as many blocks as the width needs."""
+        """Split the rows into as many blocks as the width requires."""
         width = max(options.max_width - _LABEL_WIDTH, 10)
         for block in _blocks(self.view.tokens, width):
             yield from _rows(block)
@@ -132,7 +132,7 @@ class _Sentence:
 
 
 def _blocks(tokens: Iterable[TokenView], width: int) -> list[list[tuple[str, TokenView]]]:
-    """Break tokens into rows of at most `width` cells; a token wider than that is cut short."""
+    """Break tokens into rows of at most `width` cells; wider tokens are cut."""
     blocks: list[list[tuple[str, TokenView]]] = [[]]
     used = 0
     for token in tokens:

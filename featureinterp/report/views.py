@@ -28,7 +28,7 @@ SOURCE_WORDS: dict[str, str] = {
 """Display names of complementary sources, hardest first."""
 
 _LONG = 24
-"""Characters from which on a token may break over lines."""
+"""Length in characters from which a token may break over lines."""
 
 FLOOR_WORDS: dict[str, str] = {"token_lookup": "token lookup", "shuffled": "another feature's explanation"}
 
@@ -38,18 +38,18 @@ class TokenView:
     """One token for display."""
 
     lead: str
-    """Spaces before it, drawn plain so that lines break there."""
+    """Spaces before the token, drawn plain so that lines break there."""
     text: str
     truth: float
-    """0..5."""
+    """True level, 0..5."""
     expected: float | None
-    """0..5; None where nothing was simulated."""
+    """Expected level, 0..5; None without a simulation."""
     mark: Mark = ""
     rules: tuple[int, ...] = ()
-    """Numbers of the rules that claim it."""
+    """Numbers of the rules that claim the token."""
     cause: float | None = None
-    """How much it raises later activations, in fifths of the most that any token does; negative where it holds them
-    back, at least -5. None where not measured."""
+    """Holistic activation in fifths of the largest of any token; negative if the token lowers later activations,
+    at least -5. None if not measured."""
 
     @property
     def true_level(self) -> int:
@@ -63,13 +63,13 @@ class TokenView:
 
     @property
     def cause_level(self) -> int:
-        """Tint to draw, 0..5; -1 where it holds later activations back."""
+        """Tint to draw, 0..5; -1 if the token lowers later activations."""
         cause = self.cause or 0.0
         return -1 if cause < -0.5 else _rounded(cause)
 
     @property
     def numbers(self) -> str:
-        """The activations and the cause in words; empty where all round to nothing."""
+        """The activations and the holistic activation in words; empty if all round to 0."""
         cause = f"cause {self.cause:.1f}" if abs(self.cause or 0.0) >= 0.05 else ""
         if self.truth < 0.05 and (self.expected or 0.0) < 0.05:
             return cause
@@ -92,11 +92,11 @@ class SentenceView:
     tokens: tuple[TokenView, ...]
     window: int
     source: str
-    """Which list it is from, in words."""
+    """Display name of its source."""
     squared_error: float | None
-    """Sum over tokens of (expected − true)²; None where nothing was simulated."""
+    """Sum over tokens of (expected − true)²; None without a simulation."""
     errors: tuple[str, ...]
-    """Its largest errors in words, the largest first."""
+    """Largest errors in words, largest first."""
 
 
 def sentence_view(sequence: ScoredSequence, claims: TokenClaims | None = None) -> SentenceView:
@@ -171,7 +171,7 @@ def _tokens(
 
 
 def _causes(record: ActivationRecord) -> list[float | None]:
-    """Return how much each token raises later activations, on a scale to 5; None where that was not measured."""
+    """Return the holistic activation of each token, scaled to a maximum of 5; None if not measured."""
     most = record.max_holistic_expression
     if not record.holistic_expressions or not most > 0:
         return [None] * len(record.tokens)
@@ -183,7 +183,7 @@ def _rounded(level: float) -> int:
 
 
 TokenClaims = Mapping[int, Mapping[int, tuple[int, ...]]]
-"""By the number of a window and the position of a token: the numbers of the rules that claim the token."""
+"""Numbers of the rules that claim a token, by window number and token position."""
 
 
 @dataclass(frozen=True)
@@ -191,20 +191,20 @@ class RuleView:
     """One rule with its contribution."""
 
     number: int
-    """0 is the first."""
+    """Number of the rule, from 0."""
     rule: Rule
     n_claimed: int
-    """Tokens it claims in the test windows, each window once."""
+    """Tokens claimed in the test windows, each window once."""
     n_active: int
-    """Those of them on which the feature is active."""
+    """Claimed tokens on which the feature is active."""
     n_windows: int
-    """Windows with a token that it claims."""
+    """Windows with a claimed token."""
     without: Mapping[str, Score]
-    """Correlation of the explanation without it, by source."""
+    """Correlation of the explanation without the rule, by source."""
     lost: Mapping[str, Score]
-    """How much correlation goes with it, by source."""
+    """Loss of correlation without the rule, by source."""
     alone: tuple[int, ...]
-    """Windows that it alone explains."""
+    """Windows explained by this rule only."""
 
 
 def rule_views(result: FeatureResult) -> list[RuleView]:
@@ -230,7 +230,7 @@ def rule_views(result: FeatureResult) -> list[RuleView]:
 
 
 def token_claims(result: FeatureResult) -> TokenClaims:
-    """Return which rules claim each token of the test windows."""
+    """Return the rules that claim each token of the test windows."""
     claims: defaultdict[int, defaultdict[int, tuple[int, ...]]] = defaultdict(lambda: defaultdict(tuple))
     for number, added in enumerate(result.contributions):
         for window, places in added.claims.items():

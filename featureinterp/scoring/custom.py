@@ -14,7 +14,7 @@ from featureinterp.registry import Registry
 from featureinterp.scoring.simulation import pooled_levels
 
 SCORERS = Registry("score", {}, group="featureinterp.scorers")
-"""Statistics that other packages register."""
+"""Registry of statistics, filled by entry points of other packages."""
 
 
 def score_with(
@@ -23,22 +23,22 @@ def score_with(
     """Return a statistic of windows with its bootstrap 95% interval.
 
     Args:
-        statistic: makes a number of windows; it is called once for every resample too. Or its name: an entry point of
+        statistic: function from windows to a number, also called for every resample. Or its name: an entry point of
             `featureinterp.scorers`, or `module:function`.
-        sequences: windows with what is expected on them; their order may matter to the statistic alone.
-        seed: decides the resamples of the interval.
-        n_bootstrap: how many; windows are resampled, positives and complementary ones each among themselves. 0 for no
+        sequences: simulated windows; their order matters only if the statistic depends on it.
+        seed: seed of the resamples.
+        n_bootstrap: number of resamples; positives and complementary windows are resampled separately. 0 for no
             interval.
 
     Returns:
-        The number; undefined where the statistic is NaN or infinite. There is no interval where the statistic is
-        undefined on most resamples, or positives or complementary windows are fewer than two.
+        The statistic; undefined if it is NaN or infinite. There is no interval if the statistic is
+        undefined on most resamples, or there are fewer than two positives or complementary windows.
 
     Raises:
         InputError: if there is no statistic of that name, there are no windows, or one is active although its latent's
             maximum is 0.
         ActivationError: if a true activation is NaN or infinite.
-        SimulationError: if a simulation does not fit its record.
+        SimulationError: if a simulation does not match its record.
     """
     statistic = SCORERS.load(statistic) if isinstance(statistic, str) else statistic
     pooled_levels(sequences)

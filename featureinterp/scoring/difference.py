@@ -25,7 +25,7 @@ def differences_by_source(
         `correlation_difference` by the source's enum value, in the order in which the sources first appear.
 
     Raises:
-        InputError: if the two are not of the same records.
+        InputError: if the two belong to different records.
     """
     _check_same(ours, theirs)
     sources = dict.fromkeys(pair.record.source for pair in ours if pair.record.source is not None)
@@ -43,18 +43,18 @@ def correlation_difference(
     """Return the correlation of `ours` minus that of `theirs`, both pooled over all tokens of the same records.
 
     Args:
-        ours: records with what one explanation expects on them.
-        theirs: the same records, in the same order, with what the other expects.
-        seed: decides the resamples of the interval.
-        n_bootstrap: how many; sentences are resampled jointly for both, positives and complementary ones each among
-            themselves. 0 for no interval.
+        ours: records with the simulation of one explanation.
+        theirs: the same records, in the same order, with the simulation of the other.
+        seed: seed of the resamples.
+        n_bootstrap: number of resamples, joint for both; positives and complementary sentences are resampled
+            separately. 0 for no interval.
 
     Returns:
-        The difference, -2..2; undefined where either correlation is.
+        The difference, -2..2; undefined if either correlation is.
 
     Raises:
-        InputError: if the two are not of the same records.
-        SimulationError: if a simulation does not fit its record.
+        InputError: if the two belong to different records.
+        SimulationError: if a simulation does not match its record.
     """
     _check_same(ours, theirs)
     order = sorted(range(len(ours)), key=lambda i: _name(ours[i]))
@@ -84,5 +84,5 @@ def _name(pair: ScoredSequence) -> tuple[str, int]:
 def _check_same(ours: Sequence[ScoredSequence], theirs: Sequence[ScoredSequence]) -> None:
     if [pair.record for pair in ours] != [pair.record for pair in theirs]:
         raise InputError(
-            "the two explanations were tested on other sentences", "explain both times from the same records"
+            "the two explanations were tested on different sentences", "explain both from the same records"
         )

@@ -14,10 +14,10 @@ from featureinterp.record import ActivationRecord
 from featureinterp.scoring.simulation import PooledLevels, paired, pooled_levels
 
 ERRORS_PER_RECORD = 5
-"""How many token errors of a record are told."""
+"""Maximum token errors of a record in feedback."""
 
 LEAST_ERROR = 0.5
-"""Errors smaller than this many levels are not told."""
+"""Minimum error in levels that is reported."""
 
 
 def scores_without_each(truth_by_record: Sequence[ArrayLike], expected_by_record: Sequence[ArrayLike]) -> stats.Floats:
@@ -45,8 +45,8 @@ def worst_records(
 ) -> tuple[WorstRecord, ...]:
     """Return up to `k` records whose removal would raise the score most, worst first.
 
-    Where the score is undefined (an explanation that expects the same everywhere) no removal raises it; then
-    they are the records with the largest squared error, and `score_without` may be NaN.
+    If the score is undefined (an explanation that expects the same everywhere) no removal raises it; then
+    the records have the largest squared error, and `score_without` may be NaN.
     """
     return feedback(records, simulations, k).worst_records
 

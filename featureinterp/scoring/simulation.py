@@ -1,8 +1,8 @@
 """Simulation and scoring of explanations on records.
 
 The scores pool all tokens of all records; expected and true activations are on the same scale 0..5, and the
-truth is not rounded to levels. Intervals resample sequences, not tokens, because the tokens of one sentence rise
-and fall together; positives and complementary records are resampled each among themselves, as they were sampled.
+truth is not rounded to levels. Intervals resample sequences, not tokens, because the tokens of one sentence are
+correlated; positives and complementary records are resampled separately, as they were sampled.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from featureinterp.protocols import Simulator
 from featureinterp.record import MAX_LEVEL, ActivationRecord, scale_to_levels
 
 _ROUNDING = 1e-4
-"""How far beyond 0..5 an expectation may lie: simulators compute in single precision."""
+"""Tolerance of expected levels beyond 0..5: simulators compute in single precision."""
 
 
 async def simulate_and_score(
@@ -30,15 +30,15 @@ async def simulate_and_score(
     """Simulate records and score the simulation against their true activations.
 
     Args:
-        simulator: predicts levels from the words of one explanation.
+        simulator: simulator of one explanation.
         records: positives (`source` None) and complementary records, pooled.
-        seed: decides the resamples of the intervals.
-        n_bootstrap: how many resamples; 0 for no intervals.
+        seed: seed of the resamples.
+        n_bootstrap: number of resamples; 0 for no intervals.
 
     Raises:
         InputError: if there are no records, or one is active although its latent's maximum is 0.
         ActivationError: if a true activation is NaN or infinite.
-        SimulationError: if a simulation does not fit its record.
+        SimulationError: if a simulation does not match its record.
     """
     return score_sequences(await simulate_records(simulator, records), seed=seed, n_bootstrap=n_bootstrap)
 
@@ -71,7 +71,7 @@ def score_simulations(
 def score_sequences(sequences: Sequence[ScoredSequence], *, seed: int = 0, n_bootstrap: int = 1000) -> ScoredSimulation:
     """Score records paired with their simulations; raises as `simulate_and_score`.
 
-    The order of the sequences changes nothing, not even the intervals.
+    The result, including the intervals, is independent of the order of the sequences.
     """
     ordered = sorted(sequences, key=_canonical)
     levels = pooled_levels(ordered)
@@ -128,7 +128,7 @@ class PooledLevels:
     """5·a / max a, not rounded [tokens]."""
     expected: NDArray[np.float64]
     owner: NDArray[np.int64]
-    """Which record each token belongs to [tokens]."""
+    """Index of the record of each token [tokens]."""
     n_records: int
 
 
@@ -146,8 +146,8 @@ def pooled_levels(sequences: Sequence[ScoredSequence]) -> PooledLevels:
     outside = np.flatnonzero(~((expected >= -_ROUNDING) & (expected <= MAX_LEVEL + _ROUNDING)))
     if len(outside):
         raise SimulationError(
-            f"the simulation of sequence {records[owner[outside[0]]].dataset_index} expects {expected[outside[0]]}, "
-            f"a level from 0 to {MAX_LEVEL} is wanted"
+            f"the simulation of sequence {records[owner[outside[0]]].dataset_index} expects {expected[outside[0]]}; "
+            f"expected a level from 0 to {MAX_LEVEL}"
         )
     return PooledLevels(_true_levels(records), expected, owner, len(records))
 
@@ -196,7 +196,7 @@ def paired(
     """Pair records with their simulations, in order.
 
     Raises:
-        SimulationError: if there are not as many of one as of the other.
+        SimulationError: if their numbers differ.
     """
     if len(records) != len(simulations):
         raise SimulationError(f"there are {len(simulations)} simulations for {len(records)} records")
@@ -211,7 +211,7 @@ def _check_tokens(pair: ScoredSequence) -> None:
             f"{where} has {len(simulation.expected_activations)} expected activations for {len(wanted)} tokens"
         )
     if tuple(simulation.tokens) != wanted:
-        raise SimulationError(f"{where} is of other tokens: {_first_difference(wanted, simulation.tokens)}")
+        raise SimulationError(f"{where} has other tokens: {_first_difference(wanted, simulation.tokens)}")
 
 
 def _first_difference(wanted: Sequence[str], seen: Sequence[str]) -> str:

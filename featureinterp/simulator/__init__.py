@@ -1,6 +1,6 @@
 """Simulators: predicted activations of an explanation.
 
-`SIMULATORS` is the registry: a name for the command line and the place of what makes it.
+`SIMULATORS` is the registry: names for the command line and the places of their factories.
 """
 
 from featureinterp.simulator.lexical import LexicalSimulatorFactory

@@ -1,10 +1,10 @@
 """Simulation prompts and the slots of token levels in them.
 
-A text is laid out one token per line, `token<TAB>unknown`. What a model expects right behind a line's tab is its
-prediction for that token; worked examples, whose lines go over from `unknown` to digits, make it expect a digit. All
-slots of a text are so read off one forward pass ("all at once").
+A text is laid out one token per line, `token<TAB>unknown`. A model's next-token distribution after a line's tab is its
+prediction for that token; worked examples, whose lines change from `unknown` to digits, make it expect a digit. All
+slots of a text are thus read from one forward pass ("all at once").
 
-Positions are counted while the prompt is put together, never searched for in its text: a token that is itself
+Positions are counted while the prompt is assembled, never searched in its text: a token that is itself
 `unknown`, a tab or a piece of a character is like any other.
 """
 
@@ -23,7 +23,7 @@ from featureinterp.formatting import escape, format_record, one_line
 from featureinterp.llm.local.encoding import PromptEncoder, Turn
 
 WITHHELD = "unknown"
-"""Stands in the place of a level that is not told."""
+"""Placeholder of an unknown level."""
 
 _PROMPT = Path(llm.__file__).parent / "prompts" / "simulate.json"
 
@@ -47,7 +47,7 @@ class SimulationPrompt:
     version: int
     instruction: str
     chat_instruction: str
-    """For a model that writes the levels itself."""
+    """Instruction for a model that writes the levels itself."""
     question: str
     examples: tuple[_Example, ...]
 
@@ -55,8 +55,8 @@ class SimulationPrompt:
         """Return the conversation up to the lines of the simulated text.
 
         Args:
-            words: what switches the feature on; line breaks in it become spaces.
-            withheld: what stands in the place of a level that is not told.
+            words: text of a rule; line breaks become spaces.
+            withheld: placeholder of an unknown level.
         """
         opening = self.instruction.replace("{withheld}", withheld) + "\n\n"
         turns: list[Turn] = []
@@ -70,8 +70,8 @@ class SimulationPrompt:
         """Return the conversation for a model that writes the lines `token<TAB>level`.
 
         Args:
-            words: what switches the feature on; line breaks in it become spaces.
-            tokens: the text to simulate.
+            words: text of a rule; line breaks become spaces.
+            tokens: tokens of the text to simulate.
         """
         messages = []
         opening = self.chat_instruction + "\n\n"
@@ -128,7 +128,7 @@ class TextSlots:
 
     text: str
     offsets: tuple[int, ...]
-    """For each token, the index of the character at which its withheld level begins."""
+    """For each token, the character index of its withheld level."""
 
 
 def text_slots(words: str, tokens: Sequence[str], withheld: str) -> TextSlots:

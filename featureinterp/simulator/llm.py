@@ -3,7 +3,7 @@
     [instruction, worked examples] [a rule's words] [token<TAB>unknown, line by line]
      once per model                 once per rule    batched by length
 
-Keys and values of what comes before are shared, not copied. EV is the mean of the digits 0..5 under the softmax over
+Keys and values of the preceding parts are shared, not copied. EV is the mean of the digits 0..5 under the softmax over
 their six logits, in float32.
 """
 
@@ -53,13 +53,13 @@ class LocalRuleLevels:
         self._shared = [number for part in shared for number in part]
         self._behind_words = [*line_end, *opening]
         if not model.encoder.pieces(["\t"], "a")[0]:
-            raise SubjectError(f"the tokenizer of {model.name!r} drops tabs", "take a model of another family")
+            raise SubjectError(f"the tokenizer of {model.name!r} drops tabs", "use a model of another family")
         self._digits = model.encoder.digits(MAX_LEVEL + 1, "\t")
         if model.max_length is not None and len(self._shared) >= model.max_length:
             raise SubjectError(
                 f"{model.name!r} takes {model.max_length} tokens, the simulator's instruction alone has "
                 f"{len(self._shared)}",
-                "take a model with a longer context",
+                "use a model with a longer context",
             )
 
     async def expected_levels(self, wanted: Sequence[RuleOnWindow]) -> list[Outcome]:
@@ -68,7 +68,7 @@ class LocalRuleLevels:
         try:
             return await asyncio.to_thread(self._compute, wanted, abandoned)
         except asyncio.CancelledError:
-            abandoned.set()  # a thread cannot be cancelled: it looks here between batches
+            abandoned.set()  # a thread cannot be cancelled: it checks this flag between batches
             raise
 
     def prompt(self, words: str, tokens: Sequence[str]) -> Slots:
@@ -113,7 +113,7 @@ class LocalRuleLevels:
 
     def _go_on(self) -> None:
         if self._abandoned.is_set():
-            raise SimulationError("nobody waits for the levels any more")
+            raise SimulationError("the request for the levels was cancelled")
 
     @cached_property
     def _shared_prefix(self) -> Prefix:
@@ -129,14 +129,14 @@ class LocalRuleLevels:
         return SimulationError(
             f"the record that begins {''.join(tokens[:8])!r} needs {length} tokens with its prompt, "
             f"{self._model.name!r} takes {self._model.max_length}",
-            "take shorter windows or rules, or a model with a longer context",
+            "use shorter windows or rules, or a model with a longer context",
         )
 
 
 class LLMSimulatorFactory(RuleSimulatorFactory):
     """Factory of simulators on a shared local Hugging Face model.
 
-    `model_name` is a folder, or a name on the Hugging Face hub; `model` takes its place when given.
+    `model_name` is a folder, or a name on the Hugging Face hub; a given `model` is used instead.
     """
 
     def __init__(
@@ -149,8 +149,8 @@ class LLMSimulatorFactory(RuleSimulatorFactory):
         """Load the model.
 
         Raises:
-            SubjectError: if it cannot be loaded, or does not fit the task.
-            InputError: if quantized weights are asked for and bitsandbytes is not installed.
+            SubjectError: if it cannot be loaded, or cannot simulate.
+            InputError: if quantized weights are requested and bitsandbytes is not installed.
         """
         if model is None:
             from featureinterp.llm.local.model import LocalModel
@@ -164,9 +164,9 @@ class LocalSimulatorParams:
     """Knobs of the simulator on a local model."""
 
     dtype: str = "auto"
-    """Torch's name of the number type; `auto` is bfloat16 on a GPU and float32 elsewhere."""
+    """Torch dtype; `auto` is bfloat16 on a GPU and float32 elsewhere."""
     batch_tokens: int = 1024
-    """Tokens of a batch at most, padding included; a longer prompt is a batch of its own."""
+    """Maximum tokens of a batch, including padding; a longer prompt is a separate batch."""
 
     def __post_init__(self) -> None:
         check_numbers(self, batch_tokens=(1, math.inf))
@@ -176,13 +176,13 @@ class LocalSimulatorParams:
 def make_local_simulator_factory(
     what: str, device: str, _open_model: object = None, *, params: LocalSimulatorParams | None = None
 ) -> LLMSimulatorFactory:
-    """Make the factory registered as `hf`; `what` is a folder or a hub name.
+    """Create the factory registered as `hf`; `what` is a folder or a hub name.
 
-    `@4bit` or `@8bit` behind the name quantizes the weights.
+    `@4bit` or `@8bit` after the name quantizes the weights.
 
     Raises:
         InputError: if no model is named.
-        SubjectError: if it cannot be loaded, or does not fit the task.
+        SubjectError: if it cannot be loaded, or cannot simulate.
     """
     from featureinterp.llm.local.model import LocalModelParams
 
@@ -197,7 +197,7 @@ def local_prompt_hash(what: str) -> str:
 
     Raises:
         InputError: if no model is named.
-        SubjectError: if its tokenizer cannot be loaded, or its chat template does not fit the task.
+        SubjectError: if its tokenizer cannot be loaded, or its chat template cannot render the prompt.
     """
     return open_encoder(_model_and_bits(what)[0], _HINT).digest(simulation_prompt().turns("x"))
 

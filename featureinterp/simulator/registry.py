@@ -1,6 +1,6 @@
 """Names of simulators, and how a name becomes a factory.
 
-A name is a kind, or `kind:model` where the kind needs a model:
+A name is a kind, or `kind:model` if the kind needs a model:
 
     lexical                            no language model
     hf:google/gemma-2-9b-it@4bit       a Hugging Face model, by name or folder; @4bit and @8bit quantize it
@@ -35,16 +35,16 @@ SIMULATORS = Registry(
 and `embeddings`, those that they name are passed too."""
 
 SERVED = frozenset({"echo", "chat"})
-"""Kinds that ask a language model behind an endpoint."""
+"""Kinds with a language model behind an endpoint."""
 
 
 def is_served(name: str) -> bool:
-    """Return whether the simulator of that name asks a language model behind an endpoint."""
+    """Return whether the simulator of that name uses a language model behind an endpoint."""
     return name.partition(":")[0] in SERVED
 
 
 def kind_and_model(name: str) -> tuple[str, str]:
-    """Return the registered kind in a name, and what stands behind its colon.
+    """Return the registered kind in a name, and the argument after its colon.
 
     Raises:
         InputError: if no simulator of that kind is registered.
@@ -65,10 +65,10 @@ def check_simulator_name(name: str) -> None:
 
 
 def simulator_params(name: str, options: Mapping[str, object]) -> Any:  # noqa: ANN401 - any dataclass
-    """Return the parameters of the simulator of that name; None where it has none.
+    """Return the parameters of the simulator of that name; None if it has none.
 
     Raises:
-        InputError: if no simulator of that kind is registered, or it does not take an option.
+        InputError: if no simulator of that kind is registered, or it lacks an option.
     """
     params = params_of(SIMULATORS.load(kind_and_model(name)[0]))
     if params is not None:
@@ -86,19 +86,19 @@ def make_simulator_factory(
     options: Mapping[str, object] | None = None,
     embeddings: EmbeddingMemory | None = None,
 ) -> RuleSimulatorFactory:
-    """Make the simulator factory of that name; its `fresh()` shares the model and remembers nothing.
+    """Create the simulator factory of that name; its `fresh()` shares the model and has an empty cache.
 
     Args:
-        name: a registered kind, with what it needs behind a colon.
-        device: where a local model computes: a torch device, or `auto` for the GPU where there is one.
-        open_model: opens the model of a name at an endpoint, and sees to its end; `open_chat_model` by default.
-        options: the simulator's own knobs, typed or as text.
-        embeddings: shared with others; its own by default.
+        name: a registered kind, with its argument after a colon.
+        device: device of a local model: a torch device, or `auto` for a GPU if there is one.
+        open_model: opens an endpoint's model by name and closes it; `open_chat_model` by default.
+        options: values of the simulator's own knobs, typed or as text.
+        embeddings: shared embeddings; new ones by default.
 
     Raises:
-        InputError: if no simulator of that kind is registered, it does not know what stands behind the colon, or it
-            does not take an option.
-        SubjectError: if a local model cannot be loaded, or does not fit the task.
+        InputError: if no simulator of that kind is registered, its argument is invalid, or it
+            lacks an option.
+        SubjectError: if a local model cannot be loaded, or cannot simulate.
     """
     kind, what = kind_and_model(name)
     params = simulator_params(name, options or {})
@@ -107,22 +107,22 @@ def make_simulator_factory(
 
 
 PROMPTED = frozenset({"hf", "echo", "chat"})
-"""Kinds that put our prompt before every text."""
+"""Kinds with the packaged simulation prompt."""
 
 
 def prompt_version(name: str) -> int | None:
-    """Return the version of the prompt of the simulator of that name; None where it has none."""
+    """Return the prompt version of the simulator of that name; None if it has no prompt."""
     return simulation_prompt().version if name.partition(":")[0] in PROMPTED else None
 
 
 def prompt_hash(name: str) -> str | None:
-    """Return a hash of what the simulator of that name puts before every text; None where it has no prompt.
+    """Return a hash of the prompt before every text of the simulator of that name; None if it has no prompt.
 
-    Of a local model it is of the token ids, so it changes with its chat template and its tokenizer.
+    For a local model the hash covers the token ids, so it changes with the chat template and the tokenizer.
 
     Raises:
         InputError: if no simulator of that kind is registered, or no model is named.
-        SubjectError: if the tokenizer of a local model cannot be loaded, or does not fit the task.
+        SubjectError: if the tokenizer of a local model cannot be loaded, or cannot render the prompt.
     """
     kind, what = kind_and_model(name)
     if kind not in PROMPTED:

@@ -3,9 +3,9 @@
 expected(token) = max over rules of EV(words, token) · strength / 5
 claimed(token) = any rule has EV(words, token) > 1
 
-EV depends on a rule's words alone, so it is remembered per (words, window): changing a strength, or one rule
-of five, costs nothing for the rest. What several explanations ask for at the same time is computed together,
-and once. A memory lives as long as the factory that owns it.
+EV depends on a rule's words alone, so it is cached per (words, window): changing a strength, or one rule
+of five, costs nothing for the rest. Concurrent requests of several explanations are computed together,
+and once. A cache lives as long as its factory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RuleOnWindow(NamedTuple):
 
 
 Outcome = NDArray[np.float64] | FeatureInterpError
-"""EV of a rule's words on a window, levels 0..5, float64 [tokens]; or why it cannot be told."""
+"""EV of a rule's words on a window, levels 0..5, float64 [tokens]; or the error of its computation."""
 
 
 class RuleLevels(Protocol):
@@ -44,7 +44,7 @@ class RuleLevels(Protocol):
         """Return one outcome for each, in order; an error affects only its own item.
 
         Raises:
-            FeatureInterpError: if nothing can be computed at all.
+            FeatureInterpError: if no outcome can be computed.
         """
         ...
 
@@ -66,7 +66,7 @@ class RuleMemory:
         """Return EV of each, float64 [tokens], computing missing ones.
 
         Raises:
-            FeatureInterpError: if one of them cannot be told.
+            FeatureInterpError: if one of them cannot be computed.
         """
         coming = {each: self._ask(each) for each in dict.fromkeys(wanted) if each not in self._known}
         with self._wanted_by_one_more(set(coming.values())):

@@ -1,11 +1,11 @@
 """Simulators on a language model behind an endpoint.
 
 `echo`: the endpoint rates the tokens of a prompt (vLLM's completions with `echo`). The prompt is that of the local
-simulator in the plain layout, with `?` in the place of a level that is not told: a tokenizer may join a tab with a
-word behind it, but not with a question mark. EV is the mean of the digits among the likeliest tokens in its place.
+simulator in the plain layout, with `?` for an unknown level: a tokenizer may merge a tab with a
+following word, but not with a question mark. EV is the mean of the digits among the likeliest tokens in its place.
 
-`chat`: the model writes all levels of a text in one answer, which is read strictly: a line for each token, the token
-itself, a tab, a digit. An answer that is anything else is asked for again, and is an error after `ATTEMPTS`.
+`chat`: the model writes all levels of a text in one answer, which is parsed strictly: a line for each token, the token
+itself, a tab, a digit. Any other answer is requested again, and is an error after `ATTEMPTS`.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from featureinterp.stats import expectation_over_levels
 
 WITHHELD = "?"
 ATTEMPTS = 3
-"""Answers that are asked for before a text counts as failed."""
+"""Maximum answers before a text counts as failed."""
 
 THOUGHT_TOKENS = 8192
-"""Tokens more that an answer may have where the one before was cut short."""
+"""Additional tokens of an answer after a truncated one."""
 
 TOP_LOGPROBS = 20
-"""Likeliest tokens that are asked for in each place; vLLM's default limit."""
+"""Likeliest tokens requested per position; vLLM's default limit."""
 
 _DIGITS = [str(level) for level in range(MAX_LEVEL + 1)]
 
@@ -74,14 +74,14 @@ class EchoRuleLevels:
     def _level(self, logprobs: Mapping[str, float] | None, token: str) -> float:
         if logprobs is None:
             raise SimulationError(
-                f"{self._model.name} joins the level of token {token!r} with what stands before it",
+                f"{self._model.name} merges the level of token {token!r} with the text before it",
                 "simulate with hf:MODEL or chat:MODEL instead",
             )
         digits = [logprobs.get(digit, -math.inf) for digit in _DIGITS]
         if max(digits) == -math.inf:
             raise SimulationError(
-                f"no digit is among the {len(logprobs)} likeliest tokens of {self._model.name} behind token {token!r}",
-                "let the server list more of them (vLLM: --max-logprobs), or take another model",
+                f"no digit is among the {len(logprobs)} likeliest tokens of {self._model.name} after token {token!r}",
+                "let the server list more of them (vLLM: --max-logprobs), or use another model",
             )
         return float(expectation_over_levels(digits))
 
@@ -103,12 +103,12 @@ class ChatRuleLevels:
         room = 0
         problem = ""
         for attempt in range(ATTEMPTS):
-            # The likeliest answer first; asking for it again would give it again.
+            # The likeliest answer first; a repeated request would return it again.
             temperature = 0.0 if attempt == 0 else 1.0
             request = ChatRequest(messages, temperature, most + room, purpose=self._purpose, any_temperature=True)
             [answer] = await self._model.answer(request, first=attempt)
             if ending_of(answer.finish_reason) is Ending.CUT:
-                room = THOUGHT_TOKENS  # it may think first
+                room = THOUGHT_TOKENS  # it may reason first
             try:
                 return np.array(_levels(answer.text, each.tokens), dtype=np.float64)
             except (SimulationError, ExplanationError) as error:
@@ -128,7 +128,7 @@ def read_levels(text: str, tokens: Sequence[str]) -> list[int]:
     r"""Parse an answer with one line `token<TAB>level` per token; spaces around a token are ignored.
 
     Raises:
-        SimulationError: if the answer is anything else.
+        SimulationError: if the answer has another form.
 
     >>> read_levels(" The\t0\n cat\t5\n", (" The", " cat"))
     [0, 5]
@@ -166,7 +166,7 @@ class EchoSimulatorParams:
     """Knobs of the simulator on a server that rates the tokens of a prompt."""
 
     top_logprobs: int = TOP_LOGPROBS
-    """Likeliest tokens that are asked for in each place."""
+    """Likeliest tokens requested per position."""
 
     def __post_init__(self) -> None:
         check_numbers(self, top_logprobs=(1, math.inf))
@@ -180,7 +180,7 @@ def make_echo_simulator_factory(
     *,
     params: EchoSimulatorParams | None = None,
 ) -> RuleSimulatorFactory:
-    """Make the factory registered as `echo`; `what` names a model as `provider:model`.
+    """Create the factory registered as `echo`; `what` names a model as `provider:model`.
 
     Raises:
         InputError: if no model is named, or its provider is unknown.
@@ -191,7 +191,7 @@ def make_echo_simulator_factory(
 
 
 def make_chat_simulator_factory(what: str, device: str, open_model: Callable[[str], ChatModel]) -> RuleSimulatorFactory:
-    """Make the factory registered as `chat`; `what` names a model as `provider:model`.
+    """Create the factory registered as `chat`; `what` names a model as `provider:model`.
 
     Raises:
         InputError: if no model is named, or its provider is unknown.

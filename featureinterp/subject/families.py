@@ -1,9 +1,9 @@
 """Model families: module paths of decoder blocks, and their hook points.
 
-One row of `_FAMILIES` is all there is to a family. The points mean what they mean in TransformerLens, whose names they
-have: `hook_attn_out` and `hook_mlp_out` are what is added to the residual stream, so behind Gemma's post-norms;
-`attn.hook_z` is in front of W_O; `hook_normalized` is in front of the norm's own weight and bias; `mlp.hook_pre` and
-`mlp.hook_post` are before and behind the activation function.
+A family is one row of `_FAMILIES`. Hook points have the names and meanings of
+TransformerLens: `hook_attn_out` and `hook_mlp_out` are added to the residual stream, so after Gemma's post-norms;
+`attn.hook_z` is before W_O; `hook_normalized` is before the norm's own weight and bias; `mlp.hook_pre` and
+`mlp.hook_post` are before and after the activation function.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _BLOCK_LISTS = (
     "gpt_neox.layers",
     "model.decoder.layers",
 )
-"""Where a family keeps its decoder blocks: GPT-2; Llama and its kin; the same beside a vision tower; GPT-NeoX; OPT."""
+"""Module paths of decoder blocks: GPT-2; Llama and similar; the same with a vision tower; GPT-NeoX; OPT."""
 
 
 _FINAL_NORMS = ("ln_f", "norm", "final_layer_norm", "final_layernorm")
-"""What the norm after the last block is called, beside the list of blocks."""
+"""Names of the norm after the last block, next to the list of blocks."""
 
 
 @dataclass(frozen=True)
@@ -36,27 +36,27 @@ class Family:
     """Module paths inside a decoder block; an empty path means no such hook point."""
 
     attention_out: str = ""
-    """Its output is what attention adds to the residual stream."""
+    """Module whose output attention adds to the residual stream."""
     head_outputs: str = ""
-    """The projection W_O, whose input is the heads' outputs."""
+    """Projection W_O, whose input is the heads' outputs."""
     attention_norm: str = ""
     """TransformerLens's ln1."""
     mlp_norm: str = ""
     """TransformerLens's ln2."""
     mlp_input: str = ""
-    """Its input is the residual stream that the MLP, or the norm before it, reads."""
+    """Module whose input is the residual stream read by the MLP or its norm."""
     middle: str = ""
-    """Its input is the residual stream between attention and MLP; there is none where the two work side by side."""
+    """Module whose input is the residual stream between attention and MLP; none if the two are parallel."""
     mlp: str = ""
-    """Its input is what the MLP reads."""
+    """Module whose input is that of the MLP."""
     mlp_first: str = ""
-    """The projection before the activation function; in a gated MLP the gate."""
+    """Projection before the activation function; in a gated MLP the gate."""
     mlp_linear: str = ""
-    """The other first projection of a gated MLP."""
+    """Other first projection of a gated MLP."""
     mlp_last: str = ""
-    """The projection back to the residual stream, whose input is what TransformerLens calls `mlp.hook_post`."""
+    """Projection to the residual stream, whose input is `mlp.hook_post` in TransformerLens."""
     mlp_out: str = ""
-    """Its output is what the MLP adds to the residual stream."""
+    """Module whose output the MLP adds to the residual stream."""
 
 
 def _serial(attention: str, heads: str, norms: tuple[str, str], mlp: tuple[str, ...]) -> Family:
@@ -115,7 +115,7 @@ _FAMILIES = {
     "gptj": _parallel("attn", "attn.out_proj", ("ln_1", "ln_1"), ("mlp", "mlp.fc_in", "", "mlp.fc_out")),
     "phi": _parallel("self_attn", "self_attn.dense", ("input_layernorm", "input_layernorm"), _FC1_FC2),
 }
-"""By Hugging Face's `model_type`; of any other model the residual stream before and after each block can be read."""
+"""Families by `model_type` of Hugging Face; other models have only the residual stream before and after each block."""
 
 _READ_AT = {
     "hook_resid_mid": ("middle", "input"),
@@ -130,17 +130,17 @@ _READ_AT = {
     "mlp.hook_pre_linear": ("mlp_linear", "output"),
     "mlp.hook_post": ("mlp_last", "input"),
 }
-"""The part of the block and its side where a point is; the residual stream's ends are the block's own sides."""
+"""Module and side (input or output) of each hook point; the residual stream is that of the block itself."""
 
 _CENTRED = frozenset({"hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out"})
 _CENTRED |= {"hook_mlp_in"}
-"""Points that lose their mean over the width when all weights that write to the residual stream are centred."""
+"""Hook points that lose their mean over the width if the weights that write to the residual stream are centred."""
 
 _NORMALISED_EMBEDDINGS = frozenset({"bloom"})
-"""Families whose residual stream begins behind a norm, whose weights TransformerLens does not centre."""
+"""Families whose residual stream begins after a norm, whose weights TransformerLens does not centre."""
 
 _OTHER_WIDTHS = frozenset({"attn.hook_z", "mlp.hook_pre", "mlp.hook_pre_linear", "mlp.hook_post"})
-"""Points that are not as wide as the residual stream."""
+"""Hook points of another width than the residual stream."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Tap:
 
     module: nn.Module
     is_input: bool
-    """Whether the module's input is read and not its output."""
+    """Whether the module's input is read instead of its output."""
     finish: Callable[[Tensor], Tensor] | None = None
 
 
@@ -157,7 +157,7 @@ def decoder_blocks(name: str, model: nn.Module) -> nn.ModuleList:
     """Return a model's decoder blocks.
 
     Raises:
-        SubjectError: if it keeps them where no known family does.
+        SubjectError: if they are not at the path of a known family.
     """
     for path in _BLOCK_LISTS:
         try:
@@ -187,20 +187,20 @@ def tap(block: nn.Module, model_type: str, kind: str, centre: bool) -> Tap:
     """Return the tap of a hook point in a block.
 
     Args:
-        block: The decoder block.
-        model_type: Hugging Face's name of the family.
-        kind: One of `names.KINDS`.
-        centre: Whether the model stands for one with centred writing weights.
+        block: the decoder block.
+        model_type: name of the family in Hugging Face.
+        kind: one of `names.KINDS`.
+        centre: whether to emulate a model with centred writing weights.
 
     Raises:
-        InputError: if the family has no such point.
+        InputError: if the family has no such hook point.
     """
     finish = _centred if centre and kind in _CENTRED else None
     if finish is not None and model_type in _NORMALISED_EMBEDDINGS and kind not in ("hook_attn_out", "hook_mlp_out"):
         raise InputError(
             f"{kind} with center_writing_weights cannot be read: a model of type {model_type!r} normalises its "
             "embeddings, which stay as they are",
-            "take an SAE that was trained without weight processing",
+            "use an SAE that was trained without weight processing",
         )
     if kind in ("hook_resid_pre", "hook_resid_post"):
         return Tap(block, kind == "hook_resid_pre", finish)
@@ -220,9 +220,9 @@ def width_at(place: Tap, kind: str | None, hidden_size: int) -> int:
     """Return the tensor width at a hook point.
 
     Args:
-        place: Where the point is.
-        kind: One of `names.KINDS`; None for the output of any module.
-        hidden_size: Width of the residual stream, at most points.
+        place: tap of the hook point.
+        kind: one of `names.KINDS`; None for the output of any module.
+        hidden_size: width of the residual stream, and of most hook points.
     """
     if kind is not None and kind not in _OTHER_WIDTHS:
         return hidden_size

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 _SAMPLED_WEIGHTS = 65_536
-"""How many evenly spaced numbers of each tensor a fingerprint reads."""
+"""Number of evenly spaced values of each tensor in a fingerprint."""
 
 
 def hash_weights(tensors: Mapping[str, Tensor], described: str) -> str:

@@ -12,14 +12,14 @@ from featureinterp.subject.embedded import EMBEDDED, model_folder
 from featureinterp.subject.precision import Precision
 
 _HINT = "give 'embedded', a folder with a Hugging Face model and tokenizer, or a name on the hub"
-_LOCAL_HINT = "where the hub can be reached, `hf download {name} --local-dir FOLDER` writes a folder; give its path"
+_LOCAL_HINT = "with access to the hub, `hf download {name} --local-dir FOLDER` writes a folder; use its path"
 
 
 def read_config(model_name: str, revision: str | None = None) -> Any:
     """Return the configuration of a model's text part, without loading weights.
 
     Raises:
-        SubjectError: if there is no such model.
+        SubjectError: if the model does not exist.
     """
     with _source(model_name) as source:
         return load_config(source, revision)
@@ -29,7 +29,7 @@ def count_layers(model_name: str) -> int:
     """Return the number of decoder blocks, without loading weights.
 
     Raises:
-        SubjectError: if there is no such model, or its configuration does not say.
+        SubjectError: if the model does not exist, or its configuration lacks the number.
     """
     return required_size(f"model {model_name!r}", read_config(model_name), "num_hidden_layers")
 
@@ -38,7 +38,7 @@ def open_tokenizer(model_name: str) -> Any:
     """Return a model's tokenizer, without loading the model.
 
     Raises:
-        SubjectError: if there is no such model.
+        SubjectError: if the model does not exist.
     """
     with _source(model_name) as source:
         return load_tokenizer(source)
@@ -49,13 +49,13 @@ def open_model(model_name: str, device: str, precision: Precision, revision: str
 
     Args:
         model_name: `embedded`, a local folder, or a name on the Hugging Face hub.
-        device: A torch device that is there.
-        precision: In which numbers; not `auto`.
-        revision: Of the model on the hub.
+        device: an available torch device.
+        precision: dtype (not `auto`) and quantization.
+        revision: revision of the model on the hub.
 
     Raises:
         InputError: if bitsandbytes is needed and not installed.
-        SubjectError: if there is no such model, its weights are not whole, it does not go with its tokenizer, it is
+        SubjectError: if the model does not exist, its weights are incomplete, it does not match its tokenizer, it is
             not causal, or it does not fit into memory.
     """
     options, what = precision.loading_options(device), f"model {model_name!r}"

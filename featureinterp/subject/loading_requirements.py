@@ -1,8 +1,8 @@
 """Requirements of an SAE's `model_from_pretrained_kwargs` on model loading.
 
-SAELens loads models with TransformerLens's weight processing left off, but for what a release lists under
-`model_from_pretrained_kwargs`. Most of these change only how the model computes, not what is at the points that an SAE
-reads; those that do change it are followed, or are an error.
+SAELens loads models without TransformerLens's weight processing, except for the settings of a release in
+`model_from_pretrained_kwargs`. Most of these change only how the model computes, not the values that an SAE
+reads; those that do change them are followed, or are an error.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _NO_EFFECT = frozenset({
     "default_prepend_bos", "default_padding_side", "device", "n_devices", "device_map", "move_to_device",
     "attn_implementation", "low_cpu_mem_usage", "cache_dir",
 })  # fmt: skip
-"""They leave the value at a point as it is, but for the pairs in `_CHANGED`."""
+"""Settings that leave the values at hook points unchanged, except for the pairs in `_CHANGED`."""
 
 _CHANGED = frozenset({
     ("fold_value_biases", "attn.hook_z"), ("refactor_factored_attn_matrices", "attn.hook_z"), ("fold_ln", "mlp.hook_in")
 })  # fmt: skip
-"""Processing that changes the value at a point, and is not done here."""
+"""Unsupported processing that changes the values at hook points."""
 
 
 @dataclass(frozen=True)
@@ -32,28 +32,28 @@ class LoadingRequirements:
     """Requirements of an SAE on its model."""
 
     centred: bool = False
-    """Whether the weights that write to the residual stream lose their mean (`center_writing_weights`)."""
+    """Whether the weights that write to the residual stream are centred (`center_writing_weights`)."""
     dtype: str | None = None
-    """In which numbers it was trained; None where it does not say."""
+    """Dtype of the training; None if unknown."""
     revision: str | None = None
-    """Of the model on the hub."""
+    """Revision of the model on the hub."""
 
 
 def loading_requirements(kwargs: Mapping[str, Any], point: HookPoint, sae_name: str) -> LoadingRequirements:
     """Parse an SAE's `model_from_pretrained_kwargs`; raise an error for unsupported settings.
 
     Args:
-        kwargs: As SAELens stores them.
-        point: What the SAE reads.
-        sae_name: For the error.
+        kwargs: keyword arguments as stored by SAELens.
+        point: hook point of the SAE.
+        sae_name: name of the SAE for errors.
 
     Raises:
-        SubjectError: if they are no mapping, or something is asked for that changes the numbers and cannot be followed.
+        SubjectError: if they are not a mapping, or contain an unsupported setting that changes the numbers.
     """
     if not isinstance(kwargs, Mapping) or not isinstance(kwargs.get("revision"), str | None):
         raise SubjectError(
-            f"SAE {sae_name!r} has model_from_pretrained_kwargs {str(kwargs)[:80]!r}, which are no names and values",
-            "take the cfg.json that was saved with the SAE",
+            f"SAE {sae_name!r} has model_from_pretrained_kwargs {str(kwargs)[:80]!r}, which is not an object",
+            "use the cfg.json that was saved with the SAE",
         )
     asked = {key: value for key, value in kwargs.items() if value not in (None, False)}
     dtype = asked.pop("torch_dtype", None) or asked.pop("dtype", None)
@@ -67,7 +67,7 @@ def loading_requirements(kwargs: Mapping[str, Any], point: HookPoint, sae_name: 
     if refused:
         told = ", ".join(f"{key}={asked[key]!r}" for key in refused)
         raise SubjectError(
-            f"SAE {sae_name!r} on {point.kind} was trained on a model loaded with {told}, which is not done here",
+            f"SAE {sae_name!r} on {point.kind} was trained on a model loaded with {told}, which is not supported",
             "choose another SAE; its activations would be wrong",
         )
     return requirements

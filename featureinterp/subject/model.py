@@ -1,13 +1,13 @@
 """The subject language model: activations at hook points.
 
-Any Hugging Face causal model goes through the same code, the shipped one too; `families` knows where each family has
-its points. They are read by plain forward hooks, and the forward pass ends at the last point that is needed.
+All Hugging Face causal models use the same code, including the embedded one; `families` has each family's paths of
+hook points. They are read by plain forward hooks, and the forward pass ends at the last required point.
 
 Trap: SAELens's loading path (`HookedTransformer.from_pretrained_no_processing`) leaves TransformerLens's
-weight processing off, so the residual stream is Hugging Face's. Releases that were trained with processing
-say so by `center_writing_weights: true` in their `model_from_pretrained_kwargs`; then, in a model with
+weight processing off, so the residual stream is Hugging Face's. Releases trained with processing
+have `center_writing_weights: true` in their `model_from_pretrained_kwargs`; then, in a model with
 LayerNorm, the residual stream is Hugging Face's minus its mean over the width (`centre_residual`).
-TransformerLens skips the centring in models with RMSNorm, and so is it skipped here.
+TransformerLens skips the centring in models with RMSNorm, and so does this module.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ class SubjectModel:
         """Load a model and its tokenizer.
 
         Args:
-            model_name: `embedded` for the shipped model, a local folder, or a name on the Hugging Face hub.
-            device: A torch device, or `auto` for the GPU where there is one.
-            precision: In which numbers to compute; float32 unless given.
-            centre_residual: Whether the SAEs expect the centred residual stream (see the module's trap).
-            revision: Of the model on the hub.
+            model_name: `embedded`, a local folder, or a name on the Hugging Face hub.
+            device: a torch device, or `auto` for a GPU if there is one.
+            precision: dtype and quantization; float32 by default.
+            centre_residual: whether the SAEs expect the centred residual stream (see the module's trap).
+            revision: revision of the model on the hub.
 
         Raises:
-            InputError: if there is no such device, or bitsandbytes is needed and not installed.
-            SubjectError: if there is no such model, its family is unknown, or it does not fit into memory.
+            InputError: if the device is not available, or bitsandbytes is needed and not installed.
+            SubjectError: if the model does not exist, its family is unknown, or it does not fit into memory.
         """
         numbers = (precision or Precision()).resolved(None)
         model, tokenizer = open_model(model_name, resolve_device(device), numbers, revision)
@@ -146,7 +146,7 @@ class SubjectModel:
         """Return the token ids of each text; no special token is added.
 
         Raises:
-            SubjectError: if a text spells an added token that the model has no embedding for.
+            SubjectError: if a text spells an added token without an embedding in the model.
         """
         if not texts:
             return []
@@ -156,14 +156,14 @@ class SubjectModel:
             raise SubjectError(
                 f"a text spells the added token {self._tokenizer.convert_ids_to_tokens(largest)!r} of id {largest}, "
                 f"model {self.name!r} has embeddings of 0 to {self.vocabulary_size - 1}",
-                "take the token out of tokenizer.json, or give a model that has it",
+                "remove the token from tokenizer.json, or use a model that has it",
             )
         return found
 
     def token_strings(self, ids: Iterable[int]) -> list[str]:
         r"""Return the exact text of each token, with its leading space.
 
-        A token that is a part of a character stands as its bytes, `\xe2\x80`.
+        A token that is a part of a character is given as its bytes, `\xe2\x80`.
         """
         return token_texts(self._tokenizer, ids)
 
@@ -171,7 +171,7 @@ class SubjectModel:
         """Return the tensor width at a hook point.
 
         Raises:
-            InputError: if the model has no such point.
+            InputError: if the model has no such hook point.
         """
         return width_at(self._tap(hook_name), hook_point(hook_name).kind, self.width)
 
@@ -181,10 +181,10 @@ class SubjectModel:
     ) -> dict[str, Float[Tensor, "batch pos width"]]:
         """Return activations of full sequences (no padding) at each hook point, on the model's device.
 
-        A sequence's values do not depend on the others in its batch. Nothing after the last point is run.
+        A sequence's values do not depend on the others in its batch. The pass stops after the last hook point.
 
         Raises:
-            InputError: if the model has no point of such a name.
+            InputError: if the model has no such hook point.
         """
         return self._run(tokens.to(self.device, torch.long), self._taps(hook_names))
 
@@ -194,20 +194,20 @@ class SubjectModel:
     ) -> Iterator[tuple[int, dict[str, Float[Tensor, "batch rest width"]]]]:
         """Delete one token column at a time and yield the activations after it at the hook points.
 
-        In a causal model nothing before the column changes, so only what follows is computed again, on the keys and
-        values that the whole sequences left behind: the same numbers as a plain pass over the shortened sequences. A
-        model that leaves none behind makes that plain pass.
+        In a causal model nothing before the column changes, so only later columns are recomputed, with the keys and
+        values of the whole sequences: the same numbers as a plain pass over the shortened sequences. A
+        model without a cache of keys and values makes that plain pass.
 
         Args:
-            tokens: Whole sequences, without padding.
-            hook_names: Points of the model.
-            first: Column of the first token to delete.
+            tokens: whole sequences, without padding.
+            hook_names: hook points of the model.
+            first: column of the first token to delete.
 
         Yields:
             A column, from `first` to the last but one, and the streams at the columns after it.
 
         Raises:
-            InputError: if the model has no point of such a name.
+            InputError: if the model has no such hook point.
         """
         taps = self._taps(hook_names)
         tokens = tokens.to(self.device, torch.long)
@@ -238,7 +238,7 @@ class SubjectModel:
         if missed := [name for name in taps if name not in captured]:
             raise SubjectError(
                 f"{missed[0]} cannot be read: model {self.name!r} computes without calling that part of its block",
-                "take an SAE on the residual stream",
+                "use an SAE on the residual stream",
             )
         # Some families flatten sequences inside their blocks.
         return {name: stream.reshape(*tokens.shape, stream.shape[-1]) for name, stream in captured.items()}
@@ -266,7 +266,7 @@ class SubjectModel:
         except AttributeError as error:
             raise InputError(
                 f"hook {hook_name!r} cannot be read: model {self.name!r} has no module of that name",
-                "a name such as 'blocks.3.hook_resid_post', or the path of a module, is wanted",
+                "use a name such as 'blocks.3.hook_resid_post', or the path of a module",
             ) from error
 
     @contextmanager

@@ -17,23 +17,23 @@ KINDS = (
     "hook_resid_pre",  # the residual stream before the block
     "hook_resid_mid",  # between attention and MLP
     "hook_resid_post",  # after the block
-    "hook_attn_out",  # what attention adds to the residual stream
-    "hook_mlp_out",  # what the MLP adds to it
-    "ln1.hook_normalized",  # what the norm before attention makes of its input, without its weight and bias
+    "hook_attn_out",  # added to the residual stream by attention
+    "hook_mlp_out",  # added to it by the MLP
+    "ln1.hook_normalized",  # output of the norm before attention, without its weight and bias
     "attn.hook_z",  # the heads' outputs side by side, before W_O
-    "hook_mlp_in",  # what the norm before the MLP reads
+    "hook_mlp_in",  # input of the norm before the MLP
     "ln2.hook_normalized",  # the same, normalised, without the norm's weight and bias
-    "mlp.hook_in",  # what the MLP reads: normalised, with weight and bias
+    "mlp.hook_in",  # input of the MLP: normalised, with weight and bias
     "mlp.hook_pre",  # the MLP's neurons before the activation function; of a gated MLP the gate
-    "mlp.hook_pre_linear",  # what a gated MLP multiplies the activated gate by
+    "mlp.hook_pre_linear",  # factor of the activated gate in a gated MLP
     "mlp.hook_post",  # the MLP's neurons, before W_out
 )
-"""The points of a decoder block that can be read."""
+"""Supported hook points of a decoder block."""
 
 RESIDUAL_KINDS = frozenset({
     "hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out", "hook_mlp_in"
 })  # fmt: skip
-"""Those that are the residual stream, or are added to it."""
+"""Hook points that are the residual stream, or are added to it."""
 
 _LAYER = re.compile(r"\.([0-9]{1,6})(?:\.|$)")
 _SPACED = re.compile(r"spaced:([0-9]{1,6})")
@@ -46,7 +46,7 @@ class HookPoint:
 
     layer: int
     kind: str | None
-    """One of `KINDS`; None for the output of the module that the name is the path of."""
+    """One of `KINDS`; None for the output of the module with this path."""
 
 
 def hook_name(layer: int, template: str = RESIDUAL_POST) -> str:
@@ -69,9 +69,7 @@ def layer_of(name: str) -> int:
     """
     found = _LAYER.search(name)
     if found is None:
-        raise InputError(
-            f"hook name {name!r} holds no layer number", "a name such as 'blocks.3.hook_resid_post' is wanted"
-        )
+        raise InputError(f"hook name {name!r} holds no layer number", "use a name such as 'blocks.3.hook_resid_post'")
     return int(found.group(1))
 
 
@@ -79,7 +77,7 @@ def hook_point(name: str) -> HookPoint:
     """Parse a hook name.
 
     Raises:
-        InputError: if it holds no layer, or names a point of the block that cannot be read.
+        InputError: if it holds no layer, or names an unsupported point of the block.
 
     >>> hook_point("blocks.4.attn.hook_z")
     HookPoint(layer=4, kind='attn.hook_z')
@@ -89,7 +87,7 @@ def hook_point(name: str) -> HookPoint:
         return HookPoint(layer, None)
     if found.group(2) not in KINDS:
         raise InputError(
-            f"hook {name!r} cannot be read: {found.group(2)!r} is not one of the points of a block that are read here",
+            f"hook {name!r} cannot be read: {found.group(2)!r} is not a supported point of a block",
             f"the points are {', '.join(KINDS)}",
         )
     return HookPoint(layer, found.group(2))
@@ -98,10 +96,10 @@ def hook_point(name: str) -> HookPoint:
 def select_layers(text: str, n_layers: int) -> tuple[int, ...]:
     """Parse a layer selection: `all`, `even`, `odd`, `spaced:N`, or numbers such as `1,2`; sorted, distinct.
 
-    `spaced:N` takes N evenly spaced layers, the first and the last among them; all where there are no more.
+    `spaced:N` selects N evenly spaced layers, including the first and the last; all if there are at most N.
 
     Raises:
-        InputError: if it is none of these, names a layer that the model does not have, or selects none.
+        InputError: if it has another form, names a layer that the model does not have, or selects none.
 
     >>> select_layers("odd", 6)
     (1, 3, 5)

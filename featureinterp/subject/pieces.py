@@ -1,9 +1,9 @@
 """Text of single vocabulary pieces.
 
 A tokenizer's own `decode` drops or adds spaces at the edges of a text and replaces lone surrogates, so it
-cannot show single tokens faithfully; the vocabulary piece can. Four alphabets are in use: GPT-2's of bytes,
-SentencePiece's with `▁` for a space, WordPiece's with `##` before a piece that goes on with a word, and the oldest
-BPE's with `</w>` behind a piece that ends one. The last two keep no spaces, so a word's stands where `decode` puts it.
+cannot show single tokens exactly; the vocabulary piece can. Four alphabets are in use: GPT-2's of bytes,
+SentencePiece's with `▁` for a space, WordPiece's with `##` before a piece that continues a word, and the oldest
+BPE's with `</w>` after a piece that ends one. The last two have no spaces, so a word's space is where `decode` puts it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from featureinterp.errors import InputError
 
 _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 _CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
-"""Characters that WordPiece cuts apart and that have no spaces between them."""
+"""Characters that WordPiece separates although there are no spaces between them."""
 
 _NO_SPACE_BEFORE = frozenset(".,?!")
-"""Words of one of these characters follow the word before them, as in the `decode` of WordPiece."""
+"""Characters without a space before them, as in the `decode` of WordPiece."""
 
 _TRANSFORMER_LENS_EOS = "<|endoftext|>"
 
@@ -90,10 +90,10 @@ _TEXT_BY_DECODER: dict[str, Callable[[str], str]] = {
     "WordPiece": wordpiece_text,
     "BPEDecoder": word_end_text,
 }
-"""By the step that a fast tokenizer's decoder has; elsewhere pieces are read as SentencePiece's."""
+"""Decoders by the step in a fast tokenizer's decoder; other pieces are decoded as SentencePiece's."""
 
 _PROBE = "Zxqvish tokenizers of words"
-"""Words of several pieces and of one, which show how a tokenizer without a decoder marks them."""
+"""Words of several pieces and of one, to detect the marks of a tokenizer without a decoder."""
 
 _TEXT_BY_MARK: dict[str, Callable[[str], str]] = {
     "</w>": word_end_text,
@@ -119,7 +119,7 @@ def token_texts(tokenizer: Any, ids: Iterable[int]) -> list[str]:  # noqa: ANN40
 def begin_token_id(tokenizer: Any) -> int | None:  # noqa: ANN401 - of Hugging Face, imported elsewhere
     """Return the BOS id as in TransformerLens: BOS, else EOS, else `<|endoftext|>`.
 
-    None where there is none of them. A vocabulary with a token for unknown text gives its id for `<|endoftext|>`.
+    None if there is none. A vocabulary with an unknown token has its id for `<|endoftext|>`.
     """
     if tokenizer.bos_token_id is not None:
         return tokenizer.bos_token_id

@@ -22,9 +22,9 @@ class Precision:
     """Dtype and quantization of a model."""
 
     dtype: str = "auto"
-    """One of `DTYPES`, or `auto` for what the SAEs were trained with, float32 where they do not say."""
+    """One of `DTYPES`, or `auto` for the dtype that the SAEs were trained with (float32 if unknown)."""
     quantization: str | None = None
-    """`8bit` or `4bit` weights through bitsandbytes; None for weights as they are."""
+    """`8bit` or `4bit` weights by bitsandbytes; None for unchanged weights."""
 
     def __post_init__(self) -> None:
         if self.dtype not in ("auto", *DTYPES):
@@ -36,7 +36,7 @@ class Precision:
         """Return a copy with `auto` replaced by the recommended dtype, or float32.
 
         Raises:
-            InputError: if the advised dtype is none of `DTYPES`.
+            InputError: if the recommended dtype is not in `DTYPES`.
         """
         return self if self.dtype != "auto" else Precision(advised or "float32", self.quantization)
 
@@ -65,7 +65,7 @@ def resolve_device(device: str) -> str:
     """Return the torch device; `auto` is the GPU if available.
 
     Raises:
-        InputError: if there is no such device here.
+        InputError: if the device is not available.
     """
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":

@@ -16,7 +16,7 @@ from featureinterp.subject.subject import Subject
 
 _BATCH = 64
 _NO_LIMIT = 2048
-"""Tokens of a window where the model sets no limit."""
+"""Tokens of a window if the model has no limit."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def bits_per_byte(model: SubjectModel, texts: Sequence[str]) -> float:
     width = (model.max_length or _NO_LIMIT) - 1
     windows = [ids[i : i + width] for ids in model.tokenize(texts) for i in range(0, len(ids), width)]
     nats = 0.0
-    for length in sorted({len(ids) for ids in windows}):  # rows of one length need no padding
+    for length in sorted({len(ids) for ids in windows}):  # rows of equal length need no padding
         rows = [[model.bos_token_id, *ids] for ids in windows if len(ids) == length]
         for start in range(0, len(rows), _BATCH):
             tokens = torch.tensor(rows[start : start + _BATCH], device=model.device)

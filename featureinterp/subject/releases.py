@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sae_lens import SAE
 
 _LOCAL_HINT = (
-    "where the hub answers, SAE.from_pretrained(RELEASE, SAE_ID).save_model(FOLDER) writes a folder; give its path"
+    "with access to the hub, SAE.from_pretrained(RELEASE, SAE_ID).save_model(FOLDER) writes a folder; use its path"
 )
 
 
@@ -23,7 +23,7 @@ def load_from_release(release: str, sae_id: str, device: str) -> SAE[Any]:
     """Load an SAE of a release, or of a repository `owner/name` on the hub, as SAELens does.
 
     Raises:
-        SubjectError: if there is no such release or SAE, or the hub does not give it.
+        SubjectError: if the release or SAE does not exist, or the hub does not provide it.
     """
     check_release(release, sae_id)
     from sae_lens import SAE
@@ -32,17 +32,17 @@ def load_from_release(release: str, sae_id: str, device: str) -> SAE[Any]:
     try:
         with hub_access(what, _LOCAL_HINT), quiet_saelens():
             return SAE.from_pretrained(release, sae_id, device=device)
-    except (RuntimeError, TypeError, AttributeError) as error:  # weights or a configuration that do not fit
+    except (RuntimeError, TypeError, AttributeError) as error:  # weights that do not fit the configuration
         raise SubjectError(f"{what} cannot be loaded: {first_words(error)}", _LOCAL_HINT) from error
 
 
 def check_release(release: str, sae_id: str) -> None:
     """Look up a release and an SAE id in SAELens's list, without network access.
 
-    A name with a slash that is no release is taken for a repository, of which nothing is known here.
+    A name with a slash that is not a release is treated as a repository and not checked.
 
     Raises:
-        SubjectError: if one of them is not there, with the nearest names.
+        SubjectError: if one of them does not exist, with the nearest names.
     """
     from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 

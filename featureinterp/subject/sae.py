@@ -1,12 +1,12 @@
 """Sparse autoencoders, loaded with SAELens.
 
-Loading and encoding are SAELens's own, so the numbers are those of its recommended path for a release. In most
-architectures each latent is computed alone, so asking for a few latents encodes with a slice of the same SAE; in TopK
-and matching pursuit the latents compete, so all are computed and the asked ones are taken.
+Loading and encoding are those of SAELens, so the numbers are those of its recommended path for a release. In most
+architectures each latent is independent, so a few latents are encoded with a slice of the same SAE; in TopK
+and matching pursuit the latents compete, so all are computed and the requested ones selected.
 
-Trap: SAEDashboard folds the norms of the decoder into the activations before it shows them, and SAELens's loading path
-does not. So its activations are ours times the norm of the latent's decoder row, and its output tokens are those of the
-row at length 1, which is what `direction` gives.
+Trap: SAEDashboard folds the norms of the decoder into the displayed activations, and SAELens's loading path
+does not. So its activations are those here times the norm of the latent's decoder row, and its output tokens are those
+of the row at length 1, which `direction` returns.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ _INDEPENDENT = frozenset({
 """Architectures in which a latent's activation does not depend on the other latents."""
 
 _COMPETING = frozenset({"topk", "matching_pursuit"})
-"""Architectures in which it does."""
+"""Architectures in which a latent's activation depends on the other latents."""
 
 _REFUSED = {
     "abstopk": "whose latents have negative activations",
     "temporal": "which looks at the tokens before as well",
 }
-"""Why an architecture is refused."""
+"""Reasons why architectures are not supported."""
 
 _SHORTEST = 1e-8
-"""A decoder row is taken to be at least so long where it is brought to length 1, as in SAELens."""
+"""Minimum norm of a decoder row in its normalisation, as in SAELens."""
 
 _LATENT_AXIS = {"W_enc": 1, "W_dec": 0, "b_enc": 0, "threshold": 0, "b_gate": 0, "b_mag": 0, "r_mag": 0}
-"""The axis of a tensor that counts the latents; other tensors are shared by all."""
+"""Latent axis of each tensor; other tensors are shared by all latents."""
 
 _SAE_HINT = "give 'embedded', a folder with cfg.json and sae_weights.safetensors, or a SAELens release and its SAE id"
 
-_CONFIG_HINT = "its cfg.json does not fit its weights: take the one that was saved with them"
+_CONFIG_HINT = "its cfg.json does not fit its weights: use the one that was saved with them"
 
 
 class SparseAutoencoder:
@@ -66,7 +66,7 @@ class SparseAutoencoder:
     def __init__(self, sae: SAE[Any], name: str) -> None:
         self.name = name
         self._sae = sae.eval()
-        self._sae.turn_off_forward_pass_hook_z_reshaping()  # the heads' outputs come side by side already
+        self._sae.turn_off_forward_pass_hook_z_reshaping()  # the heads' outputs are already concatenated
         self._metadata: dict[str, Any] = sae.cfg.metadata.to_dict()
         self._sliced: tuple[tuple[int, ...], SAE[Any]] | None = None
         _check_architecture(name, sae.cfg.architecture())
@@ -78,7 +78,7 @@ class SparseAutoencoder:
         if self._metadata.get("prepend_bos") not in (None, True, False):
             raise SubjectError(f"SAE {name!r} has prepend_bos {self._metadata['prepend_bos']!r}", "give true or false")
         self.head: int | None = _checked_head(self._metadata.get("hook_head_index"), self.hook_name, name)
-        """Number of the attention head that the SAE reads alone; None where it reads all of the point."""
+        """Attention head that the SAE reads; None if it reads the whole hook point."""
         self._try_out()
 
     @property
@@ -86,9 +86,9 @@ class SparseAutoencoder:
         """TransformerLens name of the hook point."""
         hook = self._metadata.get("hook_name")
         if not isinstance(hook, str) or not hook:
-            raise SubjectError(f"SAE {self.name!r} does not say which hook it reads", "its metadata needs hook_name")
+            raise SubjectError(f"SAE {self.name!r} does not name its hook", "add hook_name to its metadata")
         if hook.endswith("hook_mlp_in") and str(self._metadata.get("hf_hook_name")).endswith("layernorm.output"):
-            # Gemma Scope 2 says by its second name that its transcoders read the norm's output, not its input.
+            # In Gemma Scope 2 the second name shows that transcoders read the norm's output, not its input.
             return hook.replace("hook_mlp_in", "mlp.hook_in")
         return hook
 
@@ -151,10 +151,10 @@ class SparseAutoencoder:
     ) -> Float[Tensor, "*batch latents"]:
         """Return the activations of the given latents in order (None: all), each at least 0.
 
-        They are on the SAE's device and in its number type, wherever the stream is.
+        They are on the SAE's device and in its dtype, independent of the stream's.
 
         Raises:
-            SubjectError: if a latent is not one of the SAE's.
+            SubjectError: if the SAE has no such latent.
         """
         stream = self.part(stream).to(self._sae.W_enc.device)
         if latents is None:
@@ -187,7 +187,7 @@ class SparseAutoencoder:
             raise SubjectError(f"SAE {self.name!r} cannot encode: {first_words(error)}", _CONFIG_HINT) from error
         if not fits:
             raise SubjectError(
-                f"SAE {self.name!r} says that it has {self.n_latents} latents and has others", _CONFIG_HINT
+                f"SAE {self.name!r} declares {self.n_latents} latents and has another number", _CONFIG_HINT
             )
 
     def fingerprint(self) -> str:
@@ -207,14 +207,14 @@ def load_sae(sae_name: str, sae_id_format: str, layer: int, device: str = "auto"
 
     Args:
         sae_name: `embedded`, a local folder (of one SAE, or of several below it), or a SAELens release.
-        sae_id_format: The SAE's id, in which `{layer}` is replaced; below a local folder, the folder of the
-            layer. Empty where the folder itself is the SAE.
-        layer: Which layer's SAE.
-        device: A torch device, or `auto`.
+        sae_id_format: SAE id, in which `{layer}` is replaced; for a local folder, the subfolder of the
+            layer. Empty if the folder itself is the SAE.
+        layer: layer of the SAE.
+        device: a torch device, or `auto`.
 
     Raises:
-        InputError: if there is no such device.
-        SubjectError: if there is no such folder or release, it holds no SAE, or one that cannot be used.
+        InputError: if the device is not available.
+        SubjectError: if the folder or release does not exist, or holds no usable SAE.
     """
     where = resolve_device(device)
     sae_id = sae_id_format.replace("{layer}", str(layer))
@@ -243,7 +243,7 @@ def _from_folder(folder: Path, device: str) -> SparseAutoencoder:
         if isinstance(error, KeyError) and str(error.args[0]) in SAE_TRAINING_CLASS_REGISTRY:
             raise SubjectError(
                 f"the SAE in {str(folder)!r} is saved for training ({error.args[0]})",
-                "load it in SAELens and save it by save_inference_model, which makes an SAE that can be used",
+                "load it in SAELens and save it with save_inference_model",
             ) from error
         raise SubjectError(f"the SAE in {str(folder)!r} cannot be read: {first_words(error)}", _SAE_HINT) from error
     return SparseAutoencoder(sae, str(folder))

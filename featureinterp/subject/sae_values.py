@@ -1,7 +1,7 @@
 """Check at loading that an SAE can be used with its configuration.
 
-SAELens takes values of any type over from `cfg.json` and looks at them where they are used. So each is compared with
-its declared type before the SAE is tried out.
+SAELens accepts values of any type from `cfg.json` and validates them on use. So each is compared with
+its declared type before the SAE is tested.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ SAE_FAULTS = (
     ValueError,
     SafetensorError,
 )
-"""What SAELens, torch and safetensors raise on files and values that are not as they should be."""
+"""Errors of SAELens, torch and safetensors for invalid files and values."""
 
-_HINT = "mend cfg.json, or fetch the SAE again"
+_HINT = "fix cfg.json, or download the SAE again"
 
 
 def check_values(sae: SAE[Any], name: str) -> None:
     """Check the values of an SAE's configuration.
 
     Raises:
-        SubjectError: if one is of another type or out of range.
+        SubjectError: if one has another type or is out of range.
     """
     told = next(_faults(sae), "")
     if told:
@@ -47,19 +47,19 @@ def check_values(sae: SAE[Any], name: str) -> None:
 
 
 def _faults(sae: SAE[Any]) -> Iterator[str]:
-    """Yield what is wrong with the values of a configuration."""
+    """Yield the faults of a configuration's values."""
     kwargs = sae.cfg.metadata.to_dict().get("model_from_pretrained_kwargs")
     if kwargs is not None and not isinstance(kwargs, dict):
-        yield f"model_from_pretrained_kwargs is {_shown(kwargs)}, an object is wanted"
+        yield f"model_from_pretrained_kwargs is {_shown(kwargs)}; expected an object"
     hints = get_type_hints(type(sae.cfg))
     for name in (field.name for field in fields(sae.cfg)):
         value, kinds = getattr(sae.cfg, name), get_args(hints[name]) or (hints[name],)
         if int in kinds and not _is_count(value) and not (value is None and type(None) in kinds):
-            yield f"{name} is {_shown(value)}, a whole number from 1 on is wanted"
+            yield f"{name} is {_shown(value)}; expected a whole number from 1 on"
         elif float in kinds and not (isinstance(value, (int, float)) and math.isfinite(value)):
-            yield f"{name} is {_shown(value)}, a finite number is wanted"
+            yield f"{name} is {_shown(value)}; expected a finite number"
         elif bool in kinds and not isinstance(value, bool):
-            yield f"{name} is {_shown(value)}, true or false is wanted"
+            yield f"{name} is {_shown(value)}; expected true or false"
     if (most := getattr(sae.cfg, "k", 0)) > sae.cfg.d_sae:
         yield f"k is {most}, of {sae.cfg.d_sae} latents"
 

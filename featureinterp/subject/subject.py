@@ -23,23 +23,23 @@ class Subject:
 
     model: SubjectModel
     saes: Mapping[str, SparseAutoencoder]
-    """By hook name, in the order of their layers."""
+    """SAEs by hook name, in the order of their layers."""
 
     def __post_init__(self) -> None:
         for hook, sae in self.saes.items():
             if sae.layer >= self.model.n_layers:
                 raise SubjectError(
                     f"an SAE reads {hook}, model {self.model.name!r} has layers 0 to {self.model.n_layers - 1}",
-                    "take the SAE that was trained on this model",
+                    "use the SAE that was trained on this model",
                 )
             self._check_width(hook, sae)
         if len({self._wants_bos(sae) for sae in self.saes.values()}) > 1:
             raise SubjectError(
-                "some of the SAEs want a BOS token in front of each window and others do not", "open them separately"
+                "some of the SAEs need a BOS token in front of each window and others do not", "open them separately"
             )
         if self.prepend_bos and self.model.bos_token_id is None:
             raise SubjectError(
-                f"the SAE wants a BOS token in front of each window, and the tokenizer of model {self.model.name!r} "
+                f"the SAE needs a BOS token in front of each window, and the tokenizer of model {self.model.name!r} "
                 "has no BOS, no EOS and no '<|endoftext|>'",
                 "name the token as bos_token in the model's tokenizer_config.json, or set prepend_bos to false in the "
                 "SAE's cfg.json if it was trained without",
@@ -52,7 +52,7 @@ class Subject:
             if not heads or sae.head >= heads or sae.width * heads != there:
                 raise SubjectError(
                     f"the SAE reads head {sae.head} of {hook} and has width {sae.width}, and "
-                    f"{by_heads or 'it is not known how many heads the model has'}",
+                    f"{by_heads or 'the number of heads of the model is unknown'}",
                     f"heads count from 0; this SAE was trained on {sae.model_name or 'a model that it does not name'}",
                 )
         elif sae.width != there:
@@ -61,14 +61,14 @@ class Subject:
                 f"the SAE on {hook} has width {sae.width} and model {self.model.name!r} has {there} there",
                 f"{by_heads}: if the SAE reads one of them, its cfg.json needs hook_head_index"
                 if one_head
-                else f"take the SAE that was trained on this model; this one was on {sae.model_name or 'another'}",
+                else f"use the SAE trained on this model; this one was trained on {sae.model_name or 'another'}",
             )
 
     def _wants_bos(self, sae: SparseAutoencoder) -> bool:
         """Return whether an SAE's windows begin with BOS.
 
-        SAELens trains an SAE that names a module through the bare model, with no token in front where the tokenizer has
-        no BOS. Through TransformerLens, the EOS stands there.
+        SAELens trains an SAE that names a module on the bare model, without a first token if the tokenizer has
+        no BOS. TransformerLens uses the EOS instead.
         """
         return sae.prepend_bos and (self.model.has_own_bos or hook_point(sae.hook_name).kind is not None)
 
@@ -86,7 +86,7 @@ class Subject:
         """Return the SAE of a layer.
 
         Raises:
-            InputError: if none of the SAEs reads that layer.
+            InputError: if no SAE reads that layer.
         """
         for sae in self.saes.values():
             if sae.layer == layer:
@@ -104,7 +104,7 @@ class Subject:
         most = self.most_tokens
         if most is not None and n_tokens > most:
             raise InputError(
-                f"windows of {n_tokens} tokens are asked for, and model {self.model.name!r} takes {most} at most",
+                f"windows of {n_tokens} tokens exceed the context of model {self.model.name!r}, {most} tokens",
                 "cut the corpus into shorter windows",
             )
 
@@ -124,19 +124,19 @@ def open_subject(
 ) -> Subject:
     """Load a model and its SAEs (SAEs first, so that most errors occur early).
 
-    An SAE that names another model than the one given is told by a warning, not refused: the same model has many names.
+    An SAE that names another model causes a warning, not an error: the same model has many names.
 
     Args:
         model_name: `embedded`, a folder, or a name on the Hugging Face hub.
         sae_name: `embedded`, a folder, or a SAELens release.
-        sae_id_format: The id of a layer's SAE in it, with `{layer}` for the layer.
+        sae_id_format: SAE id, with `{layer}` for the layer.
         layers: `all`, `even`, `odd`, or numbers such as `1,2`.
-        device: A torch device, or `auto`.
-        precision: In which numbers the model computes; those that the SAEs ask for, or float32, unless given.
+        device: a torch device, or `auto`.
+        precision: dtype and quantization of the model; by default the dtype required by the SAEs, or float32.
 
     Raises:
-        InputError: if the layers cannot be selected, or there is no such device.
-        SubjectError: if the model or an SAE cannot be loaded, or they do not belong together.
+        InputError: if the layers cannot be selected, or the device is not available.
+        SubjectError: if the model or an SAE cannot be loaded, or they do not match.
     """
     where = resolve_device(device)
     n_layers = count_layers(model_name)
@@ -158,7 +158,7 @@ def _sae_of(layer: int, sae_name: str, sae_id_format: str, device: str) -> Spars
     if sae.layer != layer:
         raise SubjectError(
             f"the SAE that was loaded for layer {layer} reads layer {sae.layer}",
-            "put {layer} where its number stands in the SAE's id, or select only the layer it reads",
+            "write {layer} for the number in the SAE's id, or select only the layer it reads",
         )
     return sae
 

@@ -1,9 +1,9 @@
 """Logit lens of residual stream directions, as in SAEDashboard.
 
 SAEDashboard multiplies a latent's decoder direction, at length 1, by the unembedding of TransformerLens's processed
-model. There the final norm's weight is folded into the unembedding, the direction loses its mean where that norm is a
+model. There the final norm's weight is folded into the unembedding, the direction loses its mean if that norm is a
 LayerNorm, and the mean over the vocabulary is subtracted unless the model caps its logits. The norm's scale and bias
-play no part.
+have no effect.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from featureinterp.subject.model import SubjectModel
 from featureinterp.subject.sae import SparseAutoencoder
 
 _BLOCK = 1 << 15
-"""Rows of the unembedding that are brought to float32 at a time."""
+"""Rows of the unembedding converted to float32 at a time."""
 
 
 def why_no_outputs(model: SubjectModel, sae: SparseAutoencoder) -> str:

@@ -119,7 +119,7 @@ def another_hook(table: dict) -> None:
 @pytest.mark.parametrize(
     ("changed", "told"),
     [(beyond, "latent 96, the SAE has latents 0 to 95"), (negative, "latent -1"), (twice, "twice"),
-     (another_hook, f"holds hook {OTHER_HOOK}, by its name it is of hook {HOOK}")],
+     (another_hook, f"holds hook {OTHER_HOOK}, but its path names hook {HOOK}")],
 )  # fmt: skip
 def test_a_table_of_latents_is_compared_with_its_sae_and_made_again(
     cli, tiny, data, copied, tmp_path, caplog, changed, told
@@ -142,7 +142,7 @@ def test_profiles_of_another_hook_are_refused_and_made_again(cli, tiny, data, co
 def test_a_manifest_whose_hooks_are_mixed_up_is_refused(cli, copied, tmp_path):
     change(copied / "manifest.json", lambda manifest: manifest["hooks"][HOOK].update(layer=1))
     told = cli("explain", copied, "--out", tmp_path / "run")
-    assert_told(told, f"the entry of {HOOK} in", "holds layer 1, by its name it is of layer 0")
+    assert_told(told, f"the entry of {HOOK} in", "holds layer 1, but its path names layer 0")
 
 
 def test_a_damaged_file_of_holistic_activations_is_made_again(cli, tiny, rich, tmp_path):
@@ -168,5 +168,5 @@ def test_folders_without_checksums_and_hooks_still_open(cli, copied, tmp_path):
     first, second = two_records(copied)
     shutil.copy(second, first)
     told = cli("explain", copied, "--out", tmp_path / "run", "--depth", 1)
-    assert told.code == 2 and f"holds latent {second.stem}, by its name it is of latent {first.stem}" in told.err
+    assert told.code == 2 and f"holds latent {second.stem}, but its path names latent {first.stem}" in told.err
     assert len(cli("results", tmp_path / "run", "--format", "csv").out.splitlines()) == 24

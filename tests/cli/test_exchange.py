@@ -27,7 +27,7 @@ def test_neuronpedia(run_folder, tmp_path):
     assert '"creatorId":"me"' in (tmp_path / "np/gpt2/0-res-jb/source.jsonl").read_text()
     again = run_command("export", run_folder, "--format", "neuronpedia", "--out", tmp_path / "np")
     assert again.code == 2
-    assert "is there already" in again.err
+    assert "already exists" in again.err
 
 
 def test_a_feature_is_one_json_that_reads_back_as_it_was(run_folder, tmp_path):
@@ -59,4 +59,4 @@ def test_what_is_exported_for_openai_can_be_imported(run_folder, tmp_path):
     assert "1 latents on 1 hooks" in told.out
     again = run_command("import", tmp_path / "neurons", "--out", tmp_path / "data")
     assert again.code == 2
-    assert "is there already" in again.err
+    assert "already exists" in again.err

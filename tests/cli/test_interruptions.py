@@ -115,7 +115,7 @@ def test_a_full_disk_while_a_page_is_written(cli, run, tmp_path):
     old = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     limited = run_limited(2000, "report", run, "--out", out)
     assert limited.returncode == 2, limited.stderr
-    assert "what was there before is unchanged" in limited.stderr
+    assert "an existing file is unchanged" in limited.stderr
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == old
 
 

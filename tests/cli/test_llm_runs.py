@@ -325,7 +325,7 @@ def test_features_are_simulated_at_the_same_time_where_only_the_simulator_is_wai
         (["--explainer", "best"], ["no explainer 'best'", "one-shot, tree"]),
         (["--proposer", "llama"], ["no proposer 'llama'", "lexical", "provider:model"]),
         (["--proposer", "nowhere:llama"], ["no provider 'nowhere'", "openrouter"]),
-        (["--complexity", "oracle"], ["'oracle' is no name of a language model"]),
+        (["--complexity", "oracle"], ["'oracle' is not the name of a language model"]),
         (["--simulator", "oracle"], ["no simulator 'oracle'", "lexical"]),
         (["--temperatures", "0.5"], ["the lexical proposer draws nothing at random"]),
         (["--answer-tokens", "500"], ["--answer-tokens limits nothing"]),
@@ -333,7 +333,7 @@ def test_features_are_simulated_at_the_same_time_where_only_the_simulator_is_wai
         (["--proposer", "a/b", "--temperatures", "0.5,3"], ["from 0 to 2"]),
         (["--holistic"], ["activation-causing tokens", "--write-holistic-acts"]),
         (["--holistic", "--proposer", "a/b"], ["activation-causing tokens", "--write-holistic-acts"]),
-        (["--proposer", "a/b", "--offline"], ["no answer of openrouter:a/b", "is stored"]),
+        (["--proposer", "a/b", "--offline"], ["no cached answer of openrouter:a/b"]),
         (["--proposer", "a/b", "--max-cost", "0"], ["max_cost is 0"]),
     ],
 )
@@ -376,7 +376,7 @@ def test_a_silent_endpoint_ends_the_run_soon_and_the_same_command_goes_on(small_
         options = ("--proposer", f"local:m@{server.url}", "--depth", 1, "--width", 1, "--request-timeout", 1.5)
         began = time.monotonic()
         silent = run_command(*asked, *options)
-        assert_told(silent, "local:m is down: nothing came within 1.5 seconds", "--request-timeout")
+        assert_told(silent, "local:m is down: no data arrived within 1.5 seconds", "--request-timeout")
         assert time.monotonic() - began < 30
         server.faults = lambda number: None
         assert run_command(*asked, *options[:-1], 60).code == 0

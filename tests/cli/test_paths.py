@@ -110,7 +110,7 @@ def test_inputs_that_are_none(cli, data, run, odd, command, name):
 
 def test_a_pipe_as_corpus(cli, tiny, odd):
     told = records(cli, tiny, odd / "out", dataset_name=odd / "pipe.jsonl")
-    assert_told(told, "pipe.jsonl' is a pipe or a device", "write what a pipe gives to a file")
+    assert_told(told, "pipe.jsonl' is a pipe or a device", "write the output of the pipe to a file")
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "records/blocks.0.hook_resid_post.latents.json", "record"])
@@ -121,7 +121,7 @@ def test_a_pipe_in_a_data_folder(cli, data, odd, name):
     path.unlink()
     os.mkfifo(path)
     told = cli("explain", folder, "--out", odd / "run")
-    assert told.code == 2 and "it is a pipe, a regular file is wanted" in told.err and "Traceback" not in told.err
+    assert told.code == 2 and "it is a pipe; expected a regular file" in told.err and "Traceback" not in told.err
 
 
 @pytest.mark.parametrize("name", ["tokens.safetensors", "sae_acts/blocks.0.hook_resid_post.safetensors"])

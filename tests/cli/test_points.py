@@ -86,7 +86,7 @@ def test_windows_of_a_qwen_model_begin_with_its_end_of_text(tiny: TinyWorld, tmp
 @pytest.mark.parametrize(
     ("hook", "width", "metadata", "told"),
     [
-        ("attn.hook_q", WIDTH, {}, "'attn.hook_q' is not one of the points of a block that are read here"),
+        ("attn.hook_q", WIDTH, {}, "'attn.hook_q' is not a supported point of a block"),
         ("mlp.hook_pre_linear", 4 * WIDTH, {}, "of type 'gpt_neo' has no module whose input or output it is"),
         (
             "attn.hook_z",

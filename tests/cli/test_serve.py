@@ -79,7 +79,7 @@ def test_a_port_that_is_taken(cli, run: Path) -> None:
         (("{parent}",), "one is served at a time (name one of them, such as "),
         (("{parent}/nothing",), "there is no run in"),
         (("{run}", "--token", "short"), "the token needs at least 16 characters"),
-        (("{run}", "--host", "no.such.host.invalid"), "is no address of this machine"),
+        (("{run}", "--host", "no.such.host.invalid"), "is not an address of this machine"),
         (("{run}", "--data", "{run}"), "has no manifest, and only its manifest names the model"),
     ],
 )

@@ -232,7 +232,7 @@ def spoil_vocabulary(arrays):
         (spoil_rows, "activation at row 60000, of which there are 96"),
         (spoil_latents, "activation at latent 4, of which there are 4"),
         (spoil_activations, "NaN or infinite"),
-        (spoil_shapes, "integers [N, 3] and numbers [N] are wanted"),
+        (spoil_shapes, "expected integers [N, 3] and numbers [N]"),
         (spoil_names, "holds no locations"),
         (spoil_vocabulary, "has token ids from"),
     ],
@@ -258,7 +258,7 @@ def test_a_spoilt_cache_is_one_sentence_and_leaves_nothing(made, tmp_path, spoil
         ("0_3.safetensors", b"", "cannot be read"),
         ("0_30.safetensors", None, "hold the same latents"),
         ("9_5.safetensors", None, "latents that cannot be"),
-        ("../../explanations/x.txt", b'"words"', "is not named as delphi names it"),
+        ("../../explanations/x.txt", b'"words"', "does not follow delphi's naming"),
         ("../../explanations/HOOK_latent99.txt", b'"words"', "of different sparse coders"),
     ],
 )

@@ -158,7 +158,7 @@ def test_dense_holistic_activations_that_do_not_fit_are_refused(original: Path, 
     (original / "holistic_acts").mkdir()
     path = original / "holistic_acts" / f"{HOOK}.pt"
     torch.save(torch.zeros(512, 32, 19), path)
-    with pytest.raises(DataFolderError, match=r"holds float32 \[512, 32, 19\] \(20 latents, as in sae_acts, is wanted"):
+    with pytest.raises(DataFolderError, match=r"holds float32 \[512, 32, 19\] \(expected 20 latents, as in sae_acts"):
         import_original(original, tmp_path / "data")
     (original / "sae_acts" / f"{HOOK}.pt").unlink()
     with pytest.raises(DataFolderError, match=r"holistic_acts.* comes without sae_acts/blocks.1.hook_resid_post.pt"):
@@ -253,7 +253,7 @@ def test_what_is_missing_or_misplaced_is_refused(original: Path, tmp_path: Path)
 def test_an_imported_folder_is_neither_overwritten_nor_added_to(original: Path, tmp_path: Path, tiny_subject):
     spec = DataSpec(model_name="model", dataset_name="python-docs", max_features=2)
     import_original(original, tmp_path / spec.folder_name)
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         import_original(original, tmp_path / spec.folder_name)
-    with pytest.raises(DataFolderError, match="was imported, nothing can be added to it|made with another SAE"):
+    with pytest.raises(DataFolderError, match="was imported and cannot be extended|made with another SAE"):
         prepare(spec, tmp_path, subject=tiny_subject)

@@ -112,7 +112,7 @@ def test_saes_that_disagree_on_the_token_in_front_are_refused(tokenizer, tmp_pat
     ours = SubjectModel("tiny", model(), tokenizer("bos and eos"))
     other = "blocks.0.hook_mlp_out"
     saes = {HOOK: sae(tmp_path / "one"), other: sae(tmp_path / "other", other, prepend_bos=False)}
-    with pytest.raises(SubjectError, match="want a BOS token in front of each window and others do not"):
+    with pytest.raises(SubjectError, match="need a BOS token in front of each window and others do not"):
         Subject(ours, saes)
 
 

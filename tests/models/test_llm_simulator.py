@@ -200,7 +200,7 @@ def test_a_tokenizer_without_single_digits_is_told():
 
 
 def test_a_template_that_refuses_or_drops_turns_is_told():
-    for template, problem in (("{{ raise_exception('no') }}", "refuses"), ("nothing", "does not hand on")):
+    for template, problem in (("{{ raise_exception('no') }}", "refuses"), ("nothing", "does not render")):
         refusing = tokenizer("gpt4", "llama3")
         refusing.chat_template = template
         with pytest.raises(SubjectError, match=problem):
@@ -210,7 +210,7 @@ def test_a_template_that_refuses_or_drops_turns_is_told():
 def test_an_unknown_quirk_of_the_logits_is_found_when_the_model_loads():
     odd = language_model("llama3")
     odd.lm_head.register_forward_hook(lambda _module, _args, output: torch.mul(output, 2))
-    with pytest.raises(SubjectError, match="come out .* away from its own"):
+    with pytest.raises(SubjectError, match="deviate from its own by"):
         LocalModel("odd", odd, tokenizer("gpt4", "llama3"), LocalModelParams(device="cpu"))
 
 

@@ -158,7 +158,7 @@ def test_windows_of_a_model_without_a_limit_are_of_any_length(tmp_path):
     subject.check_length(100_000)
     assert bits_per_byte(model, ["some text " * 300]) > 0
     limited = SubjectModel.load(save(MAKE["phi"][0], tmp_path / "phi"), device="cpu")
-    with pytest.raises(InputError, match="takes 640 at most"):
+    with pytest.raises(InputError, match="context of model .*, 640 tokens"):
         Subject(limited, {}).check_length(641)
 
 
@@ -181,13 +181,13 @@ def test_the_longest_sequence_is_read_where_it_is_told(config, wanted):
 @pytest.mark.parametrize("value", [None, 0, -1, "12", 2.5])
 def test_a_size_that_is_not_told_is_refused(value):
     for config in (SimpleNamespace(), SimpleNamespace(num_hidden_layers=value, model_type="odd")):
-        with pytest.raises(SubjectError, match="model 'x' does not say its num_hidden_layers"):
+        with pytest.raises(SubjectError, match="model 'x' does not declare its num_hidden_layers"):
             required_size("model 'x'", config, "num_hidden_layers")
 
 
 def test_a_model_that_tells_no_layers_is_refused_before_anything_large_is_read(tmp_path):
     hf.TimmBackboneConfig(backbone="resnet18").save_pretrained(tmp_path)
-    with pytest.raises(SubjectError, match="does not say its num_hidden_layers"):
+    with pytest.raises(SubjectError, match="does not declare its num_hidden_layers"):
         count_layers(str(tmp_path))
 
 

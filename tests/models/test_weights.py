@@ -87,7 +87,7 @@ FAULTS = {
         r"lacks 9 weights: model.layers.1.input_layernorm.weight, .* and 6 more ",
     ),
     "no head": (without("lm_head.weight"), "lacks 1 weight: lm_head.weight "),
-    "another shape": (with_one(UP, 48, 31), rf"1 weight of another shape .*: {UP} is \[48, 31\], \[48, 32\] is wanted"),
+    "another shape": (with_one(UP, 48, 31), rf"1 weight of another shape .*: {UP} is \[48, 31\]; expected \[48, 32\]"),
     "a bias": (with_one("model.layers.0.self_attn.q_proj.bias", 32), "holds 1 weight that its architecture does not"),
     "a layer too many": (with_one("model.layers.2.mlp.up_proj.weight", 48, 32), "model.layers.2.mlp.up_proj.weight"),
     "an adapter's": (with_one("model.layers.0.mlp.up_proj.lora_A.weight", 4, 32), "lora_A"),
@@ -114,7 +114,7 @@ def test_a_model_whose_weights_are_not_whole_is_refused(llama, tmp_path, fault, 
 @pytest.mark.parametrize(
     ("setting", "value", "told"),
     [
-        ("vocab_size", 1000, r"model.embed_tokens.weight is \[1024, 32\], \[1000, 32\] is wanted"),
+        ("vocab_size", 1000, r"model.embed_tokens.weight is \[1024, 32\]; expected \[1000, 32\]"),
         ("num_hidden_layers", 3, "lacks 9 weights: model.layers.2."),
         ("num_hidden_layers", 1, "holds 9 weights that its architecture does not have: model.layers.1."),
         ("intermediate_size", 64, "6 weights of another shape"),
@@ -203,7 +203,7 @@ def test_old_checkpoints_of_gpt2_open(golden_data, tmp_path, prefix):
 
 ENCODER_FAULTS = {
     "one missing": (without("encoder.layer.0.output.dense.weight"), "lacks 1 weight: encoder.layer.0.output.dense"),
-    "another shape": (with_one("embeddings.word_embeddings.weight", 9, 32), r"is \[9, 32\], \[1024, 32\] is wanted"),
+    "another shape": (with_one("embeddings.word_embeddings.weight", 9, 32), r"is \[9, 32\]; expected \[1024, 32\]"),
     "unknown": (with_one("encoder.layer.2.output.dense.weight", 32, 48), "encoder.layer.2.output.dense.weight"),
     "not a number": (
         lambda weights: weights["embeddings.LayerNorm.weight"].fill_(torch.nan),

@@ -85,7 +85,7 @@ def test_what_cannot_be_compared_says_why(pages: Path) -> None:
     assert "Not comparable: only one of the two has an explanation." in failed
     dead_here = section(pages / "features" / "1-4.html")
     assert "it never fires on the corpus" in dead_here and "numbers" in dead_here
-    assert "Not comparable: the two explanations were tested on other sentences." in section(
+    assert "Not comparable: the two explanations were tested on different sentences." in section(
         pages / "features" / "1-7.html"
     )
     assert '<section id="beside">' not in (pages / "features" / "2-5.html").read_text()  # the other run lacks it

@@ -44,7 +44,7 @@ def test_another_version_is_refused_with_both_numbers():
 
 
 def test_another_type_is_refused_with_both_names():
-    with pytest.raises(DataFolderError, match="holds a StructuredExplanation, a Score is wanted"):
+    with pytest.raises(DataFolderError, match="holds a StructuredExplanation; expected a Score"):
         decode(encode(EXPLANATION), Score)
 
 

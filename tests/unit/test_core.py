@@ -34,7 +34,7 @@ def test_a_strength_is_a_whole_number_from_0_to_5(strength):
 
 
 def test_a_rule_says_something_and_an_explanation_has_a_rule():
-    with pytest.raises(ExplanationError, match="activates_on is empty"):
+    with pytest.raises(ExplanationError, match="activates_on has no text"):
         Rule(" \n", 3)
     with pytest.raises(ExplanationError, match="at least one rule"):
         StructuredExplanation(())

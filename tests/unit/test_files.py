@@ -97,7 +97,7 @@ def test_a_pipe_gets_what_is_written(tmp_path: Path):
 def test_a_pipe_that_nobody_reads_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(files, "_WAIT_FOR_READER_S", 0.2)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(StorageError, match="pipe could not be written: it is a pipe that nobody reads"):
+    with pytest.raises(StorageError, match="pipe could not be written: it is a pipe without a reader"):
         atomic_write(tmp_path / "pipe", b"x")
 
 
@@ -176,7 +176,7 @@ def test_the_longest_name_that_a_file_can_have_can_be_written(tmp_path: Path):
 
 @pytest.mark.parametrize("folder", [".", "..", "/"])
 def test_a_folder_is_no_file(folder: str):
-    with pytest.raises(StorageError, match=r"it is a folder, a file is wanted"):
+    with pytest.raises(StorageError, match=r"it is a folder; expected a file"):
         atomic_write(Path(folder), b"x")
 
 
@@ -196,7 +196,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path):
     with atomic_folder(tmp_path / "out") as made:
         (made / "whole").write_bytes(b"")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["whole"]
-    with pytest.raises(InputError, match="is there already"), atomic_folder(tmp_path / "out"):
+    with pytest.raises(InputError, match="already exists"), atomic_folder(tmp_path / "out"):
         pass
 
 
@@ -211,7 +211,7 @@ def test_only_regular_files_are_read(tmp_path: Path, device: Path, kind: str):
         os.mknod(path, 0o666 | stat.S_IFSOCK)
     (tmp_path / "link").symlink_to(path)
     for each in (path, tmp_path / "link"):
-        with pytest.raises(DataFolderError, match=r"cannot be read: it is a \w+, a regular file is wanted"):
+        with pytest.raises(DataFolderError, match=r"cannot be read: it is a \w+; expected a regular file"):
             read_file(each)
     with pytest.raises(FileNotFoundError):
         check_regular(tmp_path / "nothing")

@@ -56,7 +56,7 @@ def test_params_have_to_be_a_dataclass() -> None:
     class Part:
         Params = int
 
-    with pytest.raises(InputError, match="no dataclass"):
+    with pytest.raises(InputError, match="is not a dataclass"):
         params_of(Part)
     assert params_of(print) is None
 

@@ -1,11 +1,11 @@
 """Safetensors files read and written in slices, for arrays larger than memory.
 
-The files are plain safetensors and open with any reader of them. Slices are read and written with ordinary file
+The files are plain safetensors, readable by any tool. Slices are read and written with ordinary file
 access, not through a mapping, because pages of a mapping count as the process's memory.
 
-Every array that is written has a checksum: one over the whole file (`write_arrays`), or one per group of rows that is
-read at a time and one over the index that finds them (`activations`). A header is compared with the file's size before
-anything is allocated by it.
+Every written array has a checksum: one over the whole file (`write_arrays`), or one per group of rows that is
+read at a time and one over their index (`activations`). A header is compared with the file's size before
+anything is allocated.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _DTYPES = {code: np.dtype(name) for name, code in _DTYPE_NAMES.items()}
 _REMAKE = "make the data folder again"
 _BLOCK_BYTES = 2**24
 _LARGEST_HEADER = 2**20
-"""Bytes; the header of a file with an array per hook has a few thousand."""
+"""Maximum bytes of a header; that of a file with an array per hook has a few thousand."""
 
 CHECKSUM = "checksum"
-"""Entry of the metadata with the CRC-32 over all arrays, in the order of the file."""
+"""Metadata key of the CRC-32 over all arrays, in file order."""
 
 
 class _Entry(msgspec.Struct):
@@ -71,14 +71,14 @@ class ArrayFile:
     metadata: Mapping[str, str]
     specs: Mapping[str, ArraySpec]
     offsets: Mapping[str, int]
-    """Byte at which each array begins in the file."""
+    """Byte offset of each array in the file."""
 
     @classmethod
     def open(cls, path: Path) -> ArrayFile:
         """Read the header.
 
         Raises:
-            DataFolderError: if the file is missing, damaged or cut short, or its header claims what does not fit in it.
+            DataFolderError: if the file is missing, damaged or truncated, or its header exceeds the file.
         """
         try:
             check_regular(path)
@@ -86,9 +86,9 @@ class ArrayFile:
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
                 if length > size:
-                    raise ValueError("it is no safetensors file")
+                    raise ValueError("not a safetensors file")
                 if length > _LARGEST_HEADER:
-                    raise ValueError(f"its header claims {length} bytes, at most {_LARGEST_HEADER} are read")
+                    raise ValueError(f"a header of {length} bytes; the limit is {_LARGEST_HEADER}")
                 header = msgspec.json.decode(file.read(length), type=dict[str, msgspec.Raw])
             metadata = msgspec.json.decode(header.pop("__metadata__", b"{}"), type=dict[str, str])
             entries = {name: msgspec.json.decode(entry, type=_Entry) for name, entry in header.items()}
@@ -105,13 +105,13 @@ class ArrayFile:
         """Return the specification of a required array.
 
         Args:
-            name: the array.
-            dtype: number type that it must have.
-            dimensions: how many it must have.
-            length: rows that it must have, where that is known.
+            name: name of the array.
+            dtype: required dtype.
+            dimensions: required number of dimensions.
+            length: required number of rows, if known.
 
         Raises:
-            DataFolderError: if it is not there, or of another type or shape.
+            DataFolderError: if it is missing, or has another dtype or shape.
         """
         spec = self.specs.get(name)
         if spec is None:
@@ -119,7 +119,7 @@ class ArrayFile:
         if np.dtype(spec.dtype) != dtype or len(spec.shape) != dimensions or length not in (None, spec.shape[0]):
             wanted = ", ".join([str(length) if length is not None else "rows", *["columns"] * (dimensions - 1)])
             told = f"{self.path} holds {name!r} as {np.dtype(spec.dtype)} {list(spec.shape)}"
-            raise DataFolderError(f"{told}, {np.dtype(dtype)} [{wanted}] is wanted", _REMAKE)
+            raise DataFolderError(f"{told}; expected {np.dtype(dtype)} [{wanted}]", _REMAKE)
         return spec
 
     def check_intact(self) -> None:
@@ -154,10 +154,10 @@ class ArrayFile:
 def _spec(name: str, entry: _Entry) -> ArraySpec:
     """Parse an entry; ValueError unless type, shape and offsets agree."""
     if entry.dtype not in _DTYPES:
-        raise ValueError(f"{name!r} has numbers of the type {entry.dtype!r}, {', '.join(_DTYPES)} are read")
+        raise ValueError(f"{name!r} has dtype {entry.dtype!r}; supported: {', '.join(_DTYPES)}")
     spec = ArraySpec(tuple(entry.shape), _DTYPES[entry.dtype])
     if not spec.shape:
-        raise ValueError(f"{name!r} is a single number")
+        raise ValueError(f"{name!r} is a scalar; expected an array")
     begin, end = entry.data_offsets
     wanted = math.prod(spec.shape) * _DTYPES[entry.dtype].itemsize
     if end - begin != wanted:
@@ -171,7 +171,7 @@ def _end(entries: Mapping[str, _Entry]) -> int:
     """Return the end offset of the last array; ValueError if two overlap."""
     places = sorted(entry.data_offsets for entry in entries.values() if entry.data_offsets[0] != entry.data_offsets[1])
     if any(after[0] < before[1] for before, after in zip(places, places[1:], strict=False)):
-        raise ValueError("two of its arrays overlap")
+        raise ValueError("two arrays overlap")
     return max((entry.data_offsets[1] for entry in entries.values()), default=0)
 
 
@@ -195,7 +195,7 @@ def array_writer(path: Path, specs: Mapping[str, ArraySpec], metadata: Mapping[s
     """Write a safetensors file in pieces, atomically: it appears at `path` when the block succeeds.
 
     Raises:
-        StorageError: if it cannot be written; what was at `path` stays.
+        StorageError: if it cannot be written; an existing file is unchanged.
     """
     order = _file_order(specs)
     header: dict[str, object] = {"__metadata__": dict(metadata)}
@@ -234,7 +234,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray], metadata: Mapping[st
     """Write arrays atomically as one safetensors file with a checksum.
 
     Raises:
-        StorageError: if it cannot be written; what was at `path` stays.
+        StorageError: if it cannot be written; an existing file is unchanged.
     """
     specs = {name: ArraySpec(array.shape, array.dtype) for name, array in arrays.items()}
     found = checksum_of([arrays[name] for name in _file_order(specs)])

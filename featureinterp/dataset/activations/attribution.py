@@ -2,8 +2,8 @@
 
 The holistic activation of token t is the mean, over the other tokens, of how much their activation falls when t is
 deleted from the sequence: h[t] = 1/(T-1) · sum over u != t of (a[u] - a without t [u]), token matched to token. In a
-causal model only u > t contribute. It is measured by deleting, not estimated from a gradient. Every window costs the
-model about T/2 passes over it, so only the pairs of latent and window that are asked for are measured. Keys, values
+causal model only u > t contribute. It is measured by deletion, not estimated from a gradient. Every window takes
+about T/2 forward passes, so only the requested pairs of latent and window are measured. Keys, values
 and activations before the deleted token are reused, and a pass deletes a token from each of many windows.
 """
 
@@ -29,10 +29,10 @@ from featureinterp.subject.subject import Subject
 _logger = logging.getLogger(__name__)
 
 SHARD_SEQUENCES = 64
-"""Sequences measured at a time; after a kill at most so many are measured again."""
+"""Sequences per group; after an interruption at most one group is measured again."""
 
 Wanted = Mapping[str, Mapping[int, Sequence[int] | NDArray[np.integer]]]
-"""By hook name and latent, the sequences to measure."""
+"""Sequences to measure, by hook name and latent."""
 
 
 def holistic_activations(
@@ -41,13 +41,13 @@ def holistic_activations(
     """Measure the holistic activations of the given latents of each hook on every given sequence.
 
     Args:
-        subject: The model and its SAEs.
-        tokens: int32 [n, S], one batch, with BOS in column 0 where `has_bos`.
-        has_bos: Whether column 0 is BOS, which is neither deleted nor counted.
-        latents: By hook name, the latents.
+        subject: the model and its SAEs.
+        tokens: int32 [n, S], one batch, with BOS in column 0 if `has_bos`.
+        has_bos: whether column 0 is BOS, which is neither deleted nor counted.
+        latents: latents by hook name.
 
     Returns:
-        By hook name float32 [n, T, latents], in activation per token; may be negative. A last token is always 0.
+        By hook name, float32 [n, T, latents], in activation per token; may be negative. The last token is always 0.
 
     Raises:
         ActivationError: if an activation is NaN or infinite.
@@ -78,20 +78,20 @@ def capture_holistic(
 ) -> None:
     """Write `holistic_acts/{hook_name}.safetensors` below `folder` for every hook with wanted pairs.
 
-    Files that hold these pairs undamaged are left as they are; a capture that was interrupted goes on. What several
-    latents want is measured once. Of the whole corpus, only sequences on which something is caused are kept.
+    Intact files with these pairs are kept; an interrupted capture resumes. Sequences that several
+    latents need are measured once. For the whole corpus, only sequences with nonzero effects are kept.
 
     Args:
-        subject: The model and its SAEs.
-        tokens: int32 [N, S], with BOS in column 0 where `has_bos`; may be memory-mapped.
-        has_bos: Whether column 0 is BOS.
-        wanted: The pairs to measure.
-        folder: The data folder.
-        progress: Told the number of sequences done, and of how many.
+        subject: the model and its SAEs.
+        tokens: int32 [N, S], with BOS in column 0 if `has_bos`; may be memory-mapped.
+        has_bos: whether column 0 is BOS.
+        wanted: pairs to measure.
+        folder: the data folder.
+        progress: called as `progress(done, total)`, in sequences.
 
     Raises:
         ActivationError: if an activation is NaN or infinite.
-        InputError: if the sequences are longer than the model takes.
+        InputError: if the sequences exceed the model's context.
         StorageError: if a file cannot be written.
     """
     check_length(subject, tokens)
@@ -143,7 +143,7 @@ def _is_written(path: Path, digest: str) -> bool:
     try:
         found = HolisticActivations.open(path)
     except DataFolderError as error:
-        _logger.warning("%s; it is made again", error.problem)
+        _logger.warning("%s; it is created again", error.problem)
         return False
     if found.digest != digest:
         return False

@@ -1,7 +1,7 @@
 """Activation capture: one forward pass per window for all hooks.
 
-The corpus goes through in shards. A finished shard stays when the process is killed, and the next run goes on behind
-it, after making damaged ones again; at the end the shards of each hook are merged into one file grouped by latent
+The corpus is processed in shards. A finished shard survives an interruption, and the next run continues after
+it and recreates damaged ones; at the end the shards of each hook are merged into one file grouped by latent
 (see `activations` and `merging`). Memory is bounded by a shard while capturing and by `max_memory` while encoding and
 merging, however long the corpus is.
 """
@@ -30,10 +30,10 @@ from featureinterp.subject.subject import Subject
 _logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Told how many sequences are done, and of how many."""
+"""Callback, called as `progress(done, total)`, in sequences."""
 
 SMALL_SAE = 4096
-"""An SAE of at most so many latents is captured whole: that costs little, and any latent can be looked at later."""
+"""Maximum latents of an SAE that is captured completely: this is cheap, and any latent can be examined later."""
 
 _COLUMNS_PER_ENCODING = 64
 """Latents are encoded in multiples of this, because a matrix product of fewer columns may round differently."""
@@ -44,13 +44,13 @@ class CaptureParams:
     """Latents to capture and memory limits."""
 
     latents: Mapping[str, Sequence[int]] | None = None
-    """By hook name, the latents that are wanted; None takes all."""
+    """Selected latents by hook name; None for all."""
     batch_size: int = 64
     """Sequences per forward pass."""
     shard_sequences: int = 512
-    """Sequences per shard: what is done again after a kill, and whose activations are in memory while capturing."""
+    """Sequences per shard: the unit that is repeated after an interruption and held in memory while capturing."""
     max_memory: int = 2**30
-    """Bytes that a batch's dense activations may take, and that merging may take."""
+    """Memory limit in bytes of a batch's dense activations, and of merging."""
 
     def wanted(self, sae: SparseAutoencoder) -> NDArray[np.int32]:
         """Return the latents to capture, ascending: all of a small SAE, else the selected ones."""
@@ -68,7 +68,7 @@ class _Target:
     sae: SparseAutoencoder
     latents: NDArray[np.int32]
     source: str
-    """Hash of the model, the SAE and the corpus."""
+    """Hash of model, SAE and corpus."""
     path: Path
     shards: Path
 
@@ -100,21 +100,21 @@ def capture_activations(
 ) -> None:
     """Write `sae_acts/{hook_name}.safetensors` below `folder` for every SAE of the subject.
 
-    A file that holds the wanted latents of this subject on these tokens undamaged is left as it is. One that lacks
-    some is made again with those it had; a capture that was interrupted goes on.
+    An intact file with the selected latents of this subject on these tokens is kept. A file that lacks
+    some is created again, including those it had; an interrupted capture resumes.
 
     Args:
-        subject: The model and its SAEs.
-        tokens: int32 [N, S], with BOS in column 0 where `has_bos`; may be memory-mapped.
-        has_bos: Whether column 0 is BOS, whose activations are not kept.
-        folder: The data folder.
-        params: What to capture, and how much to hold in memory.
-        progress: Told the number of sequences done after each batch.
+        subject: the model and its SAEs.
+        tokens: int32 [N, S], with BOS in column 0 if `has_bos`; may be memory-mapped.
+        has_bos: whether column 0 is BOS, whose activations are not kept.
+        folder: the data folder.
+        params: latents to capture and memory limits.
+        progress: called as `progress(done, total)`, in sequences, after each batch.
 
     Raises:
         ActivationError: if an activation is NaN or infinite.
-        InputError: if the sequences are longer than the model takes.
-        SubjectError: if a wanted latent does not exist.
+        InputError: if the sequences exceed the model's context.
+        SubjectError: if a selected latent does not exist.
         StorageError: if a file cannot be written.
     """
     params = params or CaptureParams()
@@ -145,7 +145,7 @@ def check_length(subject: Subject, tokens: NDArray[np.int32]) -> None:
     longest = subject.model.max_length
     if longest is not None and tokens.shape[1] > longest:
         raise InputError(
-            f"sequences have {tokens.shape[1]} tokens, model {subject.model.name!r} takes {longest}",
+            f"sequences have {tokens.shape[1]} tokens; the context of model {subject.model.name!r} is {longest}",
             "cut the corpus into shorter sequences",
         )
 
@@ -196,7 +196,7 @@ def _target(sae: SparseAutoencoder, corpus: str, folder: Path, params: CapturePa
     try:
         there = SparseActivations.open(path) if path.exists() else None
     except DataFolderError as error:
-        _logger.warning("%s; it is made again", error.problem)
+        _logger.warning("%s; it is created again", error.problem)
         there = None
     if there is not None and there.source == source:
         if np.isin(latents, there.latents).all():

@@ -1,6 +1,6 @@
 """Latent statistics: activation histogram and logit-lens tokens.
 
-Both are small, so they travel with the feature's result and no report needs the data folder.
+Both are small, so they are stored with the feature's result and no report needs the data folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BINS_PER_LEVEL = 10
 N_BINS = MAX_LEVEL * BINS_PER_LEVEL
 N_OUTPUT_TOKENS = 10
-"""Kept of the most promoted tokens, and of the most suppressed ones."""
+"""Number of promoted, and of suppressed, tokens that are kept."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class LatentProfile:
 
     latent: int
     histogram: tuple[int, ...]
-    """Active tokens in `N_BINS` equal parts of the range from 0 to the largest activation, `BINS_PER_LEVEL` a level."""
+    """Active tokens in `N_BINS` equal bins from 0 to the largest activation, `BINS_PER_LEVEL` per level."""
     n_tokens: int
-    """Of the corpus, active or not."""
+    """Tokens of the corpus, active or not."""
     promoted: tuple[OutputToken, ...] = ()
-    """The largest logits, the largest first."""
+    """Tokens with the largest logits, in descending order."""
     suppressed: tuple[OutputToken, ...] = ()
-    """The smallest, the smallest first."""
+    """Tokens with the smallest logits, in ascending order."""
     reason: str = ""
-    """Why there are no output tokens; empty where there are."""
+    """Reason for missing output tokens; empty if there are any."""
 
     @property
     def share_active(self) -> float:
@@ -59,9 +59,9 @@ class ProfileTable:
     """The profiles of one hook's latents."""
 
     profiles: tuple[LatentProfile, ...]
-    """By latent, ascending."""
+    """Entries by latent, ascending."""
     hook: str = ""
-    """Whose latents they are; empty in older folders."""
+    """Hook of the latents; empty in older folders."""
 
 
 def histogram(values: NDArray[np.floating]) -> tuple[int, ...]:
@@ -83,9 +83,9 @@ def profile_latents(
 
     Args:
         subject: the model and its SAEs.
-        hook_name: which SAE.
-        latents: of that SAE, captured in `activations`.
-        activations: of the hook, over the corpus.
+        hook_name: hook of the SAE.
+        latents: latents of that SAE, captured in `activations`.
+        activations: activations of the hook over the corpus.
     """
     from featureinterp.subject.unembedding import Unembedding, why_no_outputs
 

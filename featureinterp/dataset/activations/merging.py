@@ -1,8 +1,8 @@
 """Merging of shards into one file grouped by latent, within a memory limit.
 
-A shard holds, for each of the captured latents, what a part of the corpus makes of it: `indptr` [latents + 1] and
-`sequence`, `position`, `value`. Latents are merged range by range; one that fills the memory alone is copied shard by
-shard. Every latent gets a checksum of its own, so that reading one checks it without reading the rest.
+A shard holds the activations of the captured latents on a part of the corpus: `indptr` [latents + 1] and
+`sequence`, `position`, `value`. Latents are merged range by range; a latent that fills the memory is copied shard by
+shard. Every latent has its own checksum, so that reading one verifies it without reading the rest.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from featureinterp.dataset.activations.arrays import ArrayFile, ArraySpec, Array
 from featureinterp.dataset.activations.store import index_checksum
 
 COLUMNS: Mapping[str, type[np.number]] = {"sequence": np.int32, "position": np.int16, "value": np.float32}
-"""What is kept of an activation, in the order in which a latent's checksum runs over it."""
+"""Fields of an activation, in the order of a latent's checksum."""
 
 _ENTRY_BYTES = 48
-"""Memory that an activation takes while it is sorted."""
+"""Bytes per activation while sorting."""
 _POINTER_BYTES = 32
-"""Memory that the place of a latent in a shard takes."""
+"""Bytes per latent and shard."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class MergeTarget:
 
     path: Path
     latents: NDArray[np.int32]
-    """Which latent each column of the shards is."""
+    """Latent of each column of the shards."""
     metadata: Mapping[str, str]
 
 
@@ -40,9 +40,9 @@ def merge_shards(parts: Sequence[Path], target: MergeTarget, max_memory: int) ->
     """Merge shards, given in the order of their sequences, into one file grouped by latent.
 
     Args:
-        parts: the shards.
-        target: what they are merged into.
-        max_memory: bytes that may be used, as far as a single latent's place in all shards fits.
+        parts: shards, in the order of their sequences.
+        target: output file.
+        max_memory: memory limit in bytes; a single latent may exceed it.
 
     Raises:
         StorageError: if it cannot be written.

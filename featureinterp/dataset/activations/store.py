@@ -5,9 +5,9 @@ of everything above 0, `sequence`, `position` and `value`, sorted by (latent, se
 0 without BOS. A file of holistic activations covers the measured pairs of latent and sequence: `indptr` [F+1],
 `sequence` [pairs] and `value` [pairs, T].
 
-Opening a file reads its header and its index, `latents` and `indptr`, which has a checksum of its own in the metadata
-(`index`, lacking in files of older versions); a latent's checksum and ranges are looked at when the latent is read. So
-what is read is checked in the time it takes to read it, and nothing else is read.
+Opening a file reads its header and its index, `latents` and `indptr`, whose checksum is in the metadata
+(`index`, missing in files of older versions); a latent's checksum and ranges are verified when the latent is read. So
+reading a latent verifies it, without reading the rest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from featureinterp.errors import DataFolderError, InputError
 
 _INDEX = "index"
 _REMAKE = "make the data folder again"
-_MADE_ANEW = "give the command that made it again: damaged activations are made anew"
+_MADE_ANEW = "repeat the command that created it: damaged activations are captured again"
 
 
 def index_checksum(latents: NDArray[np.int32], indptr: NDArray[np.int64]) -> dict[str, str]:
@@ -89,17 +89,17 @@ class SparseActivations:
 
     path: Path
     source: str
-    """Hash of the model, the SAE and the corpus that they were made from."""
+    """Hash of the model, the SAE and the corpus that the activations were computed from."""
     n_sequences: int
     length: int
     """Tokens per sequence, BOS not counted."""
     n_latents: int
-    """Number of latents of the SAE, captured or not, dead ones included."""
+    """Number of latents of the SAE, including dead ones and those not captured."""
     latents: NDArray[np.int32]
-    """Those that were captured, ascending; the columns that follow are in their order."""
+    """int32 [F]: captured latents, ascending; the following arrays are in this order."""
     indptr: NDArray[np.int64]
     checksum: NDArray[np.int64]
-    """Of each captured latent's `sequence`, `position` and `value`."""
+    """Checksum of each captured latent's `sequence`, `position` and `value`."""
     sequence: NDArray[np.int32]
     position: NDArray[np.int16]
     value: NDArray[np.float32]
@@ -125,14 +125,17 @@ class SparseActivations:
         """Return the activations of one latent; empty arrays if it never fires.
 
         Raises:
-            InputError: if there is no such latent, or it was not captured.
+            InputError: if the latent does not exist or was not captured.
             DataFolderError: if its checksum is wrong.
         """
         if not 0 <= index < self.n_latents:
             raise InputError(f"latent {index} does not exist", f"there are latents 0 to {self.n_latents - 1}")
         column = int(np.searchsorted(self.latents, index))
         if column == len(self.latents) or self.latents[column] != index:
-            raise InputError(f"latent {index} was not captured in {self.path}", "ask for its activations first")
+            raise InputError(
+                f"latent {index} was not captured in {self.path}",
+                "capture it first: `featureinterp records --write-sae-acts --latents`",
+            )
         part = slice(int(self.indptr[column]), int(self.indptr[column + 1]))
         found = LatentActivations(
             np.asarray(self.sequence[part]), np.asarray(self.position[part]), np.asarray(self.value[part])
@@ -140,7 +143,7 @@ class SparseActivations:
         if found.checksum() != self.checksum[column]:
             raise DataFolderError(f"{self.path} is damaged: the checksum of latent {index} is wrong", _MADE_ANEW)
         if not found.fits(self.n_sequences, self.length):
-            raise DataFolderError(f"{self.path} holds what no activations of latent {index} can be", _MADE_ANEW)
+            raise DataFolderError(f"{self.path} holds invalid activations of latent {index}", _MADE_ANEW)
         return found
 
     def is_intact(self, latents: NDArray[np.integer]) -> bool:
@@ -176,18 +179,18 @@ class HolisticActivations:
 
     path: Path
     digest: str
-    """Hash of the model, the SAE, the corpus and the pairs asked for."""
+    """Hash of the model, the SAE, the corpus and the requested pairs."""
     whole_corpus: bool
-    """Whether every sequence was measured; those of which nothing is kept are 0 throughout."""
+    """Whether every sequence was measured; sequences without an entry are 0 throughout."""
     latents: NDArray[np.int32]
-    """Those measured, ascending; the columns that follow are in their order."""
+    """Measured latents, ascending; the following arrays are in this order."""
     indptr: NDArray[np.int64]
     checksum: NDArray[np.int64]
-    """Of each latent's `sequence` and `value`."""
+    """Checksum of each latent's `sequence` and `value`."""
     sequence: NDArray[np.int32]
-    """Of each pair; ascending within a latent."""
+    """Sequence of each pair; ascending within a latent."""
     value: NDArray[np.float32]
-    """float32 [pairs, T]"""
+    """float32 [pairs, T]: holistic activations of each pair."""
 
     @classmethod
     def open(cls, path: Path) -> HolisticActivations:
@@ -220,7 +223,7 @@ class HolisticActivations:
         if checksum(value, checksum(sequence)) != self.checksum[column]:
             raise DataFolderError(f"{self.path} is damaged: the checksum of latent {index} is wrong", _MADE_ANEW)
         if not ((np.diff(sequence, prepend=-1) > 0).all() and np.isfinite(value).all()):
-            raise DataFolderError(f"{self.path} holds what no activations of latent {index} can be", _MADE_ANEW)
+            raise DataFolderError(f"{self.path} holds invalid activations of latent {index}", _MADE_ANEW)
         return sequence, value
 
     def is_intact(self) -> bool:
@@ -240,7 +243,7 @@ class HolisticActivations:
         """Return the values of a latent on the given sequences, in their order, float32 [sequences, T].
 
         Raises:
-            InputError: if one of them was not measured.
+            InputError: if a sequence was not measured.
             DataFolderError: if the latent's checksum is wrong.
         """
         kept, values = self.latent(index)
@@ -250,7 +253,7 @@ class HolisticActivations:
         if not measured.all():
             raise InputError(
                 f"latent {index} was not measured on sequence {wanted[~measured][0]}",
-                "ask for it when the holistic activations are captured",
+                "include it when the holistic activations are captured",
             )
         made = np.zeros((len(wanted), self.value.shape[1]), np.float32)
         made[found] = values[np.searchsorted(kept, wanted[found])]

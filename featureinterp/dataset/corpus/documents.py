@@ -37,9 +37,9 @@ class CorpusSpec:
     name: str = PYTHON_DOCS
     """`python-docs`, a path, or owner/name of a dataset on the Hugging Face hub."""
     split: str = DEFAULT_SPLIT
-    """Of a dataset on the hub, of a saved one, or of a folder of files."""
+    """Split of a hub dataset, a saved dataset or a folder of files."""
     config: str = ""
-    """Of a dataset that has several, on the hub or in a folder with a card; empty for its default."""
+    """Configuration of a dataset that has several (on the hub, or in a folder with a card); empty for its default."""
     text_column: str = TEXT_COLUMN
     """Column of the texts, or of token ids; without a column `text`, `input_ids` and `tokens` are tried."""
 
@@ -48,15 +48,15 @@ class CorpusSpec:
 
         Args:
             what: the corpus, in words.
-            names: of the fields that mean nothing for it.
+            names: fields that do not apply to it.
 
         Raises:
-            InputError: if one of them has another value than its default.
+            InputError: if one of them differs from its default.
         """
         for name in names:
             value = getattr(self, name)
             if value != getattr(CorpusSpec(), name):
-                raise InputError(f"{_OPTIONS[name]} {value!r} means nothing for {what}", "leave it out")
+                raise InputError(f"{_OPTIONS[name]} {value!r} does not apply to {what}", "omit it")
 
 
 _OPTIONS = {"split": "--dataset-split", "config": "--dataset-config", "text_column": "--text-column"}
@@ -78,7 +78,7 @@ class Corpus(Protocol):
         """Yield the documents in a fixed order, including blank ones.
 
         Raises:
-            CorpusError: if what is read is damaged, or neither text nor token ids.
+            CorpusError: if a document is damaged, or neither text nor token ids.
         """
         ...
 
@@ -87,7 +87,7 @@ def choose_column(columns: Sequence[str], wanted: str, where: str) -> str:
     """Return the document column of a table.
 
     Raises:
-        CorpusError: if there is none; it lists those there are.
+        CorpusError: if there is none; the error lists the columns.
     """
     tried = (wanted, *TOKEN_COLUMNS) if wanted == TEXT_COLUMN else (wanted,)
     for column in tried:
@@ -112,4 +112,4 @@ def as_document(value: object, where: str) -> Document:
         if ids.ndim == 1 and ids.dtype.kind in "iu":
             return ids
     shown = value[:9] if isinstance(value, list | tuple) else value
-    raise CorpusError(f"{where} is {str(shown)[:40]!r}", "a text or a list of token ids is wanted")
+    raise CorpusError(f"{where} is {str(shown)[:40]!r}", "expected a text or a list of token ids")

@@ -28,7 +28,7 @@ _LOCAL = f"or give the path of a local file or folder: {FILE_KINDS}, or a saved 
 
 
 _OF_VALUES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What the dataset library raises where a file of a saved dataset holds other values than it wrote."""
+"""Errors of the dataset library for a saved dataset with invalid values."""
 
 
 class HubDataset:
@@ -72,7 +72,7 @@ class HubDataset:
             silent = why_silent(config.HF_ENDPOINT)
             if silent:
                 raise CorpusError(
-                    f"{where} is no local path, and {config.HF_ENDPOINT} cannot be reached: {silent}", _LOCAL
+                    f"{where} is not a local path, and {config.HF_ENDPOINT} cannot be reached: {silent}", _LOCAL
                 )
         with _told(where):
             return datasets.load_dataset_builder(self._spec.name, self._spec.config or None, revision=revision)
@@ -114,8 +114,8 @@ class SavedDataset:
                     )
                 loaded = loaded[self._spec.split]
             elif self._spec.split not in (DEFAULT_SPLIT, str(loaded.split)):
-                own = f"it is the split {loaded.split}" if loaded.split else "it is a single one"
-                raise CorpusError(f"{where} has no split {self._spec.split!r}", f"{own}; leave --dataset-split out")
+                own = f"it is the split {loaded.split}" if loaded.split else "it has no splits"
+                raise CorpusError(f"{where} has no split {self._spec.split!r}", f"{own}; omit --dataset-split")
             yield from _documents(loaded.with_format(None), self._spec.text_column, where)
 
     def _check_config(self, loaded: Dataset | DatasetDict) -> None:
@@ -125,8 +125,8 @@ class SavedDataset:
         if self._spec.config and names != {self._spec.config}:
             told = ", ".join(sorted(names)) or "unknown"
             raise CorpusError(
-                f"saved dataset {self._spec.name} is not of the configuration {self._spec.config!r}",
-                f"its own is {told}; leave --dataset-config out",
+                f"saved dataset {self._spec.name} does not have the configuration {self._spec.config!r}",
+                f"its configuration is {told}; omit --dataset-config",
             )
 
 
@@ -158,7 +158,7 @@ def _told(where: str) -> Iterator[None]:
             raise CorpusError(f"{where} cannot be reached on the Hugging Face hub: {broken}", _LOCAL) from error
         if broken:
             told = f"the connection to the Hugging Face hub failed while {where} was read: {broken}"
-            raise CorpusError(told, f"give the same command again, {_LOCAL}") from error
+            raise CorpusError(told, f"repeat the command, {_LOCAL}") from error
         told = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CorpusError(
             f"{where} cannot be read: {told}", f"check its name, set HF_TOKEN if it is gated or private, {_LOCAL}"

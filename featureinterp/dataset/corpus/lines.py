@@ -1,11 +1,11 @@
 """Lines of text files, plain or compressed (Zstandard, gzip), with size limits.
 
 A line is at most `LONGEST` characters. A compressed file may unpack to `UNPACKED_TIMES` its size and `UNPACKED_FLOOR`
-bytes: text does not compress better than that, and a file made to fill the memory does. Memory is that of the longest
+bytes: text does not compress better than that, a decompression bomb does. Memory use is that of the longest
 line.
 
-Trap: Zstandard's own reader takes a file that ends within a frame for a whole one, and gives whatever a piece of input
-unpacks to at once: up to 128 KiB for four bytes. So frames are followed here, and input is given in small pieces.
+Trap: Zstandard's own reader accepts a file that ends within a frame, and returns whatever a piece of input
+unpacks to at once: up to 128 KiB for four bytes. So frames are tracked here, and input is passed in small pieces.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from collections.abc import Buffer  # pyright: ignore[reportAttributeAccessIssue] - Python 3.12
 
 LONGEST = 2**25
-"""Characters of a line, and of a document, at most."""
+"""Maximum characters of a line, and of a document."""
 
 UNPACKED_TIMES = 200
 UNPACKED_FLOOR = 2**26
 
 _LARGEST_WINDOW = 2**27
-"""Bytes that a Zstandard frame may look back; what its own program takes unless told otherwise."""
+"""Maximum window of a Zstandard frame, in bytes; the default limit of the `zstd` program."""
 _PIECE = 2**10
-_FETCH = "fetch or make it again"
-_NOT_TEXT = "give a file of text, in UTF-8"
+_FETCH = "download or create it again"
+_NOT_TEXT = "use a text file in UTF-8"
 
 
 def read_lines(path: Path) -> Iterator[str]:
     """Yield a file's lines without line endings; .zst and .gz are decompressed.
 
     Raises:
-        CorpusError: if it is damaged, cut short, not UTF-8 text, or has a line or unpacks to more than is read.
+        CorpusError: if it is damaged, truncated, not UTF-8 text, or exceeds the limit of a line or of unpacked bytes.
         OSError: if it cannot be opened.
     """
     with path.open("rb") as opened:
@@ -64,7 +64,7 @@ def read_lines(path: Path) -> Iterator[str]:
 def too_long(where: str) -> CorpusError:
     """Return the error for a document above the size limit."""
     return CorpusError(
-        f"{where} has more than {LONGEST:,} characters, the most that are read of one document",
+        f"{where} has more than {LONGEST:,} characters, the limit of one document",
         "cut it into documents: only the beginning of each is used",
     )
 
@@ -90,7 +90,7 @@ class _Unpacked(io.RawIOBase):
                 raise CorpusError(
                     f"corpus file {self._path} unpacks to more than {self._most:,} bytes, {UNPACKED_TIMES} times its "
                     f"size and {UNPACKED_FLOOR:,}",
-                    "a file made to fill the memory does that; if it is not one, unpack it and give it so",
+                    "it may be a decompression bomb; if you trust it, decompress it first",
                 )
         view = memoryview(buffer)
         n = min(len(view), len(self._pending))
@@ -115,7 +115,7 @@ def _zstandard_chunks(path: Path, file: BinaryIO) -> Iterator[bytes]:
         if "too much memory" in str(error):
             raise CorpusError(
                 f"corpus file {path} was compressed with a window of more than {_LARGEST_WINDOW:,} bytes",
-                "unpack it with `zstd -d --long=31` and give it so",
+                "decompress it with `zstd -d --long=31` first",
             ) from error
         raise _damaged(path, error) from error
     if is_within:

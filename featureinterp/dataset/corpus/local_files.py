@@ -1,9 +1,9 @@
 """Corpora in local files: `.txt` and `.jsonl`, compressed or not, `.parquet`, and `.safetensors` of token ids.
 
-Every file is read piece by piece, so memory does not grow with it. Files are read in the order of their names.
+Every file is read in pieces, so memory does not grow with its size. Files are read in the order of their names.
 
 Trap: a `.txt` file is *not* one document. Only the beginning of each document is used (see `windows`), so a book in
-one file would give a handful of sentences: its blank-line-separated blocks are the documents.
+one file would yield a handful of sentences: its blank-line-separated blocks are the documents.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from featureinterp.errors import CorpusError, DataFolderError
 from featureinterp.files import check_regular
 
 TOKEN_FILE = "tokens.safetensors"
-"""Read from a folder that has it, whatever else is there."""
+"""File that is read instead of all others in a folder."""
 
 _ARRAYS = ".safetensors"
 _READ_BYTES = 2**24
 _BLOCK = 2**20
 _BLOCKS = 256
-"""A file of more than so many blocks is known by its size and so many evenly spaced blocks of it."""
+"""Number of evenly spaced blocks that, with the size, identify a larger file."""
 
 _logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class LocalFiles:
     """A local file or folder as a corpus."""
 
     name: str
-    """As it was given."""
+    """Name of the corpus as the user wrote it."""
     paths: tuple[Path, ...]
     text_column: str = TEXT_COLUMN
 
@@ -64,8 +64,8 @@ class LocalFiles:
         """Find the files of a corpus by path; a warning counts skipped files.
 
         Raises:
-            CorpusError: if there is no such path or split, or nothing in it that can be read.
-            InputError: for an option that means nothing for what is there.
+            CorpusError: if the path or split does not exist, or holds no supported file.
+            InputError: for an option that does not apply to these files.
         """
         path = Path(spec.name)
         if not path.exists():
@@ -76,10 +76,10 @@ class LocalFiles:
             paths = _files_of_folder(path, spec)
         else:
             if not path.is_file():
-                told = "a corpus is read more than once: write what a pipe gives to a file, and name that"
-                raise CorpusError(f"corpus {spec.name!r} is a pipe or a device, a file or a folder is wanted", told)
+                told = "a corpus is read more than once: write the output of the pipe to a file first"
+                raise CorpusError(f"corpus {spec.name!r} is a pipe or a device; expected a file or a folder", told)
             if not path.name.endswith((*SUFFIXES, _ARRAYS)):
-                raise CorpusError(f"corpus file {path} is no {FILE_KINDS}, and no {_ARRAYS}", UNDERSTOOD)
+                raise CorpusError(f"corpus file {path} is neither {FILE_KINDS} nor {_ARRAYS}", UNDERSTOOD)
             spec.refuse(f"the single file {path}", "split", "config")
             paths = (path,)
         if all(is_text(path.name) for path in paths):
@@ -180,7 +180,7 @@ def _json_rows(path: Path, wanted: str) -> Iterator[Document]:
         except (ValueError, RecursionError) as error:
             raise CorpusError(f"{where} is not JSON: {error}") from error
         if not isinstance(row, dict):
-            raise CorpusError(f"{where} is no JSON object", f"an object with a column {wanted!r} is wanted")
+            raise CorpusError(f"{where} is not a JSON object", f"expected an object with a column {wanted!r}")
         column = choose_column(sorted(row), wanted, where)
         yield as_document(row[column], f"{column!r} on {where}")
 
@@ -192,12 +192,12 @@ def _token_rows(path: Path, wanted: str) -> Iterator[Document]:
         if CHECKSUM in file.metadata:
             file.check_intact()
     except DataFolderError as error:
-        raise CorpusError(f"corpus {error.problem}", "fetch or make it again") from error
+        raise CorpusError(f"corpus {error.problem}", "download or create it again") from error
     usual = TOKEN_COLUMNS[0] if TOKEN_COLUMNS[0] in file.specs else TOKEN_COLUMNS[1]
     name = choose_column(sorted(file.specs), usual if wanted == TEXT_COLUMN else wanted, str(path))
     spec = file.specs[name]
     if len(spec.shape) != 2 or np.dtype(spec.dtype).kind != "i" or spec.shape[1] < 1:
-        raise CorpusError(f"{name!r} of {path} is no table of token ids", "int [windows, tokens] is wanted")
+        raise CorpusError(f"{name!r} of {path} is not a table of token ids", "expected int [windows, tokens]")
     n, first = spec.shape[0], int(file.metadata.get("has_bos") == "true")
     has_documents = "documents" in file.specs and file.specs["documents"].shape == (n,)
     pending, of_pending, length = [], -1, 0
@@ -216,7 +216,7 @@ def _token_rows(path: Path, wanted: str) -> Iterator[Document]:
             length += len(row)
             if length > LONGEST:
                 raise CorpusError(
-                    f"a document of {path} has more than {LONGEST:,} tokens", "number its documents apart"
+                    f"a document of {path} has more than {LONGEST:,} tokens", "number its documents separately"
                 )
     if pending:
         yield np.concatenate(pending)

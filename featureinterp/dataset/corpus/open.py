@@ -35,12 +35,12 @@ def open_corpus(spec: CorpusSpec, made: str = "") -> Corpus:
 
     Args:
         spec: which corpus.
-        made: the fingerprint of an earlier time; a dataset on the hub stays at the revision that it names, and is not
-            asked for a newer one.
+        made: fingerprint of an earlier opening; a dataset on the hub then stays at its revision, and the hub is not
+            queried for a newer one.
 
     Raises:
-        CorpusError: if there is no such corpus, or split or configuration of it, or the hub cannot be reached.
-        InputError: for an option that means nothing for it.
+        CorpusError: if the corpus, its split or its configuration does not exist, or the hub cannot be reached.
+        InputError: for an option that does not apply to it.
     """
     if spec.name == PYTHON_DOCS:
         spec.refuse(f"{PYTHON_DOCS!r}", "split", "config", "text_column")
@@ -61,7 +61,7 @@ def read_documents(corpus: Corpus, name: str) -> Iterator[Document]:
     """Yield the documents of a corpus in order, skipping blank ones.
 
     Raises:
-        CorpusError: if there is not one with text, or what is read is damaged.
+        CorpusError: if no document has text, or one is damaged.
     """
     empty = True
     for document in corpus.documents():

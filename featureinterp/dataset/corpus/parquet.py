@@ -1,7 +1,7 @@
 """One column of a parquet file, row by row, with bounded memory.
 
-Trap: a page says itself how large it is when it is unpacked, and how many values it holds: a file of 100 bytes may
-claim two billion. The library allocates what they say, so the heads of pages are read here before it does.
+Trap: a page declares its own unpacked size and number of values: a file of 100 bytes may
+declare two billion. The library allocates what is declared, so the page headers are checked here first.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ColumnChunkMetaData, ParquetFile
 
 LARGEST_PAGE = 2**28
-"""Bytes of a page, unpacked, at most; writers make pages of about 2^20."""
+"""Maximum unpacked bytes of a page; writers make pages of about 2^20."""
 
 VALUES_FLOOR, VALUES_PER_BYTE = 2**24, 64
-"""A file may hold so many values, and so many more for each of its bytes."""
+"""Maximum values of a file: a constant, and a number per byte of the file."""
 
 _ROWS = 1024
 _BATCH = 2**26
-"""Bytes of a batch at most, where every row takes a page."""
+"""Maximum bytes of a batch, if every row takes a page."""
 _USUAL_HEAD, _LARGEST_HEAD = 2**12, 2**20
 _DEEPEST = 16
 
@@ -37,7 +37,7 @@ def parquet_rows(path: Path, wanted: str) -> Iterator[Document]:
         wanted: the column; see `choose_column`.
 
     Raises:
-        CorpusError: if it is damaged, has no such column, or claims more than it can hold.
+        CorpusError: if it is damaged, has no such column, or declares more than it can hold.
         OSError: if it cannot be opened.
     """
     from pyarrow import ArrowException
@@ -54,7 +54,7 @@ def parquet_rows(path: Path, wanted: str) -> Iterator[Document]:
                     before += len(batch)
     except (ArrowException, MemoryError, OSError, UnicodeDecodeError) as error:
         told = str(error).partition("\n")[0]
-        raise CorpusError(f"{path} cannot be read as parquet: {told}", "fetch or make it again") from error
+        raise CorpusError(f"{path} cannot be read as parquet: {told}", "download or create it again") from error
 
 
 def _plain(value: Any) -> object:  # noqa: ANN401 - a scalar of any type of arrow
@@ -141,7 +141,7 @@ class _CompactThrift:
 
     def _value(self, kind: int, depth: int) -> Any:  # noqa: ANN401 - an integer, a struct, or None
         if depth > _DEEPEST:
-            raise ValueError("values within values")
+            raise ValueError("nested values")
         if kind in (4, 5, 6):
             return self._integer()
         if kind == 12:
@@ -163,7 +163,7 @@ class _CompactThrift:
     def _skip(self, n: int) -> None:
         self.place += n
         if self.place > len(self._data):
-            raise IndexError("it ends within a value")
+            raise IndexError("it ends inside a value")
 
     def _varint(self) -> int:
         value, shift = 0, 0

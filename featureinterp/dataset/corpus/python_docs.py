@@ -1,6 +1,6 @@
 """The default corpus: the documentation inside the Python that runs this, read at run time.
 
-Two sources, nothing downloaded and nothing shipped: the language reference (`pydoc_data.topics`,
+Two sources, neither downloaded nor shipped: the language reference (`pydoc_data.topics`,
 what `help("for")` prints) and the docstrings of the standard library, parsed out of its source files
 without importing them. About 1.9 million characters; the exact number depends on the Python version.
 """
@@ -21,7 +21,7 @@ _NOT_DOCUMENTATION = frozenset({"site-packages", "test", "tests", "idle_test", "
 def docstrings(root: Path) -> Iterator[str]:
     """Yield the docstring of every module, class and function below `root`, in a fixed order.
 
-    Files that do not parse (templates, sources of another Python version) are passed over, and so are
+    Files that do not parse (templates, sources of another Python version) are skipped, and so are
     installed packages and test suites below `root`.
     """
     for path in sorted(root.rglob("*.py")):

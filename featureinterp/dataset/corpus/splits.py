@@ -1,7 +1,7 @@
 """Splits of a folder of files, resolved as in `datasets`.
 
 A dataset card (`README.md`) can name the files of each split; else the names of files and folders do
-(`data/train-00000-of-00002.parquet`, `test/a.jsonl`, `dev.txt`); where no name says anything, all are `train`.
+(`data/train-00000-of-00002.parquet`, `test/a.jsonl`, `dev.txt`); without such names, all files are `train`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from featureinterp.dataset.corpus.documents import DEFAULT_SPLIT, CorpusSpec
 from featureinterp.errors import CorpusError
 
 ALL = "all"
-"""As a split: every file, whatever its name says."""
+"""Name of the split of all files, whatever their names."""
 
 _HEADER = re.compile(rb"\s*---[\r\n]+(.*?)[\r\n]+---\s*?(?:[\r\n]|$)", re.DOTALL)
 _LARGEST_CARD = 2**20
-"""Bytes of a card that are read."""
+"""Maximum bytes of a card that are read."""
 _OTHER_SPLIT = f"name one with --dataset-split, or give --dataset-split {ALL} to read every file"
 
 
@@ -32,11 +32,11 @@ def files_of_split(folder: Path, readable: Sequence[Path], spec: CorpusSpec) -> 
 
     Args:
         folder: the folder.
-        readable: its files that can be read, in the order in which they are read.
-        spec: split and configuration.
+        readable: its supported files, in reading order.
+        spec: corpus with split and configuration.
 
     Raises:
-        CorpusError: if there is no such split or configuration, or the card names what is not in the folder.
+        CorpusError: if the split or configuration does not exist, or the card names files that are not in the folder.
     """
     cards = _configurations(folder)
     config = "" if spec.config == "default" and not cards else spec.config
@@ -137,4 +137,4 @@ def _chosen(folder: Path, cards: Mapping[str, Mapping[str, Any]], config: str) -
 
 def _unclear(folder: Path, error: Exception) -> CorpusError:
     told = str(error).strip().partition("\n")[0] or type(error).__name__
-    return CorpusError(f"the README.md of corpus folder {folder} cannot be read: {told}", "mend it, or delete it")
+    return CorpusError(f"the README.md of corpus folder {folder} cannot be read: {told}", "fix or delete it")

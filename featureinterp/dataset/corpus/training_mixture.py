@@ -1,8 +1,8 @@
 """Training mixture of the embedded model: docstrings of scientific packages and Python's documentation.
 
-Read from the packages that are installed beside it. Which documents are held out is decided by
-`featureinterp.subject.embedded.is_held_out`, for every mixture alike, so that a machine with fewer packages has
-fewer held-out documents and never one that the model has seen.
+The packages are those installed in the environment. Which documents are held out is decided by
+`featureinterp.subject.embedded.is_held_out`, equally for every mixture, so that a machine with fewer packages has
+fewer held-out documents and never one from the training data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PACKAGES = (
     *("networkx", "xarray", "dask", "astropy", "matplotlib", "datasets", "sae_lens", "transformer_lens"),
     "sentence_transformers",
 )
-"""Import names of the packages whose docstrings are read; those not installed are passed over."""
+"""Import names of the packages whose docstrings are read; packages that are not installed are skipped."""
 
 
 def package_documents(name: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TokenStrings = Callable[[Sequence[int]], Sequence[str]]
-"""Gives the text of each token id."""
+"""Function from token ids to their texts."""
 
 
 def texts_of(tokens: NDArray[np.int32], token_strings: TokenStrings) -> tuple[tuple[str, ...], ...]:
@@ -25,7 +25,7 @@ _PARTS_OF_CHARACTERS = re.compile(r"(?:\\x[89a-f][0-9a-f])+")
 def sentence_of(tokens: Sequence[str]) -> str:
     r"""Return the text of a window; byte tokens are joined to characters.
 
-    Only for text beyond ASCII: in other text `\xe2` is what it says.
+    Only for text beyond ASCII: in other text `\xe2` is those four characters.
 
     >>> sentence_of(("don", "\\xe2\\x80", "\\x99", "t \\xe8"))
     'don’t �'

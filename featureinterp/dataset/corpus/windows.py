@@ -1,7 +1,7 @@
 """Windows: documents cut into token sequences of equal length.
 
 A text is cut to 8·T characters so that none dominates, tokenized by itself, and cut into windows of T tokens; what
-remains at its end is dropped. A document that is token ids already is only cut into windows. A window never crosses
+remains at its end is dropped. A document of token ids is only cut into windows. A window never crosses
 documents and never holds a special token, except one BOS in front where the SAE was trained with it. Whether there is a
 BOS is a property of the tokens, `Windows.has_bos`.
 """
@@ -64,16 +64,16 @@ class WindowParams:
     length: int = 32
     """Tokens per window, BOS not counted; at least 2."""
     max_windows: int = 100_000
-    """The corpus is read until there are this many."""
+    """Maximum number of windows; the corpus is read until they are found."""
     prepend_bos: bool = False
     ascii_only: bool = True
     """Whether documents with other characters are dropped."""
 
     def __post_init__(self) -> None:
         if not self.length >= 2:
-            raise InputError(f"windows of {self.length} tokens were asked for", "a window has at least 2 tokens")
+            raise InputError(f"windows of {self.length} tokens are too short", "expected at least 2")
         if not self.max_windows >= 1:
-            raise InputError(f"a data set of {self.max_windows} windows was asked for", "it needs at least 1")
+            raise InputError(f"a data set of {self.max_windows} windows is too small", "expected at least 1")
 
 
 @dataclass(frozen=True)
@@ -145,21 +145,21 @@ class Windows:
         """Read a file of `save` and verify its checksum.
 
         Args:
-            path: the file; one that was written before there were checksums is looked at for what cannot be.
-            vocabulary_size: of the model, where it is at hand; ids end below it.
+            path: the file; in older ones, without checksum, ids and document numbers are validated instead.
+            vocabulary_size: number of token ids of the model, if known; ids must be below it.
 
         Raises:
-            DataFolderError: if the file is missing or damaged, or holds what no windows hold.
+            DataFolderError: if the file is missing, damaged, or holds invalid windows.
         """
         file = ArrayFile.open(path)
         n, width = file.check("tokens", np.int32, 2).shape
         file.check("documents", np.int32, 1, n)
         if n < 1 or width < 2:
-            raise DataFolderError(f"{path} holds windows [{n}, {width}], at least [1, 2] are wanted", _REMAKE)
+            raise DataFolderError(f"{path} holds windows [{n}, {width}]; expected at least [1, 2]", _REMAKE)
         if CHECKSUM in file.metadata:
             file.check_intact()
         if file.metadata.get("has_bos") not in ("true", "false"):
-            raise DataFolderError(f"{path} does not say whether its windows begin with BOS", _REMAKE)
+            raise DataFolderError(f"{path} does not record whether its windows begin with BOS", _REMAKE)
         windows = cls(file.rows("tokens", 0, n), file.rows("documents", 0, n), file.metadata["has_bos"] == "true")
         windows._check(path, vocabulary_size)
         return windows
@@ -184,18 +184,18 @@ def cut_windows(
     """Cut documents into windows, in their order, until there are `params.max_windows`.
 
     Args:
-        documents: texts, or token ids: these are cut and nothing else, and a special token in them ends a document.
-        tokenizer: of the subject model.
-        params: how to cut.
-        progress: told now and then how many windows there are.
+        documents: texts, or token ids, in which a special token ends a document.
+        tokenizer: tokenizer of the subject model.
+        params: window length, number and filters.
+        progress: called as `progress(windows)` from time to time.
 
     Raises:
-        CorpusError: if not a single window comes out, or a token id is not in the vocabulary.
-        InputError: if a BOS is wanted and the model has none.
+        CorpusError: if the corpus yields no window, or a token id is not in the vocabulary.
+        InputError: if windows begin with BOS and the model has none.
     """
     begin = _begin(tokenizer) if params.prepend_bos else None
     counts: Counter[str] = Counter()
-    # One row after the other, and a digest for each to know it again: less than a dictionary whose keys are the rows.
+    # Rows are stored consecutively, with a digest of each to find duplicates: less memory than a dictionary of rows.
     rows, numbers, seen = bytearray(), array("i"), set[bytes]()
     for number, window in _raw_windows(documents, tokenizer, params, counts):
         row = window.tobytes()
@@ -272,7 +272,7 @@ def _pieces(documents: Iterable[Document], tokenizer: WindowTokenizer) -> Iterat
 def _begin(tokenizer: WindowTokenizer) -> int:
     if tokenizer.bos_token_id is None:
         raise InputError(
-            "a BOS token is wanted in front of each window and the model's tokenizer has none",
+            "windows begin with a BOS token, but the model's tokenizer has none",
             "name one as bos_token in the model's tokenizer_config.json",
         )
     return tokenizer.bos_token_id

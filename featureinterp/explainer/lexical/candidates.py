@@ -1,8 +1,8 @@
-"""Which rules are worth a try on one feature's records: whole phrases, and frames with an open place for strings.
+"""Candidate rules of one feature's records: whole phrases, and frames with an open slot for strings.
 
-Contexts are drawn from what stands before the places where the feature acts. With `causes` only from what is known
-to matter there: tokens whose deletion lowers later activations (holistic level above 0). Nothing here depends on
-what words cost.
+Contexts are drawn from the tokens before active positions; with `causes`, only from tokens that are known
+to cause activations (holistic level above 0: their deletion lowers later activations). Nothing here depends on
+the costs of rules and strings.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _EXCEPTED = tuple(
     Target(TargetKind.CLASS, token_class=known)
     for known in (TokenClass.LINE_BREAKS, TokenClass.PUNCTUATION, TokenClass.LOWERCASE, TokenClass.CONTINUATIONS)
 )
-"""What a token may be said not to follow; more classes cost time and hardly ever help."""
+"""Token classes in negated contexts; more classes cost time and hardly ever help."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A partition of the vocabulary by what a quoted string can name: a token, its word, its ending."""
+    """A partition of the vocabulary by the kinds of quoted strings: a token, its word, its ending."""
 
     kind: TargetKind
     names: tuple[str, ...]
@@ -59,35 +59,35 @@ def _name(token: str, kind: TargetKind) -> str:
 
 @dataclass(frozen=True)
 class Slot:
-    """An axis in a frame: what is looked for, where, and what each place is called."""
+    """An axis in a frame: candidate strings, positions, and the name at each position."""
 
     frame: Phrase
     names_target: bool
-    """Whether the open place is the token itself, else the token before."""
+    """Whether the open slot is the token itself, else the token before."""
     axis: Axis
     columns: NDArray[np.int64]
-    """Flat positions in the evidence inside the frame whose token has a name; plus the evidence's size where that
+    """Flat positions in the evidence inside the frame whose token has a name; plus the evidence's size if that
     name is found in other windows too."""
     rows: NDArray[np.int64]
-    """Number of the name at each place, plus the number of names for each further strength, int64 [5, places]."""
+    """Number of the name at each position, plus the number of names for each further strength, int64 [5, positions]."""
     n_quoted: int
     """Strings quoted by the frame."""
 
     def phrase(self, chosen: Sequence[int]) -> Phrase:
-        """Put the names of these numbers in the open place."""
+        """Return the frame with the names of these numbers in its open slot."""
         target = Target(self.axis.kind, tuple(self.axis.names[i] for i in chosen))
         return replace(self.frame, target=target) if self.names_target else replace(self.frame, after=target)
 
 
 class Candidates:
-    """All that is worth a try on some evidence, and where it holds."""
+    """All candidate rules of some evidence, with the positions where they hold."""
 
     def __init__(self, evidence: Evidence, n_contexts: int, *, causes: bool = False) -> None:
         """Make them.
 
         Args:
-            evidence: the records.
-            n_contexts: how many single tokens are tried as a context.
+            evidence: arrays of the records.
+            n_contexts: number of single tokens tried as a context.
             causes: whether contexts are drawn only from tokens that cause activations.
         """
         self.evidence = evidence
@@ -97,7 +97,7 @@ class Candidates:
         self._degrees: dict[Phrase, tuple[Levels, Levels]] = {}
 
     def degrees(self, phrase: Phrase) -> tuple[Levels, Levels]:
-        """Return where a phrase holds, and where it does by a string found in other windows too, or by no string.
+        """Return where a phrase holds, and where it holds by a string found in other windows too, or without a string.
 
         Both are degrees 0..1, float64 [windows, tokens].
         """
@@ -131,7 +131,7 @@ class Candidates:
 
     @cached_property
     def slots(self) -> list[Slot]:
-        """Frames with an open place, each with every way of naming what stands there."""
+        """Frames with an open slot, each with every axis that can name its tokens."""
         evidence = self.evidence
         slots = []
         active = (evidence.levels > 0).ravel()
@@ -150,7 +150,7 @@ class Candidates:
     def _slot(
         self, frame: Phrase, names_target: bool, axis: Axis, places: NDArray[np.int64], names: NDArray[np.int64]
     ) -> Slot:
-        """Make a slot of the names that stand at some active place; others can save nothing."""
+        """Make a slot of the names at active positions; others can save nothing."""
         distinct, compact = np.unique(names, return_inverse=True)
         repeated = _repeated(compact, places // self.evidence.ids.shape[1])
         axis = replace(axis, names=tuple(axis.names[i] for i in distinct))
@@ -161,7 +161,7 @@ class Candidates:
         return np.flatnonzero(self.evidence.phrase_degrees(phrase) * self.evidence.is_token)
 
     def _frames(self) -> Iterator[tuple[bool, Phrase]]:
-        """Yield frames, each with whether its open place is the target (else the token before)."""
+        """Yield frames, each with whether its open slot is the target (else the token before)."""
         yield True, Phrase(_ANY)
         for before in (*self._heaviest(self.evidence.before, self._after_cause), *self._context_classes):
             yield True, Phrase(_ANY, after=before)
@@ -174,14 +174,14 @@ class Candidates:
 
     @cached_property
     def _after_cause(self) -> NDArray[np.bool_]:
-        """Whether the token before each place may be named as its context, bool [windows, tokens]."""
+        """Whether the token before each position may be its context, bool [windows, tokens]."""
         after = np.zeros_like(self._is_cause)
         after[:, 1:] = self._is_cause[:, :-1]
         return after
 
     @cached_property
     def _context_classes(self) -> list[Target]:
-        """Classes that may be named as a context: with causes, those that hold a token that is one."""
+        """Classes that may be a context; with causes, those that hold an activation-causing token."""
         evidence = self.evidence
         if not self._causes:
             return list(_CLASSES)
@@ -189,14 +189,14 @@ class Candidates:
         return [target for target in _CLASSES if (evidence.target_degrees(target)[:, :-1] * before).any()]
 
     def _heaviest(self, ids: NDArray[np.int64], among: NDArray[np.bool_]) -> list[Target]:
-        """Single tokens at whose places (or behind which) the feature acts most in sum, of some places."""
+        """Single tokens at (or after) which the summed activation is largest, among some positions."""
         counted = (ids >= 0) & among
         mass = np.bincount(ids[counted], self.evidence.levels[counted], len(self.evidence.strings))
         order = np.argsort(-mass, kind="stable")[: self._n_contexts]
         return [self.evidence.tokens_target([i]) for i in order if mass[i] > 0]
 
     def _heaviest_earlier(self) -> list[Target]:
-        """Single tokens behind which, anywhere, the feature acts most above its mean."""
+        """Single tokens after which, at any distance, the activation exceeds its mean most."""
         evidence = self.evidence
         excess = (evidence.levels - evidence.levels.sum() / max(1, evidence.is_token.sum())) * evidence.is_token
         behind = np.cumsum(excess[:, ::-1], axis=1)[:, ::-1] - excess
@@ -210,7 +210,7 @@ class Candidates:
 
 
 def _repeated(names: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return for each place whether its name occurs in more than one window."""
+    """Return for each position whether its name occurs in more than one window."""
     pairs = np.unique(np.stack([names, windows]), axis=1)
     n_windows = np.bincount(pairs[0], minlength=int(names.max(initial=-1)) + 1)
     return n_windows[names] > 1

@@ -13,18 +13,18 @@ from featureinterp.phrases import Likeness, Phrase, Target, TargetKind, combine,
 from featureinterp.record import ActivationRecord
 
 NO_TOKEN = -1
-"""Vocabulary number of what stands before a window's first token and of padding behind its last."""
+"""Vocabulary number of the position before a window's first token and of padding after its last."""
 
 
 def check_causes(records: Sequence[ActivationRecord]) -> None:
-    """See to it that the holistic activations of records were measured.
+    """Check that the holistic activations of records were measured.
 
     Raises:
         InputError: if no record has any.
     """
     if not any(record.holistic_expressions for record in records):
         raise InputError(
-            "activation-causing tokens are asked for, but the records have none",
+            "the explainer uses activation-causing tokens, but the records have none",
             "`featureinterp records --write-sae-acts --write-holistic-acts --write-records` makes them",
         )
 
@@ -37,8 +37,8 @@ class Evidence:
         ids: int64 [windows, tokens], numbers into `strings`, NO_TOKEN for padding.
         levels: float64 [windows, tokens], true levels 0..5, 0 for padding.
         is_token: bool [windows, tokens], False for padding.
-        causes: int64 [windows, tokens], level 0..5 of how much each token raises later activations; 0 for padding
-            and where it was not measured.
+        causes: int64 [windows, tokens], level 0..5 of each token's holistic activation; 0 for padding
+            and unmeasured tokens.
     """
 
     def __init__(self, records: Sequence[ActivationRecord], likeness: Likeness) -> None:
@@ -64,7 +64,7 @@ class Evidence:
         """Degree 0..1 to which each token is in the target, float64 [windows, tokens]."""
         if target not in self._degrees:
             by_string = map(degree_in(target, self._likeness), self.strings)
-            degrees = np.array([*by_string, 0.0])  # the last is what NO_TOKEN indexes
+            degrees = np.array([*by_string, 0.0])  # NO_TOKEN indexes the last one
             self._degrees[target] = degrees[self.ids]
         return self._degrees[target]
 

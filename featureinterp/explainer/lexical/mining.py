@@ -4,10 +4,10 @@ A rule is a group of strings in a frame: the strings name either the token itsel
 frame fixes the rest of the phrase. For one frame and strength the squared error that a string saves does not
 depend on the other strings (each names other tokens), so the best group is simply the strings that save most.
 
-What is seen once may be chance, and a rule is judged on windows that it was not made from. So a share
-(`leave_out`) of every error is measured with each window's own strings left out: those that the phrase finds in
+A string seen once may be chance, and a rule is scored on windows that it was not mined from. So a share
+(`leave_out`) of every error is measured without each window's own strings: those that the phrase finds in
 no other window. A class of tokens or a context keeps what it saves, a list of chance words does not. Each string
-also pays for `prior_count` imagined places where it stands and the feature is silent, which is the shrinkage of a
+also pays for `prior_count` imagined positions where the feature is silent on it, which is the shrinkage of a
 mean by so many observations of 0.
 """
 
@@ -31,22 +31,22 @@ from featureinterp.record import MAX_LEVEL
 
 @dataclass(frozen=True)
 class MiningParams:
-    """What a rule must save to be worth its words; errors are squared levels, summed over train tokens."""
+    """Prices of rules and strings in squared error (squared levels, summed over train tokens)."""
 
     leave_out: float = 0.5
-    """Share 0..1 of the error that is measured without the strings found in one window only."""
+    """Share 0..1 of the error measured without the strings found in one window only."""
     prior_count: float = 0.5
-    """Imagined silent places of each string."""
+    """Imagined silent positions of each string."""
     string_cost: float = 1.0
-    """Squared error that each quoted string must save besides."""
+    """Additional squared error that each quoted string must save."""
     rule_cost: float = 6.0
-    """Squared error that each rule must save besides."""
+    """Additional squared error that each rule must save."""
     n_contexts: int = 8
-    """How many single tokens are tried as a context."""
+    """Number of single tokens tried as a context."""
     causes: bool = False
-    """Whether contexts are drawn only from tokens that cause activations."""
+    """Whether contexts are drawn only from activation-causing tokens."""
     strengths: tuple[int, ...] = tuple(range(1, MAX_LEVEL + 1))
-    """Those that a rule may have, ascending."""
+    """Allowed strengths of a rule, ascending."""
 
     def __post_init__(self) -> None:
         price = (0, math.inf)
@@ -72,11 +72,11 @@ class MinedRule:
 
 
 _Whole = tuple[Phrase, NDArray[np.int64], NDArray[np.float64]]
-"""A phrase that needs no quoted target, the flat positions where it holds, and its price at each strength."""
+"""A phrase without a quoted target, the flat positions where it holds, and its price at each strength."""
 _Found = tuple[float, MinedRule | None]
-"""What a candidate saves at most, and the rule that saves it; None where it is not worth its price."""
+"""Maximum saving of a candidate, and the rule that saves it; None if it is below the price."""
 _NEARLY = 1e-9
-"""A bound this far below the price leaves no doubt about rounding."""
+"""Margin below the price that excludes rounding errors."""
 
 
 class Miner:
@@ -85,7 +85,7 @@ class Miner:
     def __init__(
         self, evidence: Evidence, params: MiningParams | None = None, candidates: Candidates | None = None
     ) -> None:
-        """Make it; `candidates`, if given, are those of the same evidence and contexts."""
+        """Create a miner; given `candidates` must be those of the same evidence and contexts."""
         self.evidence = evidence
         self.params = params or MiningParams()
         self._candidates = candidates or Candidates(evidence, self.params.n_contexts, causes=self.params.causes)
@@ -106,10 +106,10 @@ class Miner:
         return self.priced(replace(self.params, strengths=(strength,)))
 
     def rules(self, others: Sequence[MinedRule], *, contexts: bool = True) -> list[MinedRule]:
-        """Return the best rules to join to `others`, the one that leaves the least cost first.
+        """Return the best rules to add to `others`, ordered by the remaining cost.
 
-        Without `contexts` only rules about the token itself are considered. Rules that are not worth their
-        price are left out.
+        Without `contexts` only rules about the token itself are considered. Rules that save less than their
+        price are omitted.
         """
         key = frozenset(others)
         if key not in self._found:
@@ -141,9 +141,9 @@ class Miner:
 
     @cached_property
     def _promising(self) -> tuple[list[_Whole], list[Slot]]:
-        """Whole phrases and slots that are worth their price alone; the others are never looked at again.
+        """Whole phrases and slots that are worth their price alone; the others are discarded.
 
-        Beside other rules a rule saves less than alone, so what is not worth it alone hardly ever is.
+        A rule saves less together with others than alone, so a rule that is not worth its price alone hardly ever is.
         """
         price, strengths = self.params.price, self.params.strengths
         phrases = [
@@ -179,7 +179,7 @@ class Miner:
     def _best_group(self, slot: Slot, saved: Levels) -> _Found:
         """Return the best group of names (one at least) at its best strength, with what it saves.
 
-        `saved` has what each place saves if its name is found in one window only, then if in several.
+        `saved` has the saving of each position if its name is found in one window only, then if in several.
         """
         n, n_strengths = len(slot.axis.names), len(self._strengths)
         here = saved[:, slot.columns]

@@ -1,12 +1,12 @@
 """The proposer without a language model: mines rules from the train records and writes them in plain English.
 
-A first proposal takes the best rule again and again until no rule is worth its words or the cap is reached. A
-revision looks at one rule at a time with the others held fixed, and changes it for a better one, drops it, or
-adds one. Both minimise the squared error of the very simulation that will judge them, with a cost per rule
-and per quoted string that keeps chance words out.
+A first proposal adds the best rule repeatedly until no rule is worth its price or the cap is reached. A
+revision considers one rule at a time with the others fixed, and replaces it by a better one, drops it, or
+adds one. Both minimise the squared error of the simulation that scores them, with a cost per rule
+and per quoted string that excludes chance words.
 
-Instead of rules with strengths it can say one sentence, which joins phrases by "; or ". A sentence has no
-strengths: its phrases are mined as rules that all have the same one, whichever fits best, and it is left out.
+Instead of rules with strengths it can write one sentence, which joins phrases by "; or ". A sentence has no
+strengths: its phrases are mined as rules of one common strength, the best-fitting one, which is then omitted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from featureinterp.record import ActivationRecord
 from featureinterp.simulator.lexical import EmbeddingMemory
 
 PRICE_FACTORS = (1.0, 3.0, 0.3)
-"""What the prices of words are multiplied by in the first proposals, so that they differ in length."""
+"""Multipliers of the prices in the first proposals, so that they differ in length."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,21 @@ class LexicalProposerParams:
     """Knobs of the lexical proposer."""
 
     rule_cap: int = 5
-    """Most rules, or phrases of a sentence."""
+    """Maximum number of rules, or of phrases of a sentence."""
     structured: bool = True
     """Rules with strengths (True) or one sentence (False)."""
     mining: MiningParams = field(default_factory=MiningParams)
     edits_per_revision: int = 2
-    """How many changes of one rule a revision makes at most."""
+    """Maximum number of single-rule changes of a revision."""
     alternatives: int = 3
-    """How many of the best new rules are tried in each place."""
+    """Number of the best new rules tried for each position."""
 
     def __post_init__(self) -> None:
         check_numbers(self, rule_cap=(1, math.inf), edits_per_revision=(1, math.inf), alternatives=(1, math.inf))
 
     @classmethod
     def of(cls, params: OneShotExplainerParams) -> LexicalProposerParams:
-        """Return what an explainer's parameters mean for this proposer."""
+        """Return this proposer's parameters from an explainer's."""
         mining = MiningParams(causes=params.include_holistic_expressions)
         return cls(params.rule_cap, params.structured_explanations, mining)
 
@@ -66,7 +66,7 @@ class LexicalProposer:
         """Return `n` proposals: the best at the set prices, then at other prices, then without contexts.
 
         Raises:
-            InputError: if activation-causing tokens are asked for and no record has them.
+            InputError: if activation-causing tokens are needed and no record has them.
         """
         miner = self._miner(train_records)
         if not miner.evidence.levels.any():
@@ -93,7 +93,7 @@ class LexicalProposer:
         self, train_records: Sequence[ActivationRecord], attempt: Attempt, feedback: Feedback, n: int
     ) -> list[Proposal]:
         """Return `n` revisions that start from the `n` most saving changes of one rule."""
-        del feedback  # it repeats in words what the records say in numbers
+        del feedback  # the feedback repeats in words what is in the records
         if attempt.explanation is None:
             return [Proposal(None, failure="there is nothing to revise")] * n
         miner = self._miner(train_records)
@@ -149,7 +149,7 @@ class LexicalProposer:
         return min(common, key=miner.cost)
 
     def _miner(self, train_records: Sequence[ActivationRecord]) -> Miner:
-        """Return the miner of these records, kept while the same ones are asked about."""
+        """Return the miner of these records, cached for repeated calls with the same records."""
         records = tuple(train_records)
         if self._mined is None or self._mined[0] != records:
             if self.params.mining.causes:

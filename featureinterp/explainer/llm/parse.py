@@ -1,6 +1,6 @@
 """Reading a language model's answer as an explanation: repaired where the meaning is clear, refused where it is not.
 
-What counts as clear is the table in `docs/language-models.md`. Nothing is guessed: a rule whose strength is missing,
+The table in `docs/language-models.md` lists what is repaired. Nothing is guessed: a rule whose strength is missing,
 off the scale or a vague word makes the whole answer unreadable, because the other rules alone would be another
 explanation.
 """
@@ -21,13 +21,13 @@ from featureinterp.llm.api.thoughts import without_thoughts
 from featureinterp.record import MAX_LEVEL
 
 LONGEST_ANSWER, LONGEST_REPAIRED, LONGEST_SENTENCE, LONGEST_RULE, LONGEST_IMPROVEMENT = 50_000, 10_000, 1000, 500, 2000
-"""Characters. Repairing takes a time that grows with the square of the length."""
+"""Maximum characters of an answer: the time of a repair grows with the square of the length."""
 
 DEEPEST = 6
-"""Brackets inside brackets; a list of rules needs two or three."""
+"""Maximum depth of brackets; a list of rules needs two or three."""
 
 MOST_BRACKETS, MOST_REPAIRS = 100, 5
-"""Brackets that are looked at, and texts that are repaired; what stands behind them is not read."""
+"""Maximum number of examined brackets, and of repaired texts; the text after them is not read."""
 
 _NUMBER_WORDS = {"zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 _STRENGTH_KEYS = ("strength", "level")
@@ -40,35 +40,35 @@ _BEGINNING = re.compile(
     r"(?:[ \t>*_#]*(?:revised |new |final )?explanation[*_ ]*:[*_]*\s*)?(?:```[\w-]*\s*)?(?:\{[\s\"\w]*:\s*)?",
     re.IGNORECASE,
 )
-"""What may stand before a list of rules that is the answer: labels, an improvement of one line, a fence, a key."""
+"""Text allowed before a list of rules that is the answer: labels, a one-line improvement, a fence, a key."""
 _FENCE = re.compile(r"^[ \t]*```[\w-]*[ \t]*$", re.MULTILINE)
 _REFUSAL = re.compile(
     r"(?:unfortunately|sorry|i'm|i am|i (?:cannot|can't|can not|won't|don't)|as an ai|there (?:is|are) (?:no|not)"
     r"|(?:it is |it's )?(?:unclear|not clear|impossible|not possible)|the feature cannot)\b",
     re.IGNORECASE,
 )
-_ECHO = "the whole new sentence"  # as the form of the answer says it
+_ECHO = "the whole new sentence"  # as in the form of the answer
 
 
 def read_answer(text: str, *, structured: bool, rule_cap: int, cut: bool = False) -> Proposal:
     """Return what an answer proposes, with the improvement in words where it gives one.
 
     Args:
-        text: the answer as it came.
-        structured: whether a list of rules was asked for, or a sentence.
-        rule_cap: of more rules, the first so many are taken: the most important are asked for first.
-        cut: whether its tokens were used up before its end.
+        text: the unchanged answer.
+        structured: whether a list of rules was requested (else a sentence).
+        rule_cap: maximum number of rules; the first ones are kept: the prompt requests the most important first.
+        cut: whether the answer was truncated by its token limit.
 
     Raises:
-        ExplanationError: if it cannot be read without guessing.
+        ExplanationError: if it cannot be parsed without guessing.
     """
     text = without_thoughts(text)
     if len(text) > LONGEST_ANSWER:
-        raise ExplanationError(f"the answer has {len(text)} characters, {LONGEST_ANSWER} at most are read")
+        raise ExplanationError(f"the answer has {len(text)} characters; the limit is {LONGEST_ANSWER}")
     if not text:
         raise ExplanationError("the answer is empty")
     if cut and not structured:
-        raise ExplanationError(f"the sentence is not whole: {_excerpt(text)}")
+        raise ExplanationError(f"the sentence is incomplete: {_excerpt(text)}")
     if structured:
         rules, improvement = _rules(text, cut)
         return Proposal(StructuredExplanation(tuple(dict.fromkeys(rules))[:rule_cap]), improvement)
@@ -80,8 +80,8 @@ def read_answer(text: str, *, structured: bool, rule_cap: int, cut: bool = False
 def _rules(text: str, cut: bool) -> tuple[list[Rule], str]:
     """Return the rules of the last list in a text, and the improvement stated inside or before it.
 
-    Of a text that was cut short a list is taken that stands where an answer begins, or was still being written: one in
-    the middle of prose may be a draft, in thoughts whose mark stands in the prompt.
+    In a truncated text, a list counts only if it starts the answer or was still being written: a list in
+    the middle of prose may be a draft, in reasoning whose marker is in the prompt.
     """
     found = list(_rule_lists(text))
     if not found:
@@ -94,9 +94,9 @@ def _rules(text: str, cut: bool) -> tuple[list[Rule], str]:
 
 
 def _rule_lists(text: str) -> Iterator[tuple[int, bool, Any]]:
-    """Yield what is meant as rules: its place, whether its bracket closes, and its value, of a cut one the whole part.
+    """Yield lists meant as rules: place, whether the bracket closes, and value (the complete part of a truncated one).
 
-    Only what `json` cannot read is repaired.
+    Only text that `json` cannot parse is repaired.
     """
     position, tried, repaired = 0, 0, 0
     while tried < MOST_BRACKETS and (opening := re.compile(r"[\[{]").search(text, position)):
@@ -114,7 +114,7 @@ def _rule_lists(text: str) -> Iterator[tuple[int, bool, Any]]:
 
 
 def _extent(text: str, start: int) -> tuple[int, bool]:
-    """Return where the bracket at `start` closes; of one that never does, where the last object in it closed."""
+    """Return where the bracket at `start` closes; if it never does, where the last object in it closes."""
     depth, last_closed, in_string, skip = 0, start, False, False
     for place in range(start, len(text)):
         character = text[place]
@@ -155,7 +155,7 @@ def _repaired(text: str) -> Any:
 def _is_meant_as_rules(value: object, *, whole: bool = True) -> bool:
     """Return whether a value is meant as rules, well formed or not.
 
-    A list whose bracket never closes is one that was cut short, if it holds objects alone; else it stands in prose.
+    A list without a closing bracket is truncated if it holds objects only; else it is part of prose.
     """
     if isinstance(value, Mapping):
         named = _named(value)
@@ -166,10 +166,10 @@ def _is_meant_as_rules(value: object, *, whole: bool = True) -> bool:
 
 
 def _rules_of(value: Any) -> list[Rule]:
-    """Return the rules that a value meant as rules holds.
+    """Return the rules in a value meant as rules.
 
     Raises:
-        ExplanationError: if it holds none, or one that is unclear.
+        ExplanationError: if it has no rule, or an unclear one.
     """
     if isinstance(value, Mapping):
         named = _named(value)
@@ -181,15 +181,15 @@ def _rules_of(value: Any) -> list[Rule]:
 
 def _rule(item: object) -> Rule:
     if not isinstance(item, Mapping):
-        raise ExplanationError(f"a rule is {_excerpt(repr(item))}, activates_on and strength are wanted")
+        raise ExplanationError(f"a rule is {_excerpt(repr(item))}; expected activates_on and strength")
     named = _named(item)
     words = named.get("activateson")
     if isinstance(words, list) and words and all(isinstance(part, str) for part in words):
         words = ", ".join(words)
     if not isinstance(words, str) or not (words := _escaped(words)).strip(" .…") or _REFUSAL.match(words):
-        raise ExplanationError(f"a rule says nothing: {_excerpt(repr(item))}")
+        raise ExplanationError(f"a rule is empty: {_excerpt(repr(item))}")
     if len(words) > LONGEST_RULE:
-        raise ExplanationError(f"a rule has {len(words)} characters, {LONGEST_RULE} at most are wanted")
+        raise ExplanationError(f"a rule has {len(words)} characters; the limit is {LONGEST_RULE}")
     given = [named[key] for key in _STRENGTH_KEYS if key in named]
     if len(given) != 1:
         raise ExplanationError(f"a rule has no strength: {_excerpt(repr(item))}")
@@ -205,7 +205,7 @@ def _strength(value: object) -> int:
         number = _NUMBER_WORDS.get(told, told)
         number = float(number) if isinstance(number, str) and number[:1].isdigit() else number
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number <= MAX_LEVEL:
-        raise ExplanationError(f"a strength is {_excerpt(repr(value))}, a number from 0 to {MAX_LEVEL} is wanted")
+        raise ExplanationError(f"a strength is {_excerpt(repr(value))}; expected a number from 0 to {MAX_LEVEL}")
     return math.floor(number + 0.5)
 
 
@@ -218,14 +218,14 @@ def _sentence(text: str, *, labelled: bool) -> str:
     """Read one sentence: a single paragraph, or the first one after the label."""
     paragraphs = [part for part in re.split(r"\n\s*\n", _FENCE.sub("", text).strip()) if part.strip()]
     if not paragraphs or (len(paragraphs) > 1 and not labelled):
-        raise ExplanationError(f"one sentence is wanted, the answer is {_excerpt(text)}")
+        raise ExplanationError(f"expected one sentence, the answer is {_excerpt(text)}")
     sentence = _one_line(_sentence_in_json(paragraphs[0].strip()))
     for mark in ("**", '"'):
         inner = sentence[len(mark) : -len(mark)]
         if sentence.startswith(mark) and sentence.endswith(mark) and inner and mark not in inner:
             sentence = inner.strip()
     if not any(map(str.isalnum, sentence)) or len(sentence) > LONGEST_SENTENCE or sentence == _ECHO:
-        raise ExplanationError(f"one sentence is wanted, the answer is {_excerpt(text)}")
+        raise ExplanationError(f"expected one sentence, the answer is {_excerpt(text)}")
     if _REFUSAL.match(sentence.replace("’", "'")):
         raise ExplanationError(f"the model refused: {_excerpt(sentence)}")
     return sentence
@@ -239,7 +239,7 @@ def _sentence_in_json(text: str) -> str:
         return told
     has_rules = "strength" in text.lower() and any(rules for _, _, rules in _rule_lists(text))
     if has_rules or isinstance(value, (Mapping, list)):
-        raise ExplanationError(f"one sentence is wanted, the answer is {_excerpt(text)}")
+        raise ExplanationError(f"expected one sentence, the answer is {_excerpt(text)}")
     return text
 
 

@@ -1,8 +1,8 @@
 """Proposer prompts: records and feedback as messages.
 
-The words are data, in `featureinterp/llm/prompts/`. A change of them, or of the layout here, raises `PROMPT_VERSION`.
-Every line of a text is a token and a tab, with what would break a line escaped, and no other line holds a tab: so no
-token, whatever is in it, can be taken for the layout.
+The texts are data, in `featureinterp/llm/prompts/`. Changes of them, or of this layout, increment `PROMPT_VERSION`.
+Every line of a text is a token and a tab, with line breaks escaped, and no other line holds a tab: so no
+token, whatever its content, can be confused with the layout.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     import jinja2
 
 PROMPT_VERSION = 1
-"""Of the words and the layout; part of every request and of a run's configuration."""
+"""Version of texts and layout; part of every request and of a run's configuration."""
 
 MOST_TEXTS = 10
-"""Firing texts that are shown, and as many silent ones."""
+"""Maximum number of firing texts shown, and of silent ones."""
 
 SPARSE = 0.2
-"""A text with a smaller share of active tokens has them repeated below it."""
+"""Share of active tokens below which they are repeated under the text."""
 
 _FOLDER = Path(llm.__file__).parent / "prompts"
 
@@ -57,7 +57,7 @@ def proposal_messages(records: Sequence[ActivationRecord], params: OneShotExplai
         params: structured or not, the rule cap, and whether activation-causing tokens are shown.
 
     Raises:
-        InputError: if activation-causing tokens are asked for and no record has them.
+        InputError: if activation-causing tokens are needed and no record has them.
         ActivationError: if an activation is NaN or infinite.
     """
     system = _render(
@@ -94,7 +94,7 @@ def revision_messages(
 
 
 def explanation_text(explanation: StructuredExplanation, *, structured: bool) -> str:
-    """Write an explanation as an answer gives it: a JSON list of rules, or `Explanation: ` and a sentence."""
+    """Return an explanation in the form of an answer: a JSON list of rules, or `Explanation: ` and a sentence."""
     if structured:
         rules = (json.dumps(rule, ensure_ascii=False) for rule in explanation.to_json())
         return "[\n  " + ",\n  ".join(rules) + "\n]"
@@ -102,7 +102,7 @@ def explanation_text(explanation: StructuredExplanation, *, structured: bool) ->
 
 
 def as_text(messages: Sequence[Message]) -> str:
-    """Write messages as a person reads them, each under its role."""
+    """Return messages as readable text, each under its role."""
     return "\n\n".join(f"[{message.role}]\n{message.content}" for message in messages)
 
 

@@ -1,8 +1,8 @@
 """The proposer that asks a language model: a prompt made from records, an answer read as an explanation.
 
-Every proposal is a sample of its own, with a number: the same number gets the same stored answer, and whatever
-becomes of one sample changes nothing for the others. An answer that cannot be read is asked for again under a new
-number; a request that is refused, or answers that stay unreadable, become a failed proposal with the reason.
+Every proposal is a separate, numbered sample: the same number gets the same cached answer, and the outcome
+of one sample does not affect the others. An unparsable answer is requested again under a new
+number; a rejected request, or repeatedly unparsable answers, become a failed proposal with the reason.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from featureinterp.protocols import ChatModel
 from featureinterp.record import ActivationRecord
 
 MOST_ANSWERS = 3
-"""Answers that a proposal may take until one can be read."""
+"""Maximum answers per proposal until one can be parsed."""
 
 
 class LLMProposer:
-    """Proposes and revises explanations by asking a language model; what was asked before costs nothing again."""
+    """Proposes and revises explanations with a language model; cached answers cost nothing."""
 
     def __init__(self, model: ChatModel, params: OneShotExplainerParams | None = None) -> None:
         self.model = model
@@ -36,10 +36,9 @@ class LLMProposer:
         """Return `n` first proposals, requested concurrently.
 
         Raises:
-            InputError: if activation-causing tokens are asked for and no record has them.
+            InputError: if the evidence needs activation-causing tokens and no record has them.
             ActivationError: if an activation is NaN or infinite.
-            EndpointConfigError, EndpointUnavailableError, BudgetExceededError:
-                if the language model is unusable.
+            EndpointConfigError, EndpointUnavailableError, BudgetExceededError: if the language model is unusable.
         """
         if not any(record.is_active for record in train_records):
             return [Proposal(None, failure="the feature is silent on all train records")] * n
@@ -60,7 +59,9 @@ class LLMProposer:
 
     async def _samples(self, purpose: str, messages: tuple[Message, ...], n: int) -> list[Proposal]:
         temperatures = self.params.temperatures
-        stride = -(-n // len(temperatures))  # samples of a request, so that asking again never takes another's number
+        stride = -(
+            -n // len(temperatures)
+        )  # samples per request, so that a repeated request never uses the number of another
         requests = [
             ChatRequest(messages, temperature, self.params.answer_tokens, purpose=f"{purpose}/{PROMPT_VERSION}")
             for temperature in temperatures
@@ -84,16 +85,16 @@ class LLMProposer:
         """Return what an answer proposes.
 
         Args:
-            answer: the answer.
-            most: tokens that it might have.
+            answer: answer of the model.
+            most: its token limit.
 
         Raises:
-            ExplanationError: if another one may fare better.
-            ChatError: if no other one would, though each is paid for.
+            ExplanationError: if it cannot be parsed; another answer may succeed.
+            ChatError: if other answers would fail too, at a cost.
         """
         ending, params = ending_of(answer.finish_reason), self.params
         if ending is None:
-            raise ExplanationError(f"the answer ends in an unknown way: {answer.finish_reason!r}")
+            raise ExplanationError(f"the answer has an unknown finish reason: {answer.finish_reason!r}")
         if ending is Ending.BLOCKED:
             told = "the endpoint's content filter stopped the answer"
             raise ExplanationError(told) if answer.text else ChatError(f"{told} before it began")

@@ -38,7 +38,7 @@ class _Import:
     caches: Mapping[str, LatentCache]
     layers: Mapping[str, int]
     latents: Mapping[str, Sequence[int]]
-    """Those that records are made of, by hookpoint."""
+    """Latents with records, by hookpoint."""
     cutting: Cutting
     strings: TokenStrings
     spec: DataSpec
@@ -49,20 +49,20 @@ def import_delphi(
 ) -> Imported:
     """Make a data folder from the results of a run of delphi.
 
-    Records are made of the latents that `explanations/` has a file for; where it has none of a hookpoint, of as many
-    latents by chance as `spec.max_features` says. The activations of all are kept.
+    Records are made for the latents with a file in `explanations/`; without any for a hookpoint, for
+    `spec.max_features` random latents. The activations of all latents are kept.
 
     Args:
         source: a folder with `latents/{hookpoint}/`.
-        folder: the data folder that is made.
-        spec: the embedder, the sizes of records' lists, and the seed; the model and the texts are the cache's.
-        on_progress: told the stage, how much is done, and of how much.
+        folder: output data folder.
+        spec: embedder, sizes of the record lists, and seed; model and texts are those of the cache.
+        on_progress: called as `on_progress(stage, done, total)`.
 
     Raises:
-        InputError: if `folder` is there already, or a hookpoint's name holds no layer number.
-        DataFolderError: if a file is missing or damaged, or tokens are not of the tokenizer.
+        InputError: if `folder` already exists, or a hookpoint's name holds no layer number.
+        DataFolderError: if a file is missing or damaged, or tokens do not belong to the tokenizer.
         SubjectError: if the tokenizer or the embedder cannot be loaded.
-        StorageError: if a file cannot be written. In each case nothing is left.
+        StorageError: if a file cannot be written. In each case no output is left.
     """
     found = _look(source, spec or DataSpec())
     with atomic_folder(folder) as temporary:
@@ -106,7 +106,7 @@ def _explained(folder: Path, caches: Mapping[str, LatentCache]) -> dict[str, tup
         if hook in caches:
             if latent >= caches[hook].n_latents:
                 told = f"{path} is of latent {latent}, {hook} has latents 0 to {caches[hook].n_latents - 1}"
-                raise DataFolderError(told, "explanations and cache are of different sparse coders")
+                raise DataFolderError(told, "explanations and cache belong to different sparse coders")
             found.setdefault(hook, []).append(latent)
     return {hook: tuple(sorted(latents)) for hook, latents in found.items()}
 

@@ -1,9 +1,9 @@
 """Reader of delphi's latent cache: `latents/{hookpoint}/{start}_{end}.safetensors`.
 
-A file holds, of the latents from `start` to `end`, the last included, `locations` [N, 3] (row, position, and latent
-less `start`), `activations` [N] in float16, and `tokens` [rows, context], ids of the tokenizer that `config.json`
-names. A row is long, runs on from text to text, and was read by the model as one. It is cut into windows here, and
-counts as a document, so that no row gives windows to two splits.
+A file holds, for the latents `start` to `end` (inclusive), `locations` [N, 3] (row, position, and latent
+minus `start`), `activations` [N] in float16, and `tokens` [rows, context], ids of the tokenizer that `config.json`
+names. A row is long, spans several texts, and was one sequence for the model. It is cut into windows here, and
+counts as a document, so that no row has windows in two splits.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from featureinterp.files import check_regular
 from featureinterp.interop.reading import read_json
 
 WINDOW = 32
-"""Tokens of a window, as in delphi's own examples; fewer where rows are shorter."""
+"""Tokens of a window, as in delphi's own examples; fewer if rows are shorter."""
 
 _MOST_LATENTS = 2**25
-"""More than the largest sparse coder has."""
+"""Limit of the latents of a sparse coder, above that of the largest known one."""
 
 _FILE = re.compile(r"(\d{1,9})_(\d{1,9})")
 
@@ -46,7 +46,7 @@ class CacheFile:
     path: Path
     start: int
     end: int
-    """The last latent in it."""
+    """Last latent of the file."""
 
     def tokens(self) -> NDArray[np.int64] | None:
         """Return the token rows, int64 [rows, context]; None in caches of older versions.
@@ -56,30 +56,28 @@ class CacheFile:
         """
         tokens = self._arrays("tokens").get("tokens")
         if tokens is not None and (tokens.ndim != 2 or tokens.dtype.kind not in "iu" or min(tokens.shape) < 1):
-            raise DataFolderError(
-                f"{self.path} holds tokens {list(tokens.shape)}", "integers [rows, context] are wanted"
-            )
+            raise DataFolderError(f"{self.path} holds tokens {list(tokens.shape)}", "expected integers [rows, context]")
         return None if tokens is None else tokens.astype(np.int64)
 
     def entries(self, shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return row, position and latent of everything above 0, int64 [N, 3] sorted in this order, and its values [N].
 
         Args:
-            shape: of the tokens.
+            shape: shape of the tokens.
 
         Raises:
-            DataFolderError: if the file cannot be read, or names what is not there.
+            DataFolderError: if the file cannot be read, or has an entry out of range.
         """
         arrays = self._arrays("locations", "activations")
         missing = {"locations", "activations"} - arrays.keys()
         if missing:
             raise DataFolderError(
-                f"{self.path} holds no {' and no '.join(sorted(missing))}", "it is no cache of latents"
+                f"{self.path} holds no {' and no '.join(sorted(missing))}", "it is not a cache of latents"
             )
         where, values = arrays["locations"], arrays["activations"]
         if where.shape != (len(values), 3) or values.ndim != 1 or where.dtype.kind not in "iu":
             told = f"locations {list(where.shape)} and activations {list(values.shape)}"
-            raise DataFolderError(f"{self.path} holds {told}", "integers [N, 3] and numbers [N] are wanted")
+            raise DataFolderError(f"{self.path} holds {told}", "expected integers [N, 3] and numbers [N]")
         values = values.astype(np.float32)
         if not np.isfinite(values).all():
             raise DataFolderError(
@@ -105,7 +103,9 @@ class CacheFile:
             with safe_open(self.path, framework="numpy") as file:
                 return {name: file.get_tensor(name) for name in names if name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError, TypeError, AttributeError) as error:
-            raise DataFolderError(f"{self.path} cannot be read: {error}", "it is damaged or of another kind") from error
+            raise DataFolderError(
+                f"{self.path} cannot be read: {error}", "it is damaged or in another format"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class LatentCache:
     hookpoint: str
     config: CacheConfig
     files: tuple[CacheFile, ...]
-    """In the order of their latents."""
+    """Files in the order of their latents."""
     tokens: NDArray[np.int64]
     """int64 [rows, context]"""
 
@@ -129,7 +129,7 @@ class LatentCache:
         """Open the folder of one hookpoint.
 
         Raises:
-            DataFolderError: if a file is missing or damaged, or none holds tokens.
+            DataFolderError: if a file is missing or damaged, or no file holds tokens.
         """
         config = read_json(folder / "config.json", CacheConfig)
         found = ((path, _FILE.fullmatch(path.stem)) for path in folder.glob("*.safetensors"))
@@ -142,12 +142,12 @@ class LatentCache:
         wrong = next((file for file in files if not file.start <= file.end < _MOST_LATENTS), None)
         if wrong is not None:
             raise DataFolderError(
-                f"{wrong.path} is named for latents that cannot be", "START_END.safetensors is wanted"
+                f"{wrong.path} has an invalid range of latents in its name", "expected START_END.safetensors"
             )
         for before, after in zip(files, files[1:], strict=False):
             if after.start <= before.end:
                 raise DataFolderError(
-                    f"{before.path} and {after.path} hold the same latents", "one is of another cache"
+                    f"{before.path} and {after.path} hold the same latents", "one belongs to another cache"
                 )
         tokens = next((tokens for file in files if (tokens := file.tokens()) is not None), None)
         if tokens is None:
@@ -162,9 +162,9 @@ class Cutting:
     windows: Windows
     counts: WindowCounts
     first: int
-    """Position in a row at which its first window begins: 1 where every row begins with a special token."""
+    """Position in a row at which its first window begins: 1 if every row begins with a special token."""
     numbers: NDArray[np.int32]
-    """Number of each window, int32 [rows, windows of a row]; -1 for one that was dropped."""
+    """Number of each window, int32 [rows, windows of a row]; -1 if dropped."""
 
     def place(
         self, where: NDArray[np.int64], values: NDArray[np.float32]
@@ -184,10 +184,10 @@ def cut_rows(tokens: NDArray[np.int64], special: Collection[int]) -> Cutting:
 
     Args:
         tokens: int64 [rows, context].
-        special: ids of tokens that stand for no text.
+        special: ids of special tokens.
 
     Raises:
-        DataFolderError: if no window comes out.
+        DataFolderError: if no window remains.
     """
     begins = bool(np.isin(tokens[:, 0], list(special)).all())
     length = min(WINDOW, tokens.shape[1] - begins)
@@ -213,7 +213,7 @@ def open_caches(latents: Path) -> Mapping[str, LatentCache]:
     """Open every hookpoint of a folder `latents`, by its name.
 
     Raises:
-        DataFolderError: if there is none, one cannot be read, or they are not of the same model and tokens.
+        DataFolderError: if there is none, one cannot be read, or their models or tokens differ.
     """
     folders = [path for path in sorted(latents.iterdir()) if path.is_dir()] if latents.is_dir() else []
     caches = {folder.name: LatentCache.open(folder) for folder in folders}
@@ -224,7 +224,7 @@ def open_caches(latents: Path) -> Mapping[str, LatentCache]:
     one, *others = caches.values()
     for other in others:
         if other.config.model_name != one.config.model_name or not np.array_equal(other.tokens, one.tokens):
-            told = f"{one.hookpoint} and {other.hookpoint} of {latents} are of different models or texts"
+            told = f"{one.hookpoint} and {other.hookpoint} of {latents} belong to different models or texts"
             raise DataFolderError(told, "import them one by one")
     return caches
 

@@ -1,6 +1,6 @@
 """Delphi's files of explanations and scores: JSON under the names `{hookpoint}_latent{latent}.txt`.
 
-`explanations/` holds a string each, `scores/fuzz` and `scores/detection` the sentences that a judge was shown, and
+Files in `explanations/` hold a string, in `scores/fuzz` and `scores/detection` the sentences shown to a judge, and in
 `scores/simulation` scored simulations of OpenAI's kind: one over everything, then one per quantile of activation.
 """
 
@@ -20,7 +20,7 @@ from featureinterp.interop.openai.formats import Value, scored_simulation
 from featureinterp.interop.reading import read_json
 
 UNPARSED = "Explanation could not be parsed."
-"""What delphi writes for an answer that it could not read."""
+"""Delphi's text for an unparsed answer."""
 
 _NAME = re.compile(r"(.+)_latent(\d{1,9})")
 
@@ -31,10 +31,10 @@ class Example(msgspec.Struct, frozen=True):
     str_tokens: list[str]
     activations: list[float]
     distance: float
-    """Quantile of activation from 1 on; of a sentence without activation -1, or minus its neighbour's distance."""
+    """Quantile of activation, from 1; for a sentence without activation -1, or minus its neighbour's distance."""
     activating: bool
     prediction: bool | float | None = None
-    """None where the answer could not be read."""
+    """Prediction of the judge; None for an unparsed answer."""
     probability: Value = None
     correct: bool | None = None
 
@@ -84,14 +84,14 @@ def latent_of(path: Path) -> tuple[str, int]:
     """Return hookpoint and latent of a file of explanations or scores; `--` stands for `/` in names of scores.
 
     Raises:
-        DataFolderError: if it is not named so.
+        DataFolderError: if the name has another form.
 
     >>> latent_of(Path("explanations/layers.5.mlp_latent12.txt"))
     ('layers.5.mlp', 12)
     """
     found = _NAME.fullmatch(path.stem)
     if found is None or path.suffix != ".txt":
-        raise DataFolderError(f"{path} is not named as delphi names it", "HOOKPOINT_latentNUMBER.txt is wanted")
+        raise DataFolderError(f"{path} does not follow delphi's naming", "expected HOOKPOINT_latentNUMBER.txt")
     return found.group(1), int(found.group(2))
 
 
@@ -99,7 +99,7 @@ def read_explanation(path: Path) -> StructuredExplanation | None:
     """Read an explanation as one rule of full strength; None for an unparsed answer.
 
     Raises:
-        DataFolderError: if the file cannot be read, or is no explanation.
+        DataFolderError: if the file cannot be read, or is not an explanation.
     """
     words = read_json(path, str)
     if not words.strip():
@@ -111,7 +111,7 @@ def read_explanations(folder: Path) -> Mapping[tuple[str, int], StructuredExplan
     """Read the explanations of a folder by hookpoint and latent, without unparsed ones.
 
     Raises:
-        DataFolderError: if a file cannot be read, is named otherwise, or is no explanation.
+        DataFolderError: if a file cannot be read, has another name, or is not an explanation.
     """
     found = {latent_of(path): read_explanation(path) for path in sorted(folder.glob("*.txt"))}
     return {key: explanation for key, explanation in found.items() if explanation is not None}
@@ -121,7 +121,7 @@ def read_classification(path: Path) -> Classification:
     """Read a file below `scores/fuzz` or `scores/detection`.
 
     Raises:
-        DataFolderError: if it cannot be read, or is of another scorer.
+        DataFolderError: if it cannot be read, or belongs to another scorer.
     """
     return Classification(tuple(read_json(path, list[Example])))
 
@@ -129,10 +129,10 @@ def read_classification(path: Path) -> Classification:
 def read_simulations(path: Path) -> Mapping[int, ScoredSimulation]:
     """Read a file below `scores/simulation`: scored simulations by distance, 0 for all sentences.
 
-    True activations are delphi's, on a scale from 0 to 10; of R² and deviation it writes 0 and means nothing.
+    True activations are delphi's, on a scale from 0 to 10; its R² and deviation are placeholders (0).
 
     Raises:
-        DataFolderError: if it cannot be read, or is of another scorer.
+        DataFolderError: if it cannot be read, or belongs to another scorer.
     """
     found = read_json(path, list[_Scored])
     made = {}

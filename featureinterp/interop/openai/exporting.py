@@ -1,7 +1,7 @@
 """Export in the format of OpenAI's public data set: activations and scored explanations.
 
-`collated-activations/{layer}/{latent}.json` and `explanations/{layer}/{latent}.jsonl`. Where a layer has several SAEs,
-each has a folder of its own around the two.
+`collated-activations/{layer}/{latent}.json` and `explanations/{layer}/{latent}.jsonl`. If a layer has several SAEs,
+each has a separate folder around the two.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ ACTIVATIONS, EXPLANATIONS = "collated-activations", "explanations"
 def write_openai(store: RunStore, out: Path) -> int:
     """Write a run's finished features in OpenAI's format; equal runs give equal bytes.
 
-    Features without an explanation have a file of activations alone.
+    Features without an explanation have only a file of activations.
 
     Returns:
-        How many features were written.
+        Number of features written.
 
     Raises:
-        InputError: if `out` is there already.
-        StorageError: if a file cannot be written; nothing is left then.
+        InputError: if `out` already exists.
+        StorageError: if a file cannot be written; no output is left.
     """
     hooks = sorted({(key.layer, key.hook_name) for key in store.finished()})
     layers = [layer for layer, _ in hooks]

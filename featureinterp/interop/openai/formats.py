@@ -1,8 +1,8 @@
 """OpenAI's neuron files: `NeuronRecord` and `NeuronSimulationResults`.
 
-The classes are named as theirs, and every object in a file says which it is (`dataclass_name`). Their expected
-activations are on a scale from 0 to 10, ours from 0 to 5: conversion doubles or halves. An undefined score is null with
-them, and "nan" in files of delphi, which are of the same kind.
+The classes have OpenAI's names, and every object in a file holds its class name (`dataclass_name`). Expected
+activations are on a scale from 0 to 10, here from 0 to 5: conversion doubles or halves. An undefined score is null in
+OpenAI's files, and "nan" in delphi's, which have the same format.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from featureinterp.interop.folder import json_line
 from featureinterp.interop.reading import read_json
 
 SCALE = 2
-"""Their levels (0..10) per level of ours (0..5)."""
+"""OpenAI's levels (0..10) per level here (0..5)."""
 
 Index = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 Value = float | Literal["nan"] | None
-"""A score; null and "nan" where it is undefined."""
+"""A score; null or "nan" if undefined."""
 
 
 class Tagged(msgspec.Struct, frozen=True, tag_field="dataclass_name", tag=True):
@@ -35,7 +35,7 @@ class ActivationRecord(Tagged, frozen=True):
 
     tokens: list[str]
     activations: list[float]
-    """In the neuron's units; below 0 at rest for some activation functions."""
+    """Activations in the neuron's units; some activation functions are below 0 at rest."""
 
     def __post_init__(self) -> None:
         if len(self.tokens) != len(self.activations):
@@ -86,7 +86,7 @@ class ScoredSequenceSimulation(Tagged, frozen=True):
     def __post_init__(self) -> None:
         sizes = {len(self.simulation.tokens), len(self.simulation.expected_activations), len(self.true_activations)}
         if len(sizes) > 1:
-            raise ValueError("as many expected and true activations as tokens are wanted")
+            raise ValueError("the numbers of tokens, expected and true activations differ")
 
 
 class ScoredSimulation(Tagged, frozen=True):
@@ -121,7 +121,7 @@ def read_neuron_record(path: Path) -> NeuronRecord:
     """Read `collated-activations/{layer}/{neuron}.json`.
 
     Raises:
-        DataFolderError: if it cannot be read, or is no NeuronRecord.
+        DataFolderError: if it cannot be read, or is not a NeuronRecord.
     """
     return read_json(path, NeuronRecord)
 
@@ -130,7 +130,7 @@ def read_simulation_results(path: Path) -> NeuronSimulationResults:
     """Read `explanations/{layer}/{neuron}.jsonl`, which holds one line.
 
     Raises:
-        DataFolderError: if it cannot be read, or is no NeuronSimulationResults.
+        DataFolderError: if it cannot be read, or is not a NeuronSimulationResults.
     """
     return read_json(path, NeuronSimulationResults)
 
@@ -138,11 +138,11 @@ def read_simulation_results(path: Path) -> NeuronSimulationResults:
 def records_of(neuron: NeuronRecord) -> record.SAEIndexRecord:
     """Convert a NeuronRecord to records: equal windows share a number, activations below 0 become 0.
 
-    Positives are the most positive windows, random ones the random sample, and random ones without activation those of
-    all samples on which it is silent. Nothing is known of similar windows.
+    Positives are the most positive windows, random records the random sample, and random negatives those of
+    all samples on which it is silent. There are no similar windows.
 
     Raises:
-        DataFolderError: if it fires nowhere.
+        DataFolderError: if it never fires.
     """
     known: dict[tuple[str, ...], int] = {}
     quantiles = [one for sample in neuron.random_sample_by_quantile or [] for one in sample]

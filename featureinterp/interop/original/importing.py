@@ -1,8 +1,8 @@
 """Import of the original's data folders: `tokens.pt`, dense activations, and records.
 
-Three things change. Dense activations become sparse. Holistic activations become ours (`own_holistic`). And the lists
-of a latent's records are put in an order in which no window is in two splits, which leaves a few records out; positives
-on which the latent is silent are left out too.
+Three things change. Dense activations become sparse. Holistic activations are converted (`own_holistic`). And the lists
+of a latent's records are ordered so that no window is in two splits, which drops a few records; positives
+on which the latent is silent are dropped too.
 
 The original keeps no document numbers: here each window counts as a document of its own, so windows of one document can
 still be in two splits.
@@ -47,7 +47,7 @@ _LISTS = (
     "similar_projected_no_act_records",
     "similar_projected_records",
 )
-"""Positives, then the others, the most particular first: a window stays where it is found first."""
+"""Order of the lists, most specific first: a window stays in the first list that holds it."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class Imported:
     """Summary of an imported folder."""
 
     windows: int
-    """Windows in `tokens.pt`; 0 where there is none."""
+    """Windows in `tokens.pt`; 0 without the file."""
     hooks: int
     latents: int
     """Latents with records."""
     left_out: int
-    """Records left out, because their window is in another split or list of positives, or the latent is silent."""
+    """Dropped records: their window is in another split or list of positives, or the latent is silent."""
 
 
 def import_original(source: Path, folder: Path) -> Imported:
@@ -68,15 +68,15 @@ def import_original(source: Path, folder: Path) -> Imported:
 
     Args:
         source: folder with `records/{hook}/{latent}.json`, and `tokens.pt`, `sae_acts/{hook}.pt` and
-            `holistic_acts/{hook}.pt` where they are at hand: without them how often a latent fires is estimated from
-            its random records, and causes are those of the records.
-        folder: the data folder that is made.
+            `holistic_acts/{hook}.pt` if available: without them a latent's density is estimated from
+            its random records, and holistic activations are those of the records.
+        folder: output data folder.
 
     Raises:
-        InputError: if the target is there already.
+        InputError: if the target already exists.
         DataFolderError: if a file of the original is missing, damaged, of another shape, or does not belong to the
-            others; nothing is left then.
-        StorageError: if a file cannot be written; nothing is left then.
+            others; no output is left.
+        StorageError: if a file cannot be written; no output is left.
     """
     files = {path.name: sorted(path.glob("*.json")) for path in sorted(source.glob("records/*")) if path.is_dir()}
     if not any(files.values()):
@@ -120,7 +120,7 @@ def _import_activations(source: Path, layout: Layout, hook: str, windows: Window
     path, causes = (source / folder / f"{hook}.pt" for folder in (ACTIVATIONS, HOLISTIC))
     for found in (path, causes):
         if found.exists() and windows is None:
-            raise DataFolderError(f"{found} comes without tokens.pt", "it tells whether the first column is BOS")
+            raise DataFolderError(f"{found} comes without tokens.pt", "add it: its first column is compared with BOS")
     activations, holistic = layout.activations_of(hook), layout.holistic_of(hook)
     if windows is not None and path.exists():
         write_sparse(path, activations, windows)
@@ -153,10 +153,10 @@ def store_record(layout: Layout, hook: str, record: SAEIndexRecord, report: Late
     """Write a latent's placed records if they suffice for three splits, and return its report.
 
     Args:
-        layout: of the data folder.
-        hook: the latent's hook name.
-        record: its records, as `place_records` returns them.
-        report: how often it fires; estimated from its random records unless given.
+        layout: layout of the data folder.
+        hook: hook name of the latent.
+        record: its records from `place_records`.
+        report: its frequency; estimated from its random records by default.
     """
     report = report or _report(record, None)
     sizes = {name: len(getattr(record, name)) for name in _LISTS}
@@ -211,7 +211,9 @@ def _with_measured(record: SAEIndexRecord, holistic: HolisticActivations) -> SAE
 
 def _check_belonging(path: Path, record: SAEIndexRecord, activations: SparseActivations) -> None:
     """Raise an error for records whose activations differ from the imported ones."""
-    wrong = DataFolderError(f"{path} does not belong to the activations beside it", "they are of another corpus or SAE")
+    wrong = DataFolderError(
+        f"{path} does not belong to the activations beside it", "they belong to another corpus or SAE"
+    )
     for one in record.most_act_records:
         if one.dataset_index >= activations.n_sequences or len(one.tokens) != activations.length:
             raise wrong

@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 ACTIVATIONS, HOLISTIC = "sae_acts", "holistic_acts"
 _BLOCK = 2**24
-"""Values read at a time, about."""
+"""Approximate number of values per block."""
 _MOST_IDS = 2**31
 _LARGEST_STRUCTURE = 2**20
-"""Bytes of the part of a file that says what its tensors are; a tensor takes a few hundred."""
+"""Maximum bytes of the description of a file's tensors; a tensor takes a few hundred."""
 
 _DAMAGED = (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
-"""What torch raises of itself on a damaged file."""
+"""Torch's own errors for a damaged file."""
 
 
 def read_tokens(path: Path) -> Windows:
     """Read `tokens.pt`; every window counts as a document of its own.
 
-    The first column is BOS where it holds the same token throughout, and no other column holds that.
+    The first column is BOS if it holds one token throughout, and no other column holds that token.
 
     Raises:
-        DataFolderError: if it cannot be read, or is no table of token ids.
+        DataFolderError: if it cannot be read, or is not a table of token ids.
     """
     tensor = _load(path)
     is_integer = not (tensor.is_floating_point() or tensor.is_complex() or str(tensor.dtype) == "torch.bool")
@@ -56,7 +56,7 @@ def write_sparse(path: Path, target: Path, windows: Windows) -> None:
     """Convert dense activations to a `SparseActivations` file; column F is latent F.
 
     Raises:
-        DataFolderError: if they cannot be read, are not of these windows, or not all finite numbers.
+        DataFolderError: if they cannot be read, belong to other windows, or are not all finite.
         StorageError: if the file cannot be written.
     """
     tensor = _load_dense(path, windows)
@@ -67,10 +67,10 @@ def write_entries(target: Path, entries: Iterable[tuple[NDArray, ...]], windows:
     """Write a `SparseActivations` file.
 
     Args:
-        target: the file.
-        entries: blocks of latent, sequence, position and value; a latent's by sequence and then by position.
-        windows: what they were measured on.
-        n_latents: of the SAE.
+        target: output file.
+        entries: blocks of latent, sequence, position and value; within a latent ordered by sequence, then position.
+        windows: windows of the activations.
+        n_latents: number of latents of the SAE.
 
     Raises:
         StorageError: if the file cannot be written.
@@ -86,20 +86,20 @@ def write_holistic(path: Path, beside: Path, target: Path, windows: Windows) -> 
     """Convert the original's dense holistic activations to a `HolisticActivations` file.
 
     Args:
-        path: The original's holistic activations.
-        beside: The activations that they are of, which the conversion needs.
-        target: The file that is made.
-        windows: What both are measured on.
+        path: holistic activations of the original.
+        beside: the corresponding activations, which the conversion needs.
+        target: output file.
+        windows: windows of both.
 
     Raises:
-        DataFolderError: if one cannot be read, is not of these windows, or not all finite numbers.
+        DataFolderError: if one cannot be read, belongs to other windows, or is not all finite.
         StorageError: if the file cannot be written.
     """
     if not beside.exists():
         raise DataFolderError(f"{path} comes without {beside.parent.name}/{beside.name}", "they are read together")
     tensor, activations = _load_dense(path, windows), _load_dense(beside, windows)
     if tensor.shape[2] != activations.shape[2]:
-        _refuse(path, tensor, f"{activations.shape[2]} latents, as in {beside.parent.name},")
+        _refuse(path, tensor, f"{activations.shape[2]} latents, as in {beside.parent.name}")
     pairs = _holistic_pairs(path, tensor, beside, activations, windows.text_tokens.shape[1])
     arrays = _by_latent(pairs, ("sequence", "value"), tensor.shape[2])
     index = index_checksum(arrays["latents"], arrays["indptr"])
@@ -113,8 +113,8 @@ def own_holistic(values: NDArray[np.floating], activations: NDArray[np.floating]
     activations its value is h[t] + S/T - (S - a[t])/(T-1).
 
     Args:
-        values: the original's, [..., T].
-        activations: of the same windows, [..., T], BOS not among them.
+        values: holistic activations of the original, [..., T].
+        activations: activations of the same windows without BOS, [..., T].
     """
     length = activations.shape[-1]
     total = activations.sum(axis=-1, keepdims=True, dtype=np.float64)
@@ -135,7 +135,7 @@ def _holistic_pairs(
     """Yield latent, sequence and values of every pair with a nonzero holistic activation, block by block."""
     blocks = zip(_blocks(path, tensor, length), _blocks(beside, activations, length), strict=True)
     for (start, theirs), (_, plain) in blocks:
-        # Where nothing fires and nothing is caused, the values are 0 exactly.
+        # Without activations and effects, the values are exactly 0.
         sequence, latent = np.nonzero(theirs.any(axis=2) | plain.any(axis=2))
         values = own_holistic(theirs[sequence, latent], plain[sequence, latent]).astype(np.float32)
         yield latent.astype(np.int32), (sequence + start).astype(np.int32), values
@@ -152,7 +152,7 @@ def _blocks(path: Path, tensor: Tensor, length: int) -> Iterator[tuple[int, NDAr
 
 
 def _by_latent(entries: Iterable[tuple[NDArray, ...]], names: Sequence[str], n_latents: int) -> dict[str, NDArray]:
-    """Return entries, of which the first is the latent, grouped by latent, with the places and checksums of groups."""
+    """Return entries (latent first) grouped by latent, with the offsets and checksums of the groups."""
     latent, *columns = (np.concatenate(column) for column in zip(*entries, strict=True))
     order = np.argsort(latent, kind="stable")
     columns = [column[order] for column in columns]
@@ -164,7 +164,7 @@ def _by_latent(entries: Iterable[tuple[NDArray, ...]], names: Sequence[str], n_l
 
 
 def _load_dense(path: Path, windows: Windows) -> Tensor:
-    """Read a value for every token of every window and every latent, BOS among the tokens or not."""
+    """Read a value for every token of every window and every latent, with or without BOS."""
     tensor = _load(path)
     n, length = windows.text_tokens.shape
     widths = {length, length + windows.has_bos}
@@ -183,13 +183,15 @@ def _load(path: Path) -> Tensor:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (*_DAMAGED, UnpicklingError, zipfile.BadZipFile) as error:
         told = str(error).strip().partition("\n")[0]
-        raise DataFolderError(f"{path} cannot be read as a tensor: {told}", "it is damaged, or holds more") from error
+        raise DataFolderError(
+            f"{path} cannot be read as a tensor: {told}", "it is damaged, or holds more than a tensor"
+        ) from error
     if isinstance(found, dict):
         tensors = [value for value in found.values() if isinstance(value, torch.Tensor)]
         found = tensors[0] if len(tensors) == 1 else found
     if not isinstance(found, torch.Tensor):
         keys = f" with the keys {', '.join(map(str, found))}"[:80] if isinstance(found, dict) else ""
-        raise DataFolderError(f"{path} holds a {type(found).__name__}{keys}", "one tensor is wanted")
+        raise DataFolderError(f"{path} holds a {type(found).__name__}{keys}", "expected one tensor")
     if found.layout != torch.strided or found.device.type != "cpu":
         _refuse(path, found, "a tensor that holds all its numbers")
     if found.numel() * found.element_size() > path.stat().st_size:
@@ -201,7 +203,7 @@ def _check_container(path: Path) -> None:
     """Raise ValueError if a file unpacks to more than its size (never written by torch)."""
     with path.open("rb") as file:
         if file.read(2) != b"PK":
-            return  # of the oldest versions, or no tensor at all: torch says so
+            return  # from the oldest versions, or not a tensor: torch reports it
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
     packed = next((entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED), None)
@@ -209,9 +211,9 @@ def _check_container(path: Path) -> None:
         raise ValueError(f"its part {packed.filename!r} is compressed")
     structure = max((entry.file_size for entry in entries if entry.filename.endswith(".pkl")), default=0)
     if structure > _LARGEST_STRUCTURE or sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise ValueError("its parts claim more bytes than are read")
+        raise ValueError("its parts exceed the size of the file")
 
 
 def _refuse(path: Path, tensor: Tensor, wanted: str) -> None:
     kind = str(tensor.dtype).removeprefix("torch.")
-    raise DataFolderError(f"{path} holds {kind} {list(tensor.shape)}", f"{wanted} is wanted")
+    raise DataFolderError(f"{path} holds {kind} {list(tensor.shape)}", f"expected {wanted}")

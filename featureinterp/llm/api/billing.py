@@ -1,7 +1,7 @@
 """Usage and cost of an answer from a server's JSON; missing values are bounded from above.
 
-A number counts as said only where it is finite, not negative and possible. Tokens that are not said are the most that
-the text can have, one per byte, and the answer is marked as estimated; a cost that is not said is unpriced.
+A number counts as reported only if it is finite, not negative and plausible. Unreported tokens are the most that
+the text can have, one per byte, and the answer is marked as estimated; an unreported cost is unpriced.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from featureinterp.llm.api.providers import Endpoint
 from featureinterp.llm.api.spending import Most, Price
 
 MOST_TOKENS = 10**8
-"""Of one request or answer; a larger number is none."""
+"""Maximum tokens of one request or answer; a larger number counts as unreported."""
 MOST_COST = 10_000.0
-"""US dollars of one answer; a larger number is none."""
+"""Maximum US dollars of one answer; a larger number counts as unreported."""
 
 _TOKENS_PER_MESSAGE = 16
 _TOKENS_OF_TEMPLATE = 64
-"""What a chat template puts around messages, and in front of them, at most."""
+"""Maximum tokens that a chat template adds per message, and before all messages."""
 
 
 class _Body(msgspec.Struct):
@@ -40,7 +40,7 @@ class Bill:
     cost: float | None = None
     """US dollars."""
     tries_to_price: bool = False
-    """Whether there is something in the place of a cost, readable or not."""
+    """Whether a cost is present, readable or not."""
 
     @property
     def is_empty(self) -> bool:
@@ -51,9 +51,9 @@ class Bill:
         """Return the usage, with an upper bound for unreported tokens.
 
         Args:
-            endpoint: who answered; whether it is free decides what an untold cost means.
-            most: what the request can take.
-            received: bytes of the answer.
+            endpoint: endpoint of the answer; an unreported cost of a free one is 0.
+            most: maximum usage of the request.
+            received: size of the answer in bytes.
         """
         read = most.input_tokens if self.input_tokens is None else self.input_tokens
         written = min(most.output_tokens, received) if self.output_tokens is None else self.output_tokens
@@ -97,7 +97,7 @@ def _tokens(usage: Mapping[str, Any]) -> tuple[int | None, int | None]:
     numbers = (_number(usage.get(name), MOST_TOKENS) for name in names)
     read, written, total = (None if number is None or number % 1 else int(number) for number in numbers)
     if total is not None and read and total > read + (written or 0):
-        written = total - read  # some leave thoughts out of an answer's tokens, and charge for them
+        written = total - read  # some omit reasoning from an answer's tokens, and charge for it
     elif total is not None and not read and written and total > written:
         read = total - written
     return (read, written) if read else (None, written or None)

@@ -4,9 +4,9 @@
        └─ no ─▶ may it go out? ─▶ endpoint ─▶ answer ─▶ ledger ─▶ answer
                 (limits, circuit)     └─ fault: wait and again, or an error
 
-Each sample is a request of its own, since many endpoints ignore `n`; its number is its seed where one can be sent.
-A request runs in a task of its own: where its caller ends or is cancelled, the answer on its way is still stored, and
-what has not gone out never does.
+Each sample is a separate request, since many endpoints ignore `n`; its number is its seed if seeds are supported.
+A request runs in a separate task: if its caller ends or is cancelled, a pending answer is still stored, and
+unsent requests are dropped.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ def open_chat_model(
 ) -> ChatClient:
     """Open a language model by name; a context manager that finishes and stores pending requests.
 
-    Nothing is sent, and no key is wanted, before the first request that is not stored.
+    Nothing is sent, and no key is needed, before the first request without a cached answer.
 
     Args:
         name: `provider:model`, see `featureinterp.llm.api.providers`.
-        base_url: address of `local`; by default from the environment or `.env`.
-        ledger: where answers are stored.
-        params: how to ask.
+        base_url: base URL of `local`; by default from the environment or `.env`.
+        ledger: file of the cached answers.
+        params: request parameters.
         budget: limits, shared by all clients of a run; none by default.
 
     Raises:
-        InputError: if the name or address cannot be used, or a limit of money is set that cannot be kept.
+        InputError: if the name or URL is invalid, or a limit of money cannot be enforced.
         DataFolderError, StorageError: if the ledger cannot be opened.
     """
     endpoint = parse_model_name(name, base_url or setting(BASE_URL_NAME))
@@ -64,8 +64,8 @@ def open_chat_model(
     provider = endpoint.provider
     if budget.limits.max_cost is not None and not (params.price or provider.tells_cost or provider.is_free):
         raise InputError(
-            f"the limit of ${budget.limits.max_cost:g} cannot be kept: {provider.name} does not say what answers cost",
-            "give a price per million tokens, or limit the tokens",
+            f"the limit of ${budget.limits.max_cost:g} cannot be enforced: {provider.name} reports no cost",
+            "set a price per million tokens, or limit the tokens",
         )
     return ChatClient(endpoint, Ledger(ledger), params, budget)
 
@@ -80,12 +80,12 @@ class ChatClient:
         self._params = params
         self._asking: dict[tuple[bytes, int], asyncio.Task[Any]] = {}
         self._waiting: dict[asyncio.Task[Any], int] = {}
-        """How many wait for the answer of each."""
+        """Number of callers waiting for each answer."""
         self._connection: Connection | None = None
         self._stays_open = False
         self._told: set[str] = set()
         self._form = Form.of(endpoint.provider)
-        self._rng = Random()  # only spreads waits; no result depends on it
+        self._rng = Random()  # only spreads waits; results do not depend on it
 
     def __repr__(self) -> str:
         return f"ChatClient({self.name!r})"
@@ -111,7 +111,7 @@ class ChatClient:
     async def aclose(self) -> None:
         """Wait for pending answers, store them, and close the connections and the ledger.
 
-        What waits for another attempt is given up.
+        Requests that wait for another attempt are abandoned.
         """
         if self._connection is not None:
             self._connection.end(EndpointUnavailableError(f"{self.name} is closed", "open it again"))
@@ -136,7 +136,7 @@ class ChatClient:
             else:
                 found[sample] = stored
         made = await asyncio.gather(*(self._once(asked, sample, ask) for sample in missing), return_exceptions=True)
-        for sample, each in zip(missing, made, strict=True):  # all have ended: none is on its way when an error goes up
+        for sample, each in zip(missing, made, strict=True):  # all have ended: none is pending when an error is raised
             if isinstance(each, BaseException):
                 raise each
             found[sample] = each
@@ -156,7 +156,9 @@ class ChatClient:
     def _stored(self, asked: bytes, sample: int, answer_type: type[Answer]) -> Answer | None:
         stored = self.ledger.get(asked, sample, answer_type)
         if stored is None and self._params.offline:
-            raise EndpointConfigError(f"no answer of {self.name} to this request is stored", "run it without --offline")
+            raise EndpointConfigError(
+                f"there is no cached answer of {self.name} to this request", "run it without --offline"
+            )
         return None if stored is None else replace(stored, stored=True)
 
     async def _once(self, asked: bytes, sample: int, ask: Callable[[int], Coroutine[Any, Any, Answer]]) -> Answer:
@@ -182,7 +184,7 @@ class ChatClient:
             del self._asking[which]
         self._waiting.pop(task, None)
         if not task.cancelled():
-            task.exception()  # it is known to whoever still waits
+            task.exception()  # the waiting callers raise it
 
     async def _converse(self, request: ChatRequest, sample: int) -> ChatAnswer:
         """Request one sample, in the form accepted by the endpoint so far."""
@@ -217,10 +219,10 @@ class ChatClient:
         """Send one request until it is answered or no attempt is left.
 
         Args:
-            most: what an attempt can take.
-            body: gives the JSON of the next attempt.
-            read: reads an answer.
-            otherwise: says of a fault whether the body takes another form now, so that no attempt counts as failed.
+            most: maximum usage of an attempt.
+            body: returns the JSON of the next attempt.
+            read: parses an answer.
+            otherwise: returns whether a fault changed the form of the body, in which case the attempt is not counted.
         """
         connection = self._connected()
         faults: list[FaultKind] = []
@@ -251,7 +253,7 @@ class ChatClient:
         usage = bill.usage(self.endpoint, most, len(text.encode(errors="replace")))
         if not (isinstance(outcome, Fault) and bill.is_empty):
             self.budget.pay(usage, self.name)
-        if isinstance(outcome, ChatAnswer):  # once more, since it may have come in parts
+        if isinstance(outcome, ChatAnswer):  # again, since the key may have been split over parts
             outcome = replace(outcome, text=connection.without_key(outcome.text))
         return outcome if isinstance(outcome, Fault) else replace(outcome, usage=usage)
 
@@ -285,7 +287,7 @@ class ChatClient:
     def _tell_other_model(self, answered: str) -> None:
         if answered not in self._told and wire.is_other_model(self.endpoint.model, answered):
             self._told.add(answered)
-            logger.warning("%s was asked for, %s answered", self.name, answered)
+            logger.warning("requested %s, answered by %s", self.name, answered)
 
     def _connected(self) -> Connection:
         if self._connection is None:

@@ -1,7 +1,7 @@
 """Connections to one endpoint through the `openai` package, with a circuit breaker.
 
-Retries are not made here and not by the package: an attempt is a body or a fault, whatever is thrown on the way. The
-key is known to this module alone, and is cut out of all that a server says.
+Neither this module nor the package retries: an attempt returns a body or a fault, whatever is raised meanwhile. The
+key is known to this module alone, and is redacted from all server messages.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 POOL_SIZE = 16
-"""Requests on their way per pool of connections: for every request, a pool looks at all connections that it has."""
+"""Concurrent requests per connection pool: for every request, a pool scans all its connections."""
 
 SILENCES = 4
-"""Requests in a row to which nothing was said in time, over two such times, and the endpoint is down."""
+"""Consecutive timeouts, over at least two timeout periods, after which the endpoint counts as down."""
 
 
 @dataclass(frozen=True)
@@ -42,27 +42,27 @@ class ChatParams:
     """Request parameters of a client."""
 
     concurrency: int = 16
-    """Requests on their way at once."""
+    """Maximum concurrent requests."""
     attempts: int = 6
-    """Of one request, all in all."""
+    """Maximum attempts of one request."""
     connect_seconds: float = 10.0
     total_seconds: float = 300.0
-    """For one attempt, from its beginning to the last byte."""
+    """Seconds of one attempt, from its beginning to the last byte."""
     backoff_seconds: float = 1.0
-    """The first wait between attempts; it doubles."""
+    """Seconds of the first wait between attempts; doubles after each."""
     longest_wait: float = 120.0
-    """Seconds; an endpoint that asks for a longer one ends the run."""
+    """Maximum wait in seconds; a longer requested wait ends the run."""
     failures: int = 10
-    """So many failed attempts in a row, whichever requests they belong to, and the endpoint is down."""
+    """Consecutive failed attempts, over all requests, after which the endpoint counts as down."""
     offline: bool = False
-    """Whether to use only what is stored."""
+    """Whether to use cached answers only."""
     price: Price | None = None
-    """What tokens cost, where the endpoint does not tell."""
+    """Price of tokens, for endpoints that do not report costs."""
 
     def __post_init__(self) -> None:
         for what in ("concurrency", "attempts", "failures", "connect_seconds", "total_seconds"):
             if not 0 < getattr(self, what) < math.inf:
-                raise InputError(f"{what} is {getattr(self, what)}", "a number above 0 is wanted")
+                raise InputError(f"{what} is {getattr(self, what)}", "expected a number above 0")
 
 
 class Connection:
@@ -71,9 +71,9 @@ class Connection:
     def __init__(self, endpoint: Endpoint, key: str, params: ChatParams) -> None:
         """Create the pool in the running event loop; sends nothing."""
         self.places = asyncio.Semaphore(params.concurrency)
-        """One for each request that may be on its way."""
-        self._failures = 0  # attempts in a row that failed by the endpoint's fault
-        self._silences = 0  # attempts in a row to which nothing was said in time
+        """One slot per concurrent request."""
+        self._failures = 0  # consecutive attempts that failed by the endpoint's fault
+        self._silences = 0  # consecutive timeouts
         self._silent_since = 0.0
         self._name = endpoint.name
         self._params = params
@@ -101,22 +101,22 @@ class Connection:
         """Raise if a request must not be retried.
 
         Args:
-            fault: what it met.
-            attempt: number of the attempt that met it, from 1.
-            alike: faults of this kind that it has met, this one included.
+            fault: fault of the attempt.
+            attempt: number of the attempt, from 1.
+            alike: number of faults of this kind of the request, including this one.
 
         Raises:
-            ChatError: if it is the request's fault alone.
+            ChatError: if only this request is at fault.
             RequestFailedError: if this was the last attempt.
-            EndpointConfigError: if no request would fare better.
-            EndpointUnavailableError: if the endpoint is down or too busy; every waiting request gets it too.
+            EndpointConfigError: if every request would fail.
+            EndpointUnavailableError: if the endpoint is down or too busy; every waiting request raises it too.
             BudgetExceededError: if the account has no credit; likewise.
         """
         remedy, limit = REMEDIES[fault.kind], self._params.longest_wait
         self._failures += remedy.of_endpoint
         self._check_silence(fault)
         if fault.retry_after is not None and fault.retry_after > limit and remedy.retry:
-            hint = "go on later: what is stored stays"
+            hint = "repeat the command later: cached answers are kept"
             self.end(EndpointUnavailableError(f"{self._name} asks to wait {fault.retry_after:.0f} seconds", hint))
         if remedy.retry and attempt < self._params.attempts and alike < (remedy.attempts or self._params.attempts):
             self.check()
@@ -140,7 +140,7 @@ class Connection:
         """Send one request and return the answer's body, or the fault, with the key redacted.
 
         Args:
-            body: JSON of a chat completion; of a completion if it has no `messages`.
+            body: JSON of a chat completion; of a completion if there is no `messages`.
         """
         import openai
 
@@ -168,8 +168,8 @@ class Connection:
 
     async def _send(self, body: dict[str, Any]) -> str:
         pool = next(self._turns)
-        # `extra_body` takes precedence and is sent as it is; the package would check every message again. The answer
-        # is not decoded by the package either: `wire` does so for all servers.
+        # `extra_body` takes precedence and is sent unchanged; the package would validate all messages again. The answer
+        # is not decoded by the package either: `wire` decodes it for all servers.
         if "messages" in body:
             chat = pool.chat.completions.with_raw_response
             response = await chat.create(model=body["model"], messages=(), extra_body=body)
@@ -182,7 +182,7 @@ class Connection:
         """End the connection after several timeouts in a row over two timeout periods.
 
         Raises:
-            EndpointUnavailableError: if it has.
+            EndpointUnavailableError: after that many timeouts.
         """
         if fault.kind is not FaultKind.SILENT:
             self._silences = 0
@@ -192,7 +192,7 @@ class Connection:
             self._silent_since = now - patience
         self._silences += 1
         if self._silences >= SILENCES and now - self._silent_since >= 2 * patience:
-            told = f"{self._name} is down: nothing came within {patience:g} seconds, {self._silences} times in a row"
+            told = f"{self._name} is down: no data arrived within {patience:g} seconds, {self._silences} times in a row"
             self.end(EndpointUnavailableError(told, REMEDIES[FaultKind.SILENT].hint))
             self.check()
 
@@ -201,7 +201,7 @@ def _open_pool(endpoint: Endpoint, key: str, params: ChatParams) -> AsyncOpenAI:
     """Create a connection pool; sends nothing.
 
     Raises:
-        EndpointConfigError: if the environment names a proxy that cannot be used.
+        EndpointConfigError: if the environment names an unusable proxy.
     """
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
@@ -217,7 +217,7 @@ def _open_pool(endpoint: Endpoint, key: str, params: ChatParams) -> AsyncOpenAI:
         )
     except (ValueError, ImportError) as error:
         told = f"the proxy for {endpoint.base_url} cannot be used: {error}"
-        raise EndpointConfigError(told, "mend HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or unset them") from None
+        raise EndpointConfigError(told, "fix HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or unset them") from None
     if endpoint.provider.key_name != "OPENAI_API_KEY":  # the package takes these from the environment
         pool.organization = pool.project = None
     return pool

@@ -1,7 +1,7 @@
 """Finish reasons of all providers: complete, truncated, or content filter.
 
-Only endings that are known to be good make a whole answer. One that nobody knows is no answer: half a sentence must not
-be scored as if the model had said it.
+Only known good finish reasons make a complete answer. An unknown one is not an answer: half a sentence must not
+be scored as the model's output.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def ending_of(word: str | None, behind: str | None = None) -> Ending | None:
     """Normalise a finish reason; None if unknown.
 
     Args:
-        word: why it ended, as the server says; None and an empty one count as whole, since some servers say nothing.
-        behind: the word of the provider behind a proxy: one that is known to be bad counts, whatever the proxy says.
+        word: the server's finish reason; None and an empty one count as complete, since some servers omit it.
+        behind: finish reason of the provider behind a proxy; a known bad one takes precedence over the proxy's.
 
     >>> ending_of("STOP"), ending_of("stop", "MAX_TOKENS"), ending_of(None), ending_of("insufficient_system_resource")
     (<Ending.WHOLE: 'stop'>, <Ending.CUT: 'length'>, <Ending.WHOLE: 'stop'>, None)

@@ -1,8 +1,8 @@
 """Faults of requests and their remedies, in one table for all providers.
 
-A fault is a value until it is known whether another attempt is worth it. What it becomes in the end depends on whose
-fault it is: the request's own (`ChatError`: an attempt fails), or the endpoint's, which decides no result: it leaves
-the feature unfinished (`RequestFailedError`), or ends the run, which goes on another day.
+A fault is a value as long as the request may be retried. The error that it becomes depends on its
+cause: the request (`ChatError`: an attempt fails), or the endpoint, which never decides a result: it leaves
+the feature unfinished (`RequestFailedError`), or ends the run, which can be resumed.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from featureinterp.errors import (
 )
 
 LONGEST_MESSAGE = 300
-"""Characters of a server's message that are passed on."""
+"""Maximum characters of a quoted server message."""
 
 LONGEST_BODY = 20_000
-"""Characters of a refusal that are looked through."""
+"""Maximum characters of an error response that are searched."""
 
 
 class FaultKind(str, Enum):
     """Kind of fault; the value follows a model's name in messages."""
 
     AUTHENTICATION = "refuses the key"
-    CREDIT = "says that the account has no credit"
+    CREDIT = "reports that the account has no credit"
     MODEL = "does not know the model"
     TOO_LONG = "refuses the request, which is too long for the model"
     REFUSED = "refuses the request"
-    RATE_LIMITED = "has too much to do"
+    RATE_LIMITED = "is rate-limited"
     FAILING = "fails"
     UNREACHABLE = "cannot be reached"
-    TIMEOUT = "says that it is too slow"
+    TIMEOUT = "reports a timeout"
     SILENT = "does not answer in time"
-    MALFORMED = "sends something that is no answer"
-    NO_CHOICE = "gives no choice of an answer, as for a prompt that it blocks"
-    ENDING = "ends its answer in a way that is not known to be good"
-    MOVED = "answers with a redirect, or serves no such requests"
+    MALFORMED = "sends a malformed answer"
+    NO_CHOICE = "returns no answer, as for a blocked prompt"
+    ENDING = "ends its answer with an unknown finish reason"
+    MOVED = "answers with a redirect, or does not serve such requests"
 
 
 @dataclass(frozen=True)
@@ -57,42 +57,42 @@ class Remedy:
     """Remedy for a kind of fault."""
 
     retry: bool
-    """Whether the same request may succeed a little later."""
+    """Whether the same request may succeed later."""
     error: type[FeatureInterpError]
-    """What it becomes when there is no further attempt."""
+    """Error after the last attempt."""
     hint: str
     of_endpoint: bool = False
-    """Whether many in a row mean that the endpoint is down."""
+    """Whether many consecutive faults mean that the endpoint is down."""
     attempts: int | None = None
-    """Most of them that meet this fault, where each is paid for or costs a long wait; None for as many as a client
-    makes."""
+    """Maximum attempts with this fault, if each is paid for or takes a long wait; None for the maximum of the
+    client."""
 
 
 REMEDIES: Mapping[FaultKind, Remedy] = {
     FaultKind.AUTHENTICATION: Remedy(False, EndpointConfigError, "set another key"),
     FaultKind.CREDIT: Remedy(
-        False, BudgetExceededError, "fill it up, then give the same command again: what is stored stays"
+        False, BudgetExceededError, "add credit, then repeat the command: cached answers are kept"
     ),
-    FaultKind.MODEL: Remedy(False, EndpointConfigError, "check the model's name and the address"),
-    FaultKind.TOO_LONG: Remedy(False, ChatError, "show fewer or shorter records, or take a model with more context"),
-    FaultKind.REFUSED: Remedy(False, ChatError, "the server's own words say why"),
+    FaultKind.MODEL: Remedy(False, EndpointConfigError, "check the model's name and the URL"),
+    FaultKind.TOO_LONG: Remedy(False, ChatError, "show fewer or shorter records, or use a model with a longer context"),
+    FaultKind.REFUSED: Remedy(False, ChatError, "see the server's message"),
     FaultKind.RATE_LIMITED: Remedy(
-        True, EndpointUnavailableError, "ask fewer at once, or go on later: what is stored stays"
+        True, EndpointUnavailableError, "lower --concurrency, or repeat the command later: cached answers are kept"
     ),
     FaultKind.FAILING: Remedy(True, RequestFailedError, "try again later", of_endpoint=True),
     FaultKind.UNREACHABLE: Remedy(
-        True, EndpointUnavailableError, "check the address and whether it runs", of_endpoint=True
+        True, EndpointUnavailableError, "check the URL and whether the server runs", of_endpoint=True
     ),
-    FaultKind.TIMEOUT: Remedy(True, RequestFailedError, "ask fewer at once, or try again later", of_endpoint=True),
+    FaultKind.TIMEOUT: Remedy(True, RequestFailedError, "lower --concurrency, or try again later", of_endpoint=True),
     FaultKind.SILENT: Remedy(
         True, RequestFailedError, "raise --request-timeout, or try again later", of_endpoint=True, attempts=2
     ),
     FaultKind.MALFORMED: Remedy(
-        True, RequestFailedError, "check the address: something else may answer", of_endpoint=True
+        True, RequestFailedError, "check the URL: another service may answer", of_endpoint=True
     ),
     FaultKind.NO_CHOICE: Remedy(True, ChatError, "the prompt may be blocked by a filter of the server", attempts=3),
-    FaultKind.ENDING: Remedy(True, RequestFailedError, "try again later, or take another model", True, attempts=3),
-    FaultKind.MOVED: Remedy(False, EndpointConfigError, "check the address: a redirect is not followed"),
+    FaultKind.ENDING: Remedy(True, RequestFailedError, "try again later, or use another model", True, attempts=3),
+    FaultKind.MOVED: Remedy(False, EndpointConfigError, "check the URL: redirects are not followed"),
 }
 
 _BY_STATUS = {
@@ -119,7 +119,7 @@ _BY_WORDS = (
     ("prompt is too long", FaultKind.TOO_LONG),
     ("max_new_tokens` must be", FaultKind.TOO_LONG),
 )
-"""Words in a refusal (4xx) that say more than its status; the servers' own, in lower case."""
+"""Phrases in a 4xx response that identify the fault better than its status; in lower case."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,11 @@ class Fault:
 
     kind: FaultKind
     message: str = ""
-    """The server's own words, cut short."""
+    """The server's message, shortened."""
     retry_after: float | None = None
-    """Seconds that the server asks to wait."""
+    """Wait in seconds requested by the server."""
     body: str = field(default="", repr=False, compare=False)
-    """All that the server said, in which it may name a field that it does not take."""
+    """Response body, which may name an unsupported field."""
 
     def error(self, name: str, attempts: int = 1) -> FeatureInterpError:
         """Return the error for the model `name` after the last attempt."""
@@ -146,9 +146,9 @@ def fault_of_status(status: int, text: str, headers: Mapping[str, str]) -> Fault
     """Return the fault of an HTTP error response.
 
     Args:
-        status: of HTTP, 300 or more; or the number in an error that came with status 200.
-        text: the body.
-        headers: with names in lower case, or a mapping that ignores case.
+        status: HTTP status, 300 or more; or the code of an error sent with status 200.
+        text: body of the response.
+        headers: mapping with names in lower case, or one that ignores case.
     """
     others = FaultKind.FAILING if status >= 500 else FaultKind.MOVED if status < 400 else FaultKind.REFUSED
     kind = _BY_STATUS.get(status, others)
@@ -174,7 +174,7 @@ def message_in(text: str) -> str:
             behind = metadata.get("raw", "") if isinstance(metadata, dict) else behind
             found = found.get(name, found)
     if isinstance(found, str) and isinstance(behind, str) and behind:
-        return f"{found}: {message_in(behind)}"  # a proxy's words, and those of the provider behind it
+        return f"{found}: {message_in(behind)}"  # the message of a proxy, and that of the provider behind it
     return found if isinstance(found, str) else text
 
 
@@ -187,7 +187,7 @@ def shorten(message: str) -> str:
 def wait_asked_for(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Return the requested wait in seconds: `Retry-After-Ms`, or `Retry-After` as seconds or HTTP date.
 
-    What cannot be read counts as not said, and a date that has passed is no wait.
+    Unreadable values count as missing, and a past date as no wait.
     """
     milliseconds = _seconds(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
@@ -215,6 +215,6 @@ def _seconds(value: str) -> float | None:
 def backoff(attempt: int, first: float, longest: float, rng: Random) -> float:
     """Return the wait in seconds after failed attempt `attempt` (from 0): exponential, half of it random.
 
-    The random half keeps requests that failed together from coming back together.
+    The random half keeps requests that failed together from being retried together.
     """
     return min(longest, first * 2 ** min(attempt, 30)) * rng.uniform(0.5, 1.0)

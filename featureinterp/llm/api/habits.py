@@ -1,13 +1,13 @@
 """Request parameters rejected by an endpoint, detected from its messages, and their replacements.
 
     "System role not supported"                          the instruction goes into the user's turn
-    "Use 'max_completion_tokens' instead"                the limit goes by the other name
-    "'temperature' does not support 0 with this model"   none is sent, where nobody asked for this one
+    "Use 'max_completion_tokens' instead"                the limit gets the other name
+    "'temperature' does not support 0 with this model"   none is sent, unless the user set this one
     "Unrecognized request argument supplied: seed"       none is sent
     "maximum context length is 8192 tokens", "max_tokens is too large"
-                                                         no limit is sent: what is left is less than the limit
+                                                         no limit is sent: less than the limit is left
 
-A stored answer is known by what was asked, never by the form: an endpoint that refuses a form refuses it always.
+A cached answer is identified by the request, never by the form: an endpoint always rejects the same forms.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Form:
     """Form of requests to an endpoint."""
 
     limit_names: tuple[str, ...] = LIMIT_NAMES
-    """What the most tokens of an answer are called: the first is used, the others are not refused yet."""
+    """Names of the limit of answer tokens: the first is used, the others were not rejected yet."""
     system_role: bool = True
-    """Whether the instruction has a turn of its own."""
+    """Whether the instruction is a system turn."""
     temperature: bool = True
     seed: bool = True
     limit: bool = True
-    """Whether the most tokens of an answer are sent."""
+    """Whether the limit of answer tokens is sent."""
 
     @classmethod
     def of(cls, provider: Provider) -> Form:
@@ -71,13 +71,13 @@ def asked_otherwise(form: Form, fault: Fault, request: ChatRequest, name: str) -
     """Return an adapted form for a rejected request; None if the message names no parameter.
 
     Args:
-        form: in which it was refused.
-        fault: the refusal.
-        request: what was asked.
-        name: of the model.
+        form: rejected form.
+        fault: fault of the attempt.
+        request: rejected request.
+        name: name of the model.
 
     Raises:
-        EndpointConfigError: if it is the temperature that is refused, and the user asked for it.
+        EndpointConfigError: if a temperature set by the user is rejected.
     """
     words = fault.body.lower() or fault.message.lower()
     if fault.kind is FaultKind.TOO_LONG or (fault.kind is FaultKind.REFUSED and _TOO_LARGE.search(words)):
@@ -92,7 +92,7 @@ def asked_otherwise(form: Form, fault: Fault, request: ChatRequest, name: str) -
     if named == "temperature" and form.temperature and request.temperature is not None:
         if request.temperature != 1.0 and not request.any_temperature:
             problem = f"{name} refuses the temperature {request.temperature:g}: {fault.message}"
-            raise EndpointConfigError(problem, "give --temperatures none, so that none is sent")
+            raise EndpointConfigError(problem, "use --temperatures none to send no temperature")
         return replace(form, temperature=False)
     if named == "seed" and form.seed:
         return replace(form, seed=False)

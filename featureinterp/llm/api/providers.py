@@ -1,7 +1,7 @@
 """Providers of language models, model names, and API keys.
 
-A model is named `provider:model`; a bare `vendor/model`, as the original writes it, is one of OpenRouter's. The
-provider `local` is any server that speaks the OpenAI protocol, and its address is told by `@`, an option, or the
+A model is named `provider:model`; a bare `vendor/model`, as in the original, is a model of OpenRouter. The
+provider `local` is any server with the OpenAI protocol; its URL comes from `@`, an option, or the
 environment:
 
     openrouter:meta-llama/llama-4-scout        meta-llama/llama-4-scout
@@ -21,7 +21,7 @@ from featureinterp.errors import EndpointConfigError, InputError
 from featureinterp.secrets import note
 
 BASE_URL_NAME = "FEATUREINTERP_BASE_URL"
-"""The environment's name for the address of `local`."""
+"""Environment variable of the base URL of `local`."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,20 @@ class Provider:
 
     name: str
     base_url: str
-    """Empty where the user has to say it."""
+    """Base URL; empty if the user must supply it."""
     key_name: str
     """Environment variable that holds the key."""
     needs_key: bool = True
     is_free: bool = False
     """Whether requests cost nothing."""
     tells_cost: bool = False
-    """Whether answers say what they cost."""
+    """Whether answers report their cost."""
     takes_seed: bool = True
-    """Whether a seed can be sent; each sample has its number for a seed."""
+    """Whether a seed can be sent; the seed of a sample is its number."""
     limit_name: str = "max_tokens"
-    """What the provider calls the most tokens of an answer."""
+    """Name of the parameter for the maximum tokens of an answer."""
     extra: Mapping[str, object] = field(default_factory=dict)
-    """What else goes into every request's JSON."""
+    """Further fields of every request's JSON."""
 
 
 PROVIDERS: Mapping[str, Provider] = {
@@ -61,7 +61,7 @@ PROVIDERS: Mapping[str, Provider] = {
             "gemini",
             "https://generativelanguage.googleapis.com/v1beta/openai",
             "GOOGLE_API_KEY",
-            takes_seed=False,  # its compatible endpoint refuses fields that it does not know
+            takes_seed=False,  # its compatible endpoint rejects unknown fields
         ),
         Provider("local", "", "FEATUREINTERP_API_KEY", needs_key=False, is_free=True),
     )
@@ -87,10 +87,10 @@ def parse_model_name(text: str, base_url: str = "") -> Endpoint:
 
     Args:
         text: `provider:model`, `provider:model@URL`, or `vendor/model` for OpenRouter.
-        base_url: the address of `local` where the name has none; other providers have their own.
+        base_url: base URL of `local` if the name has none; other providers have their own.
 
     Raises:
-        InputError: if the provider is unknown, the model is missing, or there is no usable address.
+        InputError: if the provider is unknown, the model is missing, or there is no valid URL.
 
     >>> parse_model_name("meta-llama/llama-4-scout").name
     'openrouter:meta-llama/llama-4-scout'
@@ -102,9 +102,9 @@ def parse_model_name(text: str, base_url: str = "") -> Endpoint:
     if "/" in head:  # OpenRouter's names have colons of their own, as in vendor/model:free
         head, rest = "openrouter", text.strip()
     elif not colon:
-        raise InputError(f"{text!r} is no name of a language model", f"write provider:model; {known}")
+        raise InputError(f"{text!r} is not the name of a language model", f"write provider:model; {known}")
     if head not in PROVIDERS:
-        raise InputError(f"there is no provider {head!r} of language models, asked for by {text!r}", known)
+        raise InputError(f"there is no provider {head!r} of language models: {text!r}", known)
     model, _, address = rest.partition("@http")
     if not model:
         raise InputError(f"{text!r} names no model", f"write {head}:MODEL")
@@ -112,7 +112,7 @@ def parse_model_name(text: str, base_url: str = "") -> Endpoint:
     url = f"http{address}" if address else provider.base_url or base_url
     if not url:
         raise InputError(
-            f"{text!r} has no address",
+            f"{text!r} has no URL",
             f"set {BASE_URL_NAME}, or write {head}:{model}@http://127.0.0.1:8000/v1",
         )
     return Endpoint(provider, model, check_url(url))
@@ -122,25 +122,27 @@ def check_url(url: str) -> str:
     """Normalise a base URL: without a trailing slash or the chat path.
 
     Raises:
-        InputError: if it is no address of a web server, or has a password in it.
+        InputError: if it is not an HTTP URL, or contains a password.
 
     >>> check_url("http://127.0.0.1:8000/v1/chat/completions")
     'http://127.0.0.1:8000/v1'
     """
-    example = "one such as http://127.0.0.1:8000/v1 is wanted"
+    example = "use a URL such as http://127.0.0.1:8000/v1"
     try:
         parts = urlsplit(url)
         host, secret, _ = parts.hostname, parts.password or parts.username, parts.port
     except ValueError as error:
-        if "@" in url:  # what stands before it may be a password
-            raise InputError("the address of a model cannot be read", f"{example}, and the key as a key") from None
-        raise InputError(f"{url!r} is no address: {error}", example) from error
+        if "@" in url:  # the text before it may be a password
+            raise InputError(
+                "the URL of a model cannot be read", f"{example}, and set the key in the environment"
+            ) from None
+        raise InputError(f"{url!r} is not a URL: {error}", example) from error
     if secret:
-        raise InputError(f"the address of {host} has a user or password in it", "give the key as a key")
+        raise InputError(f"the URL of {host} contains a user or password", "set the key in the environment")
     if parts.query or parts.fragment:
-        raise InputError(f"the address of {host} has a ? or # in it", "give the key as a key, and the address without")
+        raise InputError(f"the URL of {host} contains ? or #", "remove them, and set the key in the environment")
     if parts.scheme not in ("http", "https") or not host or any(map(str.isspace, url)):
-        raise InputError(f"{url!r} is no address", example)
+        raise InputError(f"{url!r} is not a URL", example)
     return url.rstrip("/").removesuffix("/chat/completions").rstrip("/")
 
 
@@ -150,8 +152,8 @@ def setting(name: str, folder: Path | None = None) -> str:
     Nothing is written to the environment.
 
     Args:
-        name: of the environment variable.
-        folder: where `.env` is; the working directory by default.
+        name: name of the environment variable.
+        folder: folder of `.env`; the working directory by default.
 
     Raises:
         InputError: if there is a `.env` that cannot be read.
@@ -168,14 +170,16 @@ def setting(name: str, folder: Path | None = None) -> str:
         return (settings.get(name) or "").strip()
     except (OSError, UnicodeDecodeError) as error:
         problem = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"{path} cannot be read: {problem}", "mend it, or set the environment instead") from None
+        raise InputError(
+            f"{path} cannot be read: {problem}", "fix it, or set the environment variable instead"
+        ) from None
 
 
 def find_key(provider: Provider, folder: Path | None = None) -> str:
     """Return a provider's key; empty if none is set and none is required.
 
     Raises:
-        EndpointConfigError: if it is missing, or is nothing that can be a key. The key itself is never told.
+        EndpointConfigError: if it is missing or not a valid key. The error never contains the key.
     """
     key = setting(provider.key_name, folder)
     if not key and provider.needs_key:
@@ -185,7 +189,7 @@ def find_key(provider: Provider, folder: Path | None = None) -> str:
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise EndpointConfigError(
-            f"what {provider.key_name} holds is no key: it has spaces, line breaks or other than ASCII characters",
+            f"{provider.key_name} is not a valid key: it has spaces, line breaks or characters outside ASCII",
             "set it again",
         )
     return key

@@ -8,7 +8,7 @@ from featureinterp.chat import ChatAnswer, ChatRequest, Usage
 from featureinterp.errors import FeatureInterpError
 
 Script = Callable[[ChatRequest, int], "str | ChatAnswer | FeatureInterpError"]
-"""From a request and the number of a sample to its answer (or its text), or to the error that is raised instead."""
+"""Function from a request and the number of a sample to its answer (or its text), or to an error to raise."""
 
 
 class ScriptedChatModel:
@@ -24,7 +24,7 @@ class ScriptedChatModel:
     def __init__(self, script: Script, name: str = "scripted:model") -> None:
         self.name = name
         self.asked: list[tuple[ChatRequest, int]] = []
-        """Every request with the number of the sample, in the order they came."""
+        """Every request with the number of the sample, in order of arrival."""
         self._script = script
 
     async def answer(self, request: ChatRequest, n: int = 1, first: int = 0) -> list[ChatAnswer]:

@@ -34,28 +34,28 @@ class Most:
     input_tokens: int
     output_tokens: int
     price: Price | None = None
-    """None where its cost is known only when it is answered."""
+    """Price; None if the cost is known only after the answer."""
 
 
 @dataclass(frozen=True)
 class RunLimits:
     """Limits of a run over all its models; None for no limit.
 
-    No request goes out once a limit is reached, nor beside others on their way where all of them together may pass it.
-    So the last answer alone can pass a limit: it is exceeded by less than one answer (per worker, where several share
-    it out).
+    No request is sent once a limit is reached, nor while it and the pending ones together may exceed the limit.
+    So only the last answer can exceed a limit: by less than one answer (per worker, if several share
+    the limit).
     """
 
     max_cost: float | None = None
     """US dollars."""
     max_tokens: int | None = None
-    """Input and output together."""
+    """Input and output tokens together."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None and not value > 0:
-                raise InputError(f"{field.name} is {value}", "a number above 0 is wanted, or none for no limit")
+                raise InputError(f"{field.name} is {value}", "expected a number above 0, or none for no limit")
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ class _Seen:
     """Usage of a model's answers so far, as bounds for later ones."""
 
     tokens: int = 0
-    """Of the largest answer with its request."""
+    """Tokens of the largest answer with its request."""
     cost: float = 0.0
-    """Of the dearest answer."""
+    """Cost of the most expensive answer in US dollars."""
     per_input: float = math.inf
-    """US dollars per token of input at most: the whole cost of some answer was for at least its input."""
+    """Upper bound of US dollars per input token, from the total cost of an answer."""
     per_output: float = math.inf
 
     def add(self, usage: Usage) -> None:
@@ -94,8 +94,8 @@ class Budget:
         """Start the counters.
 
         Args:
-            limits: none by default.
-            spent: what was paid for already; nothing by default.
+            limits: limits of the run; none by default.
+            spent: earlier spending; nothing by default.
         """
         self.limits = limits or RunLimits()
         self.spent = spent or Usage()
@@ -112,15 +112,15 @@ class Budget:
     async def place(self, model: str, most: Most) -> AsyncIterator[None]:
         """Reserve the maximum usage of a pending request; call `pay` inside the block.
 
-        It goes out where it fits beside all others on their way, or alone. Otherwise it waits until one of them ends.
-        The first request to a model of unknown price goes alone.
+        It is sent if it fits the limits together with all pending ones, or alone. Otherwise it waits for one of them.
+        The first request to a model of unknown price is sent alone.
 
         Args:
-            model: its name; several may share the budget.
-            most: what the request can take.
+            model: name of the model; several may share the budget.
+            most: maximum usage of the request.
 
         Raises:
-            BudgetExceededError: as `check`, now or after a wait.
+            BudgetExceededError: as `check`, at once or after a wait.
         """
         self.check()
         while self._on_way and not self._fits(self._reserve(model, most)):
@@ -163,14 +163,16 @@ class Budget:
         """Check that another request may be sent.
 
         Raises:
-            BudgetExceededError: if a limit is reached, or cannot be kept because nobody says what answers cost.
+            BudgetExceededError: if a limit is reached, or cannot be enforced because costs are not reported.
         """
-        hint = "raise it and give the same command again: what is stored is not asked again"
+        hint = "raise it and repeat the command: cached answers are reused"
         limits, spent = self.limits, self.spent
         tokens = spent.input_tokens + spent.output_tokens
         if limits.max_tokens is not None and tokens >= limits.max_tokens:
             told = (
-                f"{tokens} are used" if not spent.estimated else f"at most {tokens} are used, as the texts' length says"
+                f"{tokens} are used"
+                if not spent.estimated
+                else f"at most {tokens} are used, estimated from the length of the texts"
             )
             raise BudgetExceededError(f"the limit of {limits.max_tokens} tokens is reached: {told}", hint)
         if limits.max_cost is None:
@@ -181,8 +183,8 @@ class Budget:
             )
         if spent.unpriced:
             raise BudgetExceededError(
-                f"the limit of ${limits.max_cost:g} cannot be kept: the endpoint does not say what an answer costs",
-                "limit the tokens; in Python, give a price per million tokens",
+                f"the limit of ${limits.max_cost:g} cannot be enforced: the endpoint reports no cost",
+                "limit the tokens; in Python, set a price per million tokens",
             )
 
 
@@ -195,7 +197,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.usage = Usage()
-        """What all answers so far took, stored ones as when they were asked for."""
+        """Usage of all answers so far; cached answers count with their original usage."""
         self._refused: set[str] = set()
         self._answered: set[str] = set()
 

@@ -1,13 +1,13 @@
 r"""Removal of reasoning from the text of an answer, by its markers.
 
     <think>..</think>   also thinking, thought, reasoning, reflection, seed:think and the like, and [THINK]..[/THINK]
-    ..</think>          opened by the chat template, so that the answer holds the closing mark alone
+    ..</think>          opened by the chat template, so the answer holds the closing marker alone
     ◁think▷..◁/think▷   <|START_THINKING|>..<|END_THINKING|>   <|begin_of_thought|>..<|end_of_thought|>
     <|channel|>analysis<|message|>..<|channel|>final<|message|>     the channels of gpt-oss; only `final` is the answer
     analysis..assistantfinal..                                      the same without its special tokens
 
-Thoughts that never end were cut short: nothing behind their mark is part of the answer. A mark stands at the beginning
-of a line, or closes the thoughts at the end of one; inside a line it may be what an explanation is about, as in
+Reasoning without an end was truncated: the text after its marker is not part of the answer. A marker is at the start
+of a line, or closes the reasoning at the end of one; inside a line it may be quoted by an explanation, as in
 `"the token </think>"`.
 """
 
@@ -20,10 +20,10 @@ from featureinterp.errors import ExplanationError
 from featureinterp.llm.api.endings import Ending, ending_of
 
 LONGEST_TEXT = 2_000_000
-"""Characters of an answer, thoughts included, that are looked through."""
+"""Maximum characters of an answer, including reasoning."""
 
 MOST_MARKS = 1000
-"""Marks that are looked at; each takes a look at its line."""
+"""Maximum number of markers; each requires a search of its line."""
 
 RAISE = "raise --answer-tokens"
 
@@ -58,8 +58,8 @@ def without_thoughts(text: str) -> str:
     r"""Return the answer without reasoning; empty if the reasoning has no end marker.
 
     Raises:
-        ExplanationError: if the text is longer than `LONGEST_TEXT`, or a closing mark that nothing opened stands in the
-            middle of a line, so that it may end thoughts or be what the answer is about.
+        ExplanationError: if the text is longer than `LONGEST_TEXT`, or an unopened closing marker is in the
+            middle of a line, where it may end the reasoning or be quoted.
 
     >>> without_thoughts("Names of rivers, or of lakes?\n</think>\n\nNames of rivers.")
     'Names of rivers.'
@@ -67,7 +67,7 @@ def without_thoughts(text: str) -> str:
     ('', 'the token "</think>"')
     """
     if len(text) > LONGEST_TEXT:
-        raise ExplanationError(f"the answer has {len(text)} characters, {LONGEST_TEXT} at most are looked through")
+        raise ExplanationError(f"the answer has {len(text)} characters; the limit is {LONGEST_TEXT}")
     whole = text.strip()
     if "<|channel|>" in whole:
         return _final_channel(whole)
@@ -107,7 +107,7 @@ def _outside(text: str) -> str:
     place, opened = 0, False
     for number, mark in enumerate(_MARK.finditer(text)):
         if number == MOST_MARKS:
-            raise ExplanationError(f"the answer has more than {MOST_MARKS} marks of thoughts")
+            raise ExplanationError(f"the answer has more than {MOST_MARKS} reasoning markers")
         if mark["opening"] is not None:
             if not opened and _opens(text, mark):
                 kept.append(text[place : mark.start()])
@@ -128,7 +128,7 @@ def _closes(text: str, mark: re.Match[str], *, opened: bool) -> bool:
     """Return whether a marker closes reasoning (and is not quoted in the answer).
 
     Raises:
-        ExplanationError: if nothing says which.
+        ExplanationError: if it is ambiguous.
     """
     if _is_token(text, mark):
         return False
@@ -138,7 +138,7 @@ def _closes(text: str, mark: re.Match[str], *, opened: bool) -> bool:
     if before.count('"') % 2 or before.count("`") % 2 or before.endswith(("'", "“", "‘", "«")):
         return False
     if not opened and before.endswith(" "):
-        raise ExplanationError(f"{mark.group()} stands in the middle of a line: it may end thoughts or be quoted")
+        raise ExplanationError(f"{mark.group()} is in the middle of a line: it may end the reasoning or be quoted")
     return True
 
 

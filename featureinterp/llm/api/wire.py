@@ -1,7 +1,7 @@
 """OpenAI protocol: JSON of requests and answers. Pure functions.
 
-Servers differ in what they leave out, so everything but the text itself may be missing. What is no answer becomes a
-`Fault`: a web page, half a JSON, no choice, an error that came with status 200.
+Servers omit different fields, so everything except the text may be missing. Anything other than an answer becomes a
+`Fault`: a web page, truncated JSON, no choice, an error with status 200.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from featureinterp.llm.api.habits import Form, messages_in
 from featureinterp.llm.api.providers import Endpoint
 
 KEY_VERSION = 1
-"""Raised whenever equal requests would no longer get equal answers, so that stored ones are left alone."""
+"""Incremented if equal requests no longer get equal answers, so that cached ones are not used."""
 
 Request = TypeVar("Request", ChatRequest, PromptRequest)
 
@@ -145,7 +145,7 @@ def chat_body(endpoint: Endpoint, request: ChatRequest, sample: int, form: Form 
 def prompt_body(endpoint: Endpoint, request: PromptRequest) -> dict[str, Any]:
     """Return the JSON request for a prompt's log probabilities.
 
-    One token is generated, since some servers refuse to generate none; it is cut off again.
+    One token is generated, since some servers refuse to generate none; it is dropped.
     """
     return {
         "model": endpoint.model,
@@ -252,7 +252,7 @@ def _alternatives(token: _Token) -> Mapping[str, float]:
 def _prompt_tokens(echo: _Echo, prompt: str) -> tuple[PromptToken, ...]:
     """Return the tokens of the prompt; none if they do not match it.
 
-    A server may put a token in front and has one generated behind: both are left out.
+    A server may prepend a token and generates one at the end: both are dropped.
     """
     tops = echo.top_logprobs or [None] * len(echo.tokens)
     offsets = _offsets(echo, prompt)

@@ -48,7 +48,7 @@ class SegmentLayer(CacheLayerMixin):
         self._shared = shared
         self._length = sum(keys.shape[-2] for keys, _ in shared)
         self.own: tuple[Tensor, Tensor] | None = None
-        """Keys and values of the tokens that came last."""
+        """Keys and values of the last tokens."""
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """No-op."""
@@ -94,12 +94,12 @@ def shared_prefix_attention(
     """Attend to shared segments and a row's own tokens; equals eager attention over their concatenation.
 
     Args:
-        module: the layer; gives the scale where none is passed.
+        module: layer, with the scale if none is passed.
         query: [batch, heads, tokens, head width].
         key: `Segments`.
         value: `Segments`.
-        attention_mask: 0 or the least number, [1, 1, tokens, all tokens].
-        options: `scaling`, and `softcap` where scores are capped before the softmax (Gemma 2).
+        attention_mask: 0 or the least number of the dtype, [1, 1, tokens, all tokens].
+        options: `scaling`, and `softcap` if scores are capped before the softmax (Gemma 2).
 
     Returns:
         [batch, tokens, heads, head width], and None in place of the weights.
@@ -119,7 +119,7 @@ def shared_prefix_attention(
     if attention_mask is not None:
         weights.view(key_heads, -1, length, weights.shape[-1]).add_(attention_mask[0])
     weights = weights.float()
-    weights.sub_(weights.amax(dim=-1, keepdim=True)).exp_()  # softmax in place: these are the largest tensors there are
+    weights.sub_(weights.amax(dim=-1, keepdim=True)).exp_()  # softmax in place: these are the largest tensors
     weights = weights.div_(weights.sum(dim=-1, keepdim=True)).to(query.dtype)
     lengths = [part.shape[-2] for part in value.parts]
     pieces = zip(weights.split(lengths, dim=-1), value.parts, strict=True)

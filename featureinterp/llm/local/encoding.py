@@ -1,8 +1,8 @@
 """Prompts as token ids, encoded piece by piece so that all positions are known.
 
-A tokenizer may join a tab with the word behind it, or put a space before a text's first word. So the pieces of a
-prompt are encoded one by one, each as it stands in the middle of a text, and their ids are put one after the other.
-Only the chat template's own text may hold special tokens; in the pieces `<eos>` is five characters.
+A tokenizer may merge a tab with the following word, or put a space before a text's first word. So the pieces of a
+prompt are encoded separately, each as in the middle of a text, and their ids are concatenated.
+Only the chat template itself may contain special tokens; in the pieces `<eos>` is five characters.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from featureinterp.hub import first_words
 from featureinterp.pretrained.opening import load_tokenizer, opening
 
 _LEFT_CONTEXTS = ("\n", "a", ".")
-"""Characters that a piece may be encoded behind where those that do stand before it merge with it."""
+"""Characters after which a piece is encoded if it merges with its real predecessor."""
 
 _DATE = "26 Jul 2024"
-"""The date in every prompt: many templates write today's, and results would change with the day."""
+"""Date in every prompt: many templates write the current date, and results would change with it."""
 
 _DATE_CODES = {
     "%Y": "2024", "%y": "24", "%G": "2024", "%m": "07", "%-m": "7", "%B": "July", "%b": "Jul", "%h": "Jul",
@@ -35,18 +35,18 @@ _DATE_CODES = {
     "%F": "2024-07-26", "%D": "07/26/24", "%x": "07/26/24", "%T": "00:00:00", "%X": "00:00:00", "%R": "00:00",
     "%r": "12:00:00 AM", "%c": "Fri Jul 26 00:00:00 2024", "%n": " ", "%t": " ", "%%": "%",
 }  # fmt: skip
-"""The same date in all that `strftime_now` may be asked for, whatever the locale."""
+"""The same date in every format of `strftime_now`, independent of the locale."""
 
 _TEMPLATE_OPTIONS = {"date_string": _DATE, "enable_thinking": False}
-"""Llama 3 would write today's date, Qwen 3 would think aloud; templates that know neither ignore them."""
+"""Template options: Llama 3 would write the current date, Qwen 3 would reason; other templates ignore them."""
 
 _BY_CHANCE = re.compile(r"\|\s*random\b|\blipsum\b")
-"""Jinja's filter and its function that give something else each time."""
+"""Jinja's filter and function with random output."""
 
 _TEMPLATE_FAULTS = (
     TemplateError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, ImportError
 )  # fmt: skip
-"""What a template may raise: its own refusals, and those of the operations that it applies to texts."""
+"""Errors of templates: their own, and those of the operations that they apply to texts."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Turn:
 class PromptEncoder:
     """Encodes conversations and pieces of text with a model's tokenizer.
 
-    A tokenizer without a chat template gets the plain layout: the turns' texts with an empty line between, and the
-    token that begins a sequence in front where the tokenizer wants one.
+    A tokenizer without a chat template gets the plain layout: the turns' texts separated by empty lines, after the
+    BOS token if the tokenizer adds one.
     """
 
     def __init__(self, name: str, tokenizer: Any) -> None:
@@ -78,10 +78,10 @@ class PromptEncoder:
         """Return the ids of a conversation; the last turn stays open.
 
         Returns:
-            For each turn, the ids of what the layout puts before it, and those of each of its pieces.
+            For each turn, the ids of the layout before it, and those of each of its pieces.
 
         Raises:
-            SubjectError: if the chat template cannot lay the turns out.
+            SubjectError: if the chat template cannot render the turns.
         """
         frame = self._template_frame(turns) if self.has_chat_template else self._plain_frame(turns)
         parts: list[tuple[int, ...]] = []
@@ -109,14 +109,14 @@ class PromptEncoder:
         """Return the ids of the digits 0 to n-1 after a text.
 
         Raises:
-            SubjectError: if a digit is not one token of its own.
+            SubjectError: if a digit is not a single token.
         """
         found = [self.pieces([str(digit)], before)[0] for digit in range(n)]
         for digit, ids in enumerate(found):
             if len(ids) != 1 or found.count(ids) > 1 or ids[0] == self._tokenizer.unk_token_id:
                 raise SubjectError(
                     f"the tokenizer of {self.name!r} has no token of its own for the digit {digit}: it has {list(ids)}",
-                    "a level's probability is read off one token: take a model of another family",
+                    "use a model of another family: each level must be one token",
                 )
         return [ids[0] for ids in found]
 
@@ -150,13 +150,15 @@ class PromptEncoder:
         except _TEMPLATE_FAULTS as error:
             raise SubjectError(
                 f"the chat template of {self.name!r} refuses turns of user and assistant: {first_words(error)}",
-                "take a model with another template, or a base model without one",
+                "use a model with another template, or a base model without one",
             ) from error
         frame = []
         for mark in marks:
             before, found, text = text.partition(mark)
             if not found or mark in text:
-                raise SubjectError(f"the chat template of {self.name!r} does not hand on every turn's text once")
+                raise SubjectError(
+                    f"the chat template of {self.name!r} does not render the text of every turn exactly once"
+                )
             frame.append(self._behind(before, "\n", plain=False) if frame else self._ids(before, plain=False))
         return frame
 
@@ -165,18 +167,18 @@ class PromptEncoder:
         """Return the chat template with a fixed date in `strftime_now`.
 
         Raises:
-            SubjectError: if there are several and none is the default, or it draws by chance.
+            SubjectError: if there are several and none is the default, or it is random.
         """
         try:
             template = self._tokenizer.get_chat_template()
         except ValueError as error:
             raise SubjectError(
-                f"{self.name!r} has several chat templates and none is called default", "name one of them so"
+                f"{self.name!r} has several chat templates and none is called default", "name one of them default"
             ) from error
         if chance := _BY_CHANCE.search(template):
             raise SubjectError(
-                f"the chat template of {self.name!r} draws by chance ({chance.group()}): results could not be repeated",
-                "take the draw out of chat_template",
+                f"the chat template of {self.name!r} is random ({chance.group()}): results would not be reproducible",
+                "remove the random choice from chat_template",
             )
         return pinned_date() + template
 

@@ -1,7 +1,7 @@
 """Logit post-processing by model family (scaling, soft-capping).
 
-`LocalModel` multiplies hidden states with a few rows of that matrix only, so it has to do the rest itself. It checks
-itself against the model's own forward pass when it loads, so a quirk that is missing here is an error and no number.
+`LocalModel` multiplies hidden states with a few rows of the output matrix only, and applies the rest here. It checks
+itself against the model's own forward pass when it loads, so a missing quirk is an error, never a wrong number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOGIT_QUIRKS: Mapping[str, Callable[[Tensor, float], Tensor]] = {
     "logit_scale": lambda logits, scale: logits * scale,  # Cohere
     "logits_scaling": lambda logits, scale: logits / scale,  # Granite
 }
-"""Name of a number in the model's configuration to what it does to the logits."""
+"""Configuration entry -> its effect on the logits."""
 
 
 def finish_logits(logits: Tensor, config: Any) -> Tensor:

@@ -1,8 +1,8 @@
 """A local Hugging Face causal language model: selected logits at selected positions of many prompts.
 
-What prompts share is computed once and kept as a `Prefix`; of the output matrix only the rows of the wanted tokens
-are used, at the wanted positions. The numbers are those of a plain forward pass over each whole prompt, which is
-checked on a short text when the model loads. Rows of a batch are padded behind their end, where a causal model does
+The shared part of prompts is computed once, as a `Prefix`; of the output matrix only the rows of the requested tokens
+are used, at the requested positions. The numbers are those of a plain forward pass over each whole prompt, which is
+checked on a short text when the model loads. Rows of a batch are padded at their end, where a causal model does
 not look.
 """
 
@@ -27,12 +27,12 @@ from featureinterp.pretrained.facts import check_tokenizer, keeps_keys, length_l
 from featureinterp.pretrained.opening import load_language_model, load_tokenizer, opening
 
 QUANTIZATIONS = ("", "4bit", "8bit")
-"""Weights as they are, or in 4 or 8 bits by bitsandbytes."""
+"""Quantizations: none, or 4 or 8 bits by bitsandbytes."""
 
 _HINT = "give a folder with a Hugging Face model and tokenizer, or a name on the hub"
 _TOLERANCES = {torch.float32: 1e-3, torch.float64: 1e-6}
 _HALF_TOLERANCE = 0.05
-"""How far logits may be from the model's own, relative to the largest, in half precision or with quantized weights."""
+"""Tolerance of logits, relative to the largest, in half precision or with quantized weights."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class LocalModelParams:
     """Loading and inference settings of a local model."""
 
     device: str = "auto"
-    """A torch device, or `auto` for the GPU where there is one."""
+    """A torch device, or `auto` for a GPU if there is one."""
     dtype: str = "auto"
-    """Torch's name of the number type; `auto` is bfloat16 on a GPU and float32 elsewhere."""
+    """Torch dtype; `auto` is bfloat16 on a GPU and float32 elsewhere."""
     quantization: str = ""
-    """Empty, `4bit` or `8bit`; the latter two need the extra `quantization`."""
+    """Quantization: empty, `4bit` or `8bit`; the latter two need the extra `quantization`."""
     reuse_prefix: bool = True
-    """Whether what prompts share is computed once; if not, every prompt is computed whole, to the same numbers."""
+    """Whether the shared part of prompts is computed once; the numbers are the same."""
     batch_tokens: int = 1024
-    """Tokens of a batch at most, padding included; a longer prompt is a batch of its own."""
+    """Maximum tokens of a batch, including padding; a longer prompt is a separate batch."""
 
     def __post_init__(self) -> None:
         check_numbers(self, batch_tokens=(1, math.inf))
@@ -64,10 +64,10 @@ class LocalModel:
     def __init__(self, name: str, model: Any, tokenizer: Any, params: LocalModelParams | None = None) -> None:
         """Take a loaded model.
 
-        Where nothing can be kept of what prompts share, every prompt is computed whole, and a warning says so.
+        If the shared part of prompts cannot be cached, every prompt is computed whole, with a warning.
 
         Raises:
-            SubjectError: if its logits cannot be computed as they are computed here.
+            SubjectError: if its logits cannot be reproduced.
         """
         self.name = name
         self.params = params or LocalModelParams()
@@ -87,8 +87,8 @@ class LocalModel:
         """Load a model: a local folder, or a name on the Hugging Face hub.
 
         Raises:
-            SubjectError: if there is no such model, or its logits cannot be computed in parts.
-            InputError: if quantized weights are asked for and bitsandbytes is not installed.
+            SubjectError: if the model cannot be loaded, or its logits cannot be reproduced.
+            InputError: if quantized weights are requested and bitsandbytes is not installed.
         """
         params = params or LocalModelParams()
         device = params.device if params.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
@@ -139,11 +139,11 @@ class LocalModel:
         """Return the logits of the given vocabulary tokens at the given positions of every row.
 
         Args:
-            rows: token ids, each of any length; they share nothing but the prefix.
-            positions: for every row, the indices in it whose next token is asked for.
-            vocabulary: ids of the tokens whose logits are wanted.
-            after: what stands before every row.
-            before_batch: called before each batch; what it raises ends the computation.
+            rows: token ids of each row, after the prefix.
+            positions: for every row, the indices whose next-token logits are returned.
+            vocabulary: ids of the tokens whose logits are returned.
+            after: prefix of every row.
+            before_batch: called before each batch; its exception ends the computation.
 
         Returns:
             For every row, float32 [positions, vocabulary].
@@ -178,7 +178,7 @@ class LocalModel:
         """Multiply hidden states with selected rows of the output matrix, in float32."""
         head, rows = self._model.get_output_embeddings(), torch.tensor(list(vocabulary), device=hidden.device)
         if not isinstance(getattr(head, "weight", None), Tensor):
-            raise SubjectError(f"{self.name!r} does not say where its output matrix is", "take another model")
+            raise SubjectError(f"{self.name!r} does not expose its output matrix", "use another model")
         if not head.weight.is_floating_point():
             return finish_logits(head(hidden)[:, rows].float(), self._config)
         logits = hidden.float() @ head.weight[rows].float().T
@@ -210,8 +210,8 @@ class LocalModel:
         exact = not self.params.quantization and self._model.dtype in _TOLERANCES
         if not error <= size * (_TOLERANCES[self._model.dtype] if exact else _HALF_TOLERANCE):
             raise SubjectError(
-                f"the logits of {self.name!r} ({type(self._model).__name__}) come out {error:.3g} away from its own",
-                "its family computes something that is not known here: take another model",
+                f"the logits of {self.name!r} ({type(self._model).__name__}) deviate from its own by {error:.3g}",
+                "the output layer of its family is not supported: use another model",
             )
 
 

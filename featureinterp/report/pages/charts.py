@@ -1,6 +1,6 @@
 """Chart data of a run: distributions of scores and baselines, score against density.
 
-Everything is in percent of the drawing, so that it fits any width. A drawing stays small for any number of features.
+Everything is in percent of the drawing, so that it fits any width. Its size is bounded for any number of features.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.number_format import PLOT_FROM, PLOT_TO, place, share
 
 N_BINS = 25
-"""Bars of a spread, each 0.05 wide; what lies outside the plot is counted at its edge."""
+"""Bars of a spread, each 0.05 wide; values outside the plot are counted at its edge."""
 GRID = (60, 30)
-"""Places at which the dots of a scatter may stand, across and down; features that share one are one larger dot."""
+"""Grid of a scatter's dots, across and down; features in the same cell are one larger dot."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Spread:
     """Histogram of correlations."""
 
     kind: str
-    """What predicts: `explanation`, `token_lookup` or `shuffled`."""
+    """Predictor: `explanation`, `token_lookup` or `shuffled`."""
     counts: tuple[int, ...]
     """Features in each bin of correlation, lowest first."""
     median: float
 
     @property
     def bars(self) -> list[tuple[str, str, str]]:
-        """Where each bar that is not empty begins, its top, and its height beside the highest."""
+        """Start, top and relative height of each nonempty bar."""
         width = (PLOT_TO - PLOT_FROM) / N_BINS
         shares = [100 * n / max(self.counts) for n in self.counts]
         return [
@@ -44,12 +44,12 @@ class Spread:
 
 @dataclass(frozen=True)
 class Dot:
-    """Features at one place of a scatter."""
+    """Features in one cell of a scatter."""
 
     x: str
     y: str
     radius: float
-    """In pixels; the area grows with their number, up to a bound."""
+    """Diameter in pixels; the area grows with the number of features, up to a bound."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Scatter:
 
     dots: tuple[Dot, ...]
     ticks: tuple[tuple[str, str], ...]
-    """Place and words of each power of ten."""
+    """Position and label of each power of ten."""
     n: int
     crowded: bool
-    """Whether some dot stands for several features."""
+    """Whether a dot represents several features."""
 
 
 def spreads(rows: Sequence[FeatureRow]) -> list[Spread]:
@@ -76,7 +76,7 @@ def spreads(rows: Sequence[FeatureRow]) -> list[Spread]:
 
 
 def scatter(rows: Sequence[FeatureRow]) -> Scatter | None:
-    """Return score against density of features that have both; None where there are none."""
+    """Return score against density of features that have both; None if there are none."""
     points = [(math.log10(row.density), float(row.score())) for row in rows if _has_both(row)]
     if not points:
         return None

@@ -23,7 +23,7 @@ class ComparedRun:
 
     title: str
     find: Callable[[FeatureKey], FeatureResult | None]
-    """Gives its result for a feature; None where it has none."""
+    """Function from a feature to its result; None if it has none."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,17 @@ class FeatureComparison:
     """The compared run's result of one feature."""
 
     title: str
-    """Of the other run."""
+    """Result of the other run."""
     other: FeatureResult
     differences: Mapping[str, Score] = field(default_factory=dict)
-    """Correlation of the report's explanation minus that of the other, by complementary source."""
+    """Correlation of the report's explanation minus that of the other run's, by complementary source."""
     reason: str = ""
-    """Why there are no differences."""
+    """Reason for missing differences."""
 
     def names(self, explainer: str) -> tuple[str, str]:
         """Return the names of the report's method (given) and of the other one.
 
-        By their methods; where these are equal or not told, by their runs.
+        Names of the methods; if these are equal or unknown, those of the runs.
         """
         if explainer != self.other.explainer:
             return explainer or "this run", self.other.explainer or self.title
@@ -56,10 +56,10 @@ class PairedMeans:
     ours: Score
     theirs: Score
     difference: Score
-    """Mean over features of ours minus theirs."""
+    """Mean over features of the difference, ours minus theirs."""
     n: int
     left_out: int
-    """Features with an explanation in both, of which a score is undefined or was taken on other sentences."""
+    """Features explained in both, with an undefined score or different test sentences."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ class RunComparison:
 
     title: str
     ours: str
-    """Who made the explanations of the report; `theirs` those of the other run."""
+    """Method of the report; `theirs` is that of the other run."""
     theirs: str
     means: tuple[PairedMeans, ...]
     one_sided: int
-    """Features that only one of the two explains."""
+    """Features explained by one run only."""
 
 
 def compare_feature(result: FeatureResult, beside: ComparedRun | None) -> FeatureComparison | None:
@@ -92,24 +92,24 @@ def compare_feature(result: FeatureResult, beside: ComparedRun | None) -> Featur
 
 @dataclass(frozen=True)
 class RowPair:
-    """The numbers of a feature that both runs hold."""
+    """The numbers of a feature in both runs."""
 
     ours: FeatureRow
     theirs: FeatureRow
     comparable: bool
-    """Whether both were tested on the same sentences."""
+    """Whether the test sentences are the same."""
     names: tuple[str, str]
-    """Who made the explanations."""
+    """Methods of the two runs."""
 
     @classmethod
     def of(cls, result: FeatureResult, found: FeatureComparison) -> RowPair:
-        """Take the numbers out of a feature's whole results."""
+        """Extract the numbers from a feature's results."""
         names = found.names(result.explainer)
         return cls(FeatureRow.of(result), FeatureRow.of(found.other), bool(found.differences), names)
 
     @property
     def explained(self) -> int:
-        """How many of the two runs explain it."""
+        """Number of the two runs that explain it."""
         return sum(row.status == "explained" for row in (self.ours, self.theirs))
 
 
@@ -117,8 +117,8 @@ def compare_with_run(pairs: Sequence[RowPair], title: str) -> RunComparison:
     """Compare two runs feature by feature.
 
     Args:
-        pairs: the features that both hold, at least one.
-        title: of the other run.
+        pairs: features of both runs, at least one.
+        title: title of the other run.
     """
     both = [pair for pair in pairs if pair.explained == 2]
     used = {source for pair in both for source in pair.ours.scores}

@@ -14,12 +14,12 @@ from featureinterp.record import MAX_LEVEL
 from featureinterp.scoring import score_by_source
 
 _LOWEST = 1.5
-"""Percent of the height that a bar of any activation at all takes."""
+"""Minimum height of a nonempty bar in percent."""
 
 
 @dataclass(frozen=True)
 class BarView:
-    """One bar; places and sizes in percent of the plot."""
+    """One bar; positions and sizes in percent of the plot."""
 
     left: float
     width: float
@@ -29,16 +29,16 @@ class BarView:
 
 @dataclass(frozen=True)
 class LevelView:
-    """One level below the maximum: where it begins, and how many tokens it holds."""
+    """One level below the maximum: its start, and its number of tokens."""
 
     level: int
     begins: float
-    """In the SAE's units."""
+    """Start of the level in the SAE's units."""
     n_tokens: int
 
     @property
     def middle(self) -> float:
-        """In percent of the plot."""
+        """Middle of the level in percent of the plot."""
         return 100 * (self.level + 0.5) / MAX_LEVEL
 
 
@@ -66,7 +66,7 @@ class ProfileView:
 
 
 def profile_view(result: FeatureResult) -> ProfileView | None:
-    """Return a result's profile, ready to be drawn; None where it has none."""
+    """Return the view of a result's profile; None if it has none."""
     profile = result.profile
     if profile is None:
         return None
@@ -112,16 +112,16 @@ def _outputs(tokens: Sequence[OutputToken], largest: float) -> tuple[OutputView,
 
 @dataclass(frozen=True)
 class TreeNode:
-    """One attempt and its place."""
+    """One attempt and its position in the tree."""
 
     attempt: Attempt
     on_path: bool
-    """Whether it is the chosen attempt or led to it."""
+    """Whether it is the chosen attempt or its ancestor."""
     chosen: bool
 
 
 def walk_tree(attempts: Sequence[Attempt], chosen: int | None) -> list[TreeNode]:
-    """Return every attempt, each followed by all that descends from it, siblings by number.
+    """Return the attempts in depth-first order, siblings by number.
 
     An attempt whose parent is not among the attempts is shown as a root.
     """
@@ -134,7 +134,7 @@ def walk_tree(attempts: Sequence[Attempt], chosen: int | None) -> list[TreeNode]
 def silent_scores(result: FeatureResult) -> Mapping[str, Scores]:
     """Return the scores of the constant-zero baseline by source, without intervals.
 
-    Its correlation is undefined. Nothing is returned where the true activations cannot be scored.
+    Its correlation is undefined. Empty if the true activations cannot be scored.
     """
     silent = [
         replace(pair, simulation=SequenceSimulation(pair.record.tokens, (0.0,) * len(pair.record.tokens)))

@@ -1,7 +1,7 @@
 """A run's first page, and its table of features as a script of data beside it, so that the page stays small.
 
-Both are made from rows and names alone: a folder of files and a server show the same. A script works from `file://`,
-where a page may fetch nothing. Where it is served, `Cross-Origin-Resource-Policy: same-origin` keeps other sites from
+Both depend on rows and names alone: a folder of files and a server show the same. A script works from `file://`,
+where a page cannot fetch data. On a server, `Cross-Origin-Resource-Policy: same-origin` keeps other sites from
 reading it.
 """
 
@@ -26,23 +26,23 @@ from featureinterp.report.pages.compared_run import RunComparison
 from featureinterp.report.pages.overview import means_by_layer, means_by_source, run_found
 
 INDEX_SCRIPT = "features.js"
-"""Name of the file that `index_script` is written to, beside the page."""
+"""File name of `index_script`, next to the page."""
 LONGEST_WORDS = 400
-"""Characters of a rule in the table; the feature's page has the whole."""
+"""Maximum characters of a rule in the table; the feature's page has the whole."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table of features; `index.js` knows how to draw it by its name."""
+    """A column of the table of features; `index.js` draws it by name."""
 
     name: str
     label: str
     shown: bool = True
-    """Whether it is there before a reader chooses columns."""
+    """Whether it is shown by default."""
     falling: bool = False
-    """Whether the first click sorts the largest to the top."""
+    """Whether the first click sorts in descending order."""
     always: bool = False
-    """Whether it cannot be taken away: the way to the feature's page."""
+    """Whether it is always shown: the link to the feature's page."""
 
 
 COLUMNS = (
@@ -90,7 +90,7 @@ def render_index(
 
 
 def index_script(rows: Sequence[FeatureRow], names: Sequence[str]) -> bytes:
-    """Return the table of features as a script that does nothing but hold it, each column a list.
+    """Return the table of features as a script with only data, each column a list.
 
     All text is visible and ASCII: nothing in it can end a string, a script element or a line.
     """
@@ -102,7 +102,7 @@ def index_script(rows: Sequence[FeatureRow], names: Sequence[str]) -> bytes:
 
 
 def script_json(value: object) -> str:
-    r"""Return JSON that can stand in a script: nothing in it can end the element or a line.
+    r"""Return JSON that is safe in a script: nothing in it can end the element or a line.
 
     >>> print(script_json("</script>"))
     "\u003c/script\u003e"
@@ -114,7 +114,7 @@ def script_json(value: object) -> str:
 
 
 def _places(rows: Sequence[FeatureRow]) -> list[str]:
-    """Return where each feature is: its layer, or its hook where a layer has several."""
+    """Return the place of each feature: its layer, or its hook if a layer has several."""
     hooks = {(row.key.layer, row.key.hook_name) for row in rows}
     crowded = len({layer for layer, _ in hooks}) < len(hooks)
     return [visible(row.key.hook_name) if crowded else str(row.key.layer) for row in rows]

@@ -1,6 +1,6 @@
 """Markdown of findings as HTML: headings, lists, tables, bold and code.
 
-The parser has no rule for links, images and HTML, so they stay text, whatever a name holds.
+The parser has no rule for links, images and HTML, so they remain text, whatever a name holds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def markdown_html(text: str, top: int = 1) -> Markup:
     r"""Return Markdown as HTML.
 
     Args:
-        text: what was written with `analysis.markdown`, or by hand.
+        text: Markdown from `analysis.markdown`, or written by hand.
         top: level of the heading that `#` becomes, 1..6.
 
     >>> print(markdown_html("# a < b\n\n**1** of 2"))
@@ -51,7 +51,7 @@ def markdown_html(text: str, top: int = 1) -> Markup:
 
 
 def _set_inline(token: Token) -> None:
-    """Make what a piece of a line holds visible; emphasis by any mark but `**` stays text."""
+    """Make the text of an inline element visible; emphasis other than `**` remains text."""
     if token.type in ("softbreak", "hardbreak"):
         token.type, token.content = "text", " "
     elif token.markup == "**":

@@ -46,7 +46,7 @@ from featureinterp.report.views import (
 
 ASSETS = ("report.css", "index.js", "feature.js")
 N_WORST = 8
-"""Sentences under "what breaks this explanation"."""
+"""Maximum sentences under "what breaks this explanation"."""
 _METRIC_WORDS = {
     "correlation": "correlation",
     "r_squared": "R²",
@@ -62,7 +62,7 @@ _METRIC_WORDS = {
 
 @dataclass(frozen=True)
 class FeaturePage:
-    """A feature and the name of its files, without folder and ending."""
+    """A feature and the name of its files, without folder and suffix."""
 
     name: str
     result: FeatureResult
@@ -75,10 +75,10 @@ def write_report(
     """Write the pages of a run; the index is written last.
 
     Args:
-        results: the run's features, in the order in which pages lead from one to the next.
-        summary: what the run is.
+        results: the run's features, in the order of the pages.
+        summary: metadata of the run.
         out: folder to write to, made if missing; files of an earlier report are replaced.
-        beside: another run over the same features, whose explanations are shown beside these.
+        beside: another run over the same features, shown next to this one.
 
     Returns:
         The path of the index page.
@@ -105,11 +105,11 @@ def write_report(
 
 
 def file_name(key: FeatureKey, taken: set[str]) -> str:
-    """Return the name of a feature's files: `layer-latent`, with the hook where two of a layer have the same latent.
+    """Return the name of a feature's files: `layer-latent`, with the hook if two of a layer have the same latent.
 
     Args:
-        key: the feature.
-        taken: names of the features before it, in the order of pages; this one is added.
+        key: key of the feature.
+        taken: names of the previous features; this one is added.
     """
     name = f"{key.layer}-{key.latent}"
     if name in taken:
@@ -174,14 +174,14 @@ def render_feature(
 def feature_json(result: FeatureResult) -> bytes:
     """Return the result as JSON for `codec.decode`; NaN becomes null, lone surrogates U+FFFD.
 
-    Unlike `codec.encode` it never refuses: a page with one odd number is worth more than none.
+    Unlike `codec.encode` it never raises: a page with one replaced number is better than none.
     """
     data = codec.json_safe(msgspec.to_builtins(result))
     return msgspec.json.encode({"schema": codec.SCHEMA_VERSION, "type": "FeatureResult", "data": data})
 
 
 def _finalize(value: object) -> object:
-    """Make text visible before it is escaped; what is markup already stays."""
+    """Make text visible before it is escaped; markup is unchanged."""
     return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
@@ -208,6 +208,6 @@ def _with_neighbours(
 
 
 def asset_bytes(environment: Environment, name: str) -> bytes:
-    """Return a file that pages share, such as `report.css`."""
+    """Return a file shared by pages, such as `report.css`."""
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0].encode()

@@ -1,4 +1,4 @@
-"""A feature in Python: code that can be copied from its page and run."""
+"""A feature in Python: code to copy from its page and run."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 
 SAE_ID = "SAE id"
-"""The setting of a run that says which id the SAE of a layer has in its release."""
+"""Setting of a run with the SAE id of a layer in its release."""
 _EMBEDDED = "embedded"
 _UNKNOWN = ("", "unknown")
 
 
 @dataclass(frozen=True)
 class Snippet:
-    """Lines of Python, and what they are for."""
+    """Lines of Python with their purpose."""
 
     title: str
     lines: Sequence[str]
 
 
 def snippets(result: FeatureResult, name: str, settings: Mapping[str, str]) -> list[Snippet]:
-    """Return what can be done with a feature in Python.
+    """Return code for working with a feature in Python.
 
     Args:
         result: the feature.
-        name: of its JSON file, without folder and ending.
-        settings: of the run; without the names of model and SAE, only the result can be read.
+        name: name of its JSON file, without folder and suffix.
+        settings: settings of the run; without the names of model and SAE, only the code that reads the result.
     """
     found = [Snippet("Its result", result_code(result, name))]
     if settings.get("model", "") in _UNKNOWN or settings.get("SAE", "") in _UNKNOWN:
@@ -40,7 +40,7 @@ def snippets(result: FeatureResult, name: str, settings: Mapping[str, str]) -> l
 
 
 def result_code(result: FeatureResult, name: str) -> list[str]:
-    """Return lines that read the feature's JSON file, and write its explanation out."""
+    """Return lines that read the feature's JSON file and print its explanation."""
     explained = result.explanation is not None
     lines = ["from pathlib import Path", ""]
     lines += ["from featureinterp.codec import decode"]
@@ -54,7 +54,7 @@ def result_code(result: FeatureResult, name: str) -> list[str]:
 
 
 def direction_code(key: FeatureKey, settings: Mapping[str, str]) -> list[str]:
-    """Return lines that load the SAE with SAELens and take the latent's decoder direction."""
+    """Return lines that load the SAE with SAELens and get the latent's decoder direction."""
     name, sae_id = settings["SAE"], _sae_id(key, settings)
     if name == _EMBEDDED:
         imported = ["from sae_lens import SAE", "", "from featureinterp.subject.embedded import sae_folder"]

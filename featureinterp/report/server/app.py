@@ -51,10 +51,10 @@ def make_app(served: ServedRun, bench: Bench, access: Access, limits: Limits | N
     """Return the application that serves a run.
 
     Args:
-        served: its pages and results.
-        bench: what answers questions about sentences and rules.
-        access: who may ask.
-        limits: how much.
+        served: pages and results of the run.
+        bench: live queries about sentences and rules.
+        access: access rules.
+        limits: request limits.
     """
     limits = limits or Limits()
     queue = ModelQueue(limits.waiting, limits.model_seconds)
@@ -143,7 +143,7 @@ def _add_lists(app: FastAPI, served: ServedRun, bench: Bench) -> None:
         summary="Get all that is known of a feature",
     )
     async def feature(name: str) -> Response:
-        """The same as `features/NAME.json`: what `featureinterp.codec.decode` reads as a `FeatureResult`."""  # noqa: D401
+        """The same as `features/NAME.json`; `featureinterp.codec.decode` reads it as a `FeatureResult`."""  # noqa: D401
         body = await asyncio.to_thread(served.feature_json, name)
         return Response(body, media_type="application/json")
 
@@ -194,7 +194,7 @@ def _add_errors(app: FastAPI, served: ServedRun) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         told = "; ".join(_in_words(fault) for fault in error.errors()[:5])
-        return answer(RefusalError(422, told, "/docs says what is wanted"), request)
+        return answer(RefusalError(422, told, "/docs describes the request"), request)
 
     @app.exception_handler(HTTPException)
     @app.exception_handler(400)
@@ -213,7 +213,7 @@ def _add_errors(app: FastAPI, served: ServedRun) -> None:
 
     @app.exception_handler(ClientGoneError)
     async def gone(_: Request, __: ClientGoneError) -> Response:
-        return PlainTextResponse("", 499)  # nobody reads it
+        return PlainTextResponse("", 499)  # the client has disconnected
 
 
 def _refused(refusal: RefusalError, page: bool, served: ServedRun) -> Response:
@@ -221,7 +221,7 @@ def _refused(refusal: RefusalError, page: bool, served: ServedRun) -> Response:
     problem, hint = visible(refusal.problem), visible(refusal.hint)
     if not page:
         return JSONResponse({"problem": problem, "hint": hint}, refusal.status, headers)
-    if refusal.status in (401, 421):  # whoever may not ask gets no stylesheet either
+    if refusal.status in (401, 421):  # without access there is no stylesheet either
         return PlainTextResponse(f"featureinterp: {problem} ({hint})\n", refusal.status, headers)
     body = served.page("refusal.html.j2", problem=problem, hint=hint)
     return HTMLResponse(body, refusal.status, headers)

@@ -1,8 +1,8 @@
 """The bench: true and expected activations on a sentence, scores of edited rules.
 
-Everything here runs in the models' thread, one request at a time. The simulator is the run's own; one that is a
-language model behind an endpoint answers from its ledger alone unless it is told how much it may take, so that looking
-at a page is never paid for unawares.
+Everything here runs in the models' thread, one request at a time. The simulator is that of the run; a
+language model behind an endpoint answers from its ledger only, unless a limit of spending is set, so that viewing
+a page never costs money unexpectedly.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from featureinterp.stats import derived_seed
 
 _REMEMBERED_FEATURES = 4
 _REMEMBERED_PAIRS = 20_000
-"""Pairs of a rule and a window whose levels are remembered of one feature; about 300 bytes each."""
+"""Maximum cached pairs of rule and window per feature; about 300 bytes each."""
 _REMEMBERED_TEXTS = 50_000
 
 _OF_ENDPOINTS = (BudgetExceededError, EndpointUnavailableError, ChatError, EndpointConfigError, RequestFailedError)
@@ -59,14 +59,14 @@ class Bench:
         simulation: RunLimits | None = None,
         request_seconds: float = 300.0,
     ) -> None:
-        """Take what answers; nothing is opened.
+        """Store the parts; opens nothing.
 
         Args:
             subject: the run's model and SAEs.
-            configuration: of the run.
-            device: a torch device, or `auto`, for a local model that simulates.
-            simulation: what a simulator behind an endpoint may take; None uses its stored answers only.
-            request_seconds: for one attempt at a request to it.
+            configuration: configuration of the run.
+            device: device of a local simulator model: a torch device, or `auto`.
+            simulation: limits of a simulator behind an endpoint; None for cached answers only.
+            request_seconds: timeout of one attempt of a request to it.
         """
         self._subject = subject
         self.simulator: str = configuration["method"]["simulator"]
@@ -89,7 +89,7 @@ class Bench:
         key = result.key
         values = self._subject.activations(ids, {key.hook_name: [key.latent]})[key.hook_name][:, 0]
         notes = []
-        # Where there is no scale, bars are drawn to the sentence's own.
+        # Without a scale, bars use the sentence's own.
         maximum = result.max_activation or float(values.max())
         if not result.max_activation:
             notes.append("The feature never fired on the corpus, so its activations have no scale of levels.")
@@ -111,12 +111,12 @@ class Bench:
         """Return the scores of rules on a feature's stored test sentences, beside those of its explanation.
 
         Raises:
-            RefusalError: 409, if the feature has no test sentences; 502, if the simulator cannot be asked.
+            RefusalError: 409, if the feature has no test sentences; 502, if the simulator fails.
         """
         stored, key = result.test_sequences, result.key
         if not stored:
             told = f"the feature has no test sentences, because it has no explanation: {result.reason or result.status}"
-            raise RefusalError(409, told, "take one with the status explained")
+            raise RefusalError(409, told, "use a feature with the status explained")
         explanation = _explanation(rules)
         try:
             simulator = self._factory(key)(explanation)
@@ -176,7 +176,7 @@ class Bench:
         await self._models.__aexit__(None, None, None)
 
     def _factory(self, key: FeatureKey) -> RuleSimulatorFactory:
-        """Return the simulators of a feature, which remember what rules on its sentences were computed lately."""
+        """Return the simulators of a feature, which cache recent levels of rules on its sentences."""
         factory = self._factories.pop(key, None)
         if factory is None or factory.memory.computed > _REMEMBERED_PAIRS:
             factory = self._models.simulators(self.simulator, Meter())
@@ -190,16 +190,16 @@ class Bench:
         asked = is_served(self.simulator) and isinstance(error, _OF_ENDPOINTS)
         if asked and self._offline:
             told = (
-                f"the run's simulator {self.simulator} is a language model behind an endpoint, of which only stored "
-                f"answers are used here, and there is none: {error.problem}"
+                f"the run's simulator {self.simulator} is a language model behind an endpoint; only its stored "
+                f"answers are used here, and none is stored: {error.problem}"
             )
-            return RefusalError(502, told, "serve with --max-cost or --max-tokens, within which it is asked")
-        told = f"the run's simulator {self.simulator} cannot say what is expected: {error.problem}"
+            return RefusalError(502, told, "serve with --max-cost or --max-tokens to allow requests")
+        told = f"the run's simulator {self.simulator} failed: {error.problem}"
         return RefusalError(502 if asked else 409, told, error.hint)
 
 
 def feature_of(entry: Entry) -> schema.Feature:
-    """Return a feature as the API lists it."""
+    """Return a feature in the form of the API's lists."""
     row, key = entry.row, entry.key
     return schema.Feature(
         name=entry.name, layer=key.layer, latent=key.latent, hook=key.hook_name,

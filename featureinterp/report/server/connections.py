@@ -1,7 +1,7 @@
 """Connection limits: total, per client, and timeout of a request's head.
 
-Whoever opens connections and says nothing shuts nobody out: where there is no room for another one, the one that has
-said nothing for longest is closed, first of the address that has most.
+Idle connections never lock out other clients: at the limit, the connection that has been idle
+longest is closed, first of the address with the most connections.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ class Connection(Protocol):
     """State of a connection."""
 
     origin: str
-    """Whose it is."""
+    """Client of the connection."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request of it is being answered."""
+        """Whether one of its requests is being answered."""
         ...
 
     def drop(self) -> None:
-        """Close it at once."""
+        """Close the connection at once."""
         ...
 
 
 class Connections:
-    """Those that are open, the one that waits for longest first."""
+    """Open connections, longest idle first."""
 
     def __init__(self, most: int, most_of_one: int) -> None:
         self._most = most
@@ -77,7 +77,7 @@ class Connections:
         if not waiting:
             return False
         held = Counter(each.origin for each in self._open)
-        oldest = max(waiting, key=lambda each: held[each.origin])  # of equals the first, which waits for longest
+        oldest = max(waiting, key=lambda each: held[each.origin])  # among equals the first, which has been idle longest
         self.leave(oldest)
         oldest.drop()
         return True
@@ -101,11 +101,11 @@ class BoundedProtocol(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def drop(self) -> None:
-        """Close it at once."""
+        """Close the connection at once."""
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request, or close where there is no room."""
+        """Begin to wait for a request, or close the connection at the limit."""
         super().connection_made(transport)
         self.origin = origin_of(self.client[0] if self.client else "")
         if self.open_ones.enter(self):
@@ -115,13 +115,13 @@ class BoundedProtocol(H11Protocol):
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Forget the connection."""
         self._stop_waiting()
         self.open_ones.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; the time to send a head begins anew with no part of it."""
+        """Pass on received data; it does not restart the timeout of the head."""
         if self.transport.is_closing():
             return
         super().data_received(data)

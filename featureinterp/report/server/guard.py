@@ -1,8 +1,8 @@
 """Guard of the application: access, limits and security headers.
 
-A page of another origin can neither read what is served here (there are no CORS headers) nor make it work (what works
-takes JSON, which such a page cannot send unasked). A name that was made to point at this machine (DNS rebinding) is
-told by its Host header; on other addresses the token keeps everyone else out.
+A page of another origin can neither read responses (there are no CORS headers) nor trigger computations (they
+require JSON, which such a page cannot send without a preflight). A name that points at this machine (DNS rebinding) is
+detected by its Host header; on other addresses a token is required.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-"""An application as ASGI has it, and what it is called with."""
+"""An ASGI application and the types of its arguments."""
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -43,7 +43,7 @@ _HEADERS = {
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 Refuse = Callable[[RefusalError, bool], Response]
-"""Makes the answer to a refused request, as a page (True) or as JSON."""
+"""Creates the response to a rejected request, as a page (True) or as JSON."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class Access:
     """Access rules."""
 
     hosts: frozenset[str] | None = LOCAL_NAMES
-    """Names that the Host header may have; None for any."""
+    """Allowed host names of the Host header; None for any."""
     token: str | None = None
-    """What must be in the address, or in the cookie that is set from it."""
+    """Token required in the URL, or in the cookie set from it."""
     cookie: str = "featureinterp"
-    """Name of that cookie: another one for each port, because a host's ports share their cookies."""
+    """Name of that cookie; it differs by port, because the ports of a host share cookies."""
 
 
 class Guard:
@@ -86,12 +86,12 @@ class Guard:
             if answer is None:
                 self._check_rate(scope)
                 whole = await self._body(scope, receive)
-                if whole is None:  # the client left before it had said what it wants
+                if whole is None:  # the client left before the request was complete
                     return
                 receive = whole
         except RefusalError as refusal:
             answer = self._refuse(refusal, wants_page(scope))
-            answer.headers["connection"] = "close"  # what is left of its body is not read
+            answer.headers["connection"] = "close"  # the rest of the body is not read
         if answer is not None:
             await answer(scope, receive, send_with_headers)
             return
@@ -104,11 +104,11 @@ class Guard:
         name = _without_port(hosts[0]).lower() if len(hosts) == 1 else ""
         if name not in self._access.hosts:
             raise RefusalError(
-                421, "the address's host name is not one of this server's", "open the address that was printed"
+                421, "the host name of the URL is not one of this server's", "open the URL printed at its start"
             )
 
     def _check_token(self, scope: Scope) -> Response | None:
-        """Check the token; where it is in the address of a page, return the way to that page with it in a cookie."""
+        """Check the token; if it is in the URL of a page, return a redirect that stores it in a cookie."""
         token = self._access.token
         if token is None:
             return None
@@ -123,7 +123,7 @@ class Guard:
             return answer
         if _same(_cookie(scope, self._access.cookie), token):
             return None
-        raise RefusalError(401, "this server asks for a token", "open the address that was printed when it started")
+        raise RefusalError(401, "this server requires a token", "open the URL printed at its start")
 
     def _check_rate(self, scope: Scope) -> None:
         if scope["path"].startswith("/api/"):
@@ -131,7 +131,7 @@ class Guard:
             self._rate.take(client[0] if client else "")
 
     async def _body(self, scope: Scope, receive: Receive) -> Receive | None:
-        """Read the body, within its limits, and return what gives it to the application."""
+        """Read the body, within its limits, and return a function that passes it to the application."""
         if scope["method"] in ("GET", "HEAD"):
             return receive
         headers = Headers(raw=scope["headers"])
@@ -144,7 +144,7 @@ class Guard:
         try:
             body = await asyncio.wait_for(self._read(receive), self._limits.body_seconds)
         except asyncio.TimeoutError as error:
-            told = f"the request's body did not come within {self._limits.body_seconds:g} seconds"
+            told = f"the request's body did not arrive within {self._limits.body_seconds:g} seconds"
             raise RefusalError(408, told, "send it again") from error
         return None if body is None else _replay(body, receive)
 

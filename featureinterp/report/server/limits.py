@@ -14,35 +14,35 @@ class Limits:
     """Limits of the server, named in its errors."""
 
     body_bytes: int = 65_536
-    """Of a request's body."""
+    """Maximum bytes of a request's body."""
     body_seconds: float = 10.0
-    """In which a body must have come whole."""
+    """Seconds for a request's body to arrive."""
     burst: int = 120
-    """Requests to the API that one client may make at once."""
+    """Burst of API requests per client."""
     per_second: float = 20.0
-    """Requests to the API that it may make in the long run."""
+    """Sustained API requests per second and client."""
     waiting: int = 32
-    """Requests that may wait for the model, all clients together."""
+    """Requests waiting for the model, over all clients."""
     model_seconds: float = 300.0
-    """For which the model may work on one request."""
+    """Seconds of model time per request."""
     head_seconds: float = 10.0
-    """In which a connection must have sent the whole head of a request."""
+    """Seconds for the head of a request to arrive."""
     connections: int = 512
-    """Open at once, all clients together: fewer than the 1,024 files that a process may commonly open."""
+    """Open connections over all clients: fewer than the usual limit of 1,024 open files of a process."""
     connections_of_one: int = 256
-    """Open at once from one address, or from one IPv6 network of 64 bits."""
+    """Open connections from one address, or from one IPv6 network of 64 bits."""
 
 
 TEXT_CHARACTERS = 20_000
-"""Of a typed sentence."""
+"""Maximum characters of a typed sentence."""
 MOST_RULES = 20
 RULE_CHARACTERS = 1_000
 MOST_TOP = 100
-"""Features in an answer to "which fire most strongly"."""
+"""Maximum features in an answer of `top`."""
 
 
 class RefusalError(Exception):
-    """A request that is not served, with the status, the sentence and what to do."""
+    """A rejected request, with status, problem and hint."""
 
     def __init__(self, status: int, problem: str, hint: str = "", retry_after: int | None = None) -> None:
         super().__init__(problem)
@@ -50,7 +50,7 @@ class RefusalError(Exception):
         self.problem = problem
         self.hint = hint
         self.retry_after = retry_after
-        """Seconds after which the same request may fare better; None where it will not."""
+        """Seconds after which the same request may succeed; None if it will not."""
 
 
 class RateLimiter:
@@ -63,7 +63,7 @@ class RateLimiter:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str) -> None:
-        """Take one request out of a client's bucket.
+        """Take one request from a client's bucket.
 
         Raises:
             RefusalError: 429, if it is empty.

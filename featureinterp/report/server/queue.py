@@ -18,10 +18,10 @@ class ClientGoneError(Exception):
 
 
 class ModelQueue:
-    """Does jobs one at a time, in the order in which they come, in a thread with an event loop of its own.
+    """Runs jobs one at a time, in order of arrival, in a thread with its own event loop.
 
-    The pages are served from another thread, so they answer while a model computes; connections to language models
-    belong to the one loop that all jobs share.
+    Pages are served from another thread, so they respond while a model computes; connections to language models
+    belong to the loop shared by all jobs.
     """
 
     def __init__(self, most_waiting: int, most_seconds: float) -> None:
@@ -34,16 +34,16 @@ class ModelQueue:
         self._inside = 0
 
     async def run(self, job: Job[T], gone: Callable[[], Awaitable[None]]) -> T:
-        """Do a job when its turn comes, and return what it returns.
+        """Run a job in its turn, and return its result.
 
         Args:
-            job: makes the coroutine that is run in the models' thread.
-            gone: returns once nobody waits for the answer; a job that has not begun then never does, one that has is
-                cancelled: it sends no further request, and a model's batch is its last one.
+            job: creates the coroutine to run in the models' thread.
+            gone: returns when the client has disconnected; a job that has not begun is then dropped, a running one is
+                cancelled: it sends no further request, and stops after the current batch.
 
         Raises:
-            RefusalError: 503, if too many wait already; 504, if the job takes too long, and then it is cancelled too.
-            ClientGoneError: if nobody waits for the answer.
+            RefusalError: 503, if too many are waiting; 504, if the job takes too long and is cancelled.
+            ClientGoneError: if the client has disconnected.
         """
         if self._inside > self._most_waiting:
             told = f"{self._most_waiting} requests wait for the model already"
@@ -71,7 +71,7 @@ class ModelQueue:
                 raise RefusalError(504, told, "ask about fewer or shorter rules") from error
 
     def close(self, last: Job[None]) -> None:
-        """Do a last job, and end the thread; a computation that is under way is waited for, five seconds at most."""
+        """Run a last job and end the thread; waits at most five seconds for a running computation."""
         future = asyncio.run_coroutine_threadsafe(last(), self._loop)
         future.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
         self._thread.join(timeout=5)

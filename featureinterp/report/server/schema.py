@@ -1,4 +1,4 @@
-"""What the API takes and answers, as pydantic models: they check requests and make the OpenAPI description."""
+"""Requests and answers of the API as pydantic models: they validate requests and define the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Level = Annotated[float, Field(ge=0, le=MAX_LEVEL)]
 
 
 class Model(BaseModel):
-    """Base of all models: what is not declared is refused."""
+    """Base of all models: undeclared fields are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,7 +52,7 @@ Rules = Annotated[
 
 
 class Address(Model):
-    """Which feature of the run."""
+    """Address of a feature of the run."""
 
     layer: Layer
     latent: Latent
@@ -60,7 +60,7 @@ class Address(Model):
 
 
 class ActivationsRequest(Address):
-    """A sentence, and the feature that is asked about."""
+    """A sentence and a feature."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{**_FEATURE, "text": _SENTENCE}]})
 
@@ -71,7 +71,7 @@ class ActivationsRequest(Address):
 
 
 class ScoreRequest(Model):
-    """Rules to be tried on a feature's test sentences."""
+    """Rules to score on a feature's test sentences."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"feature": _FEATURE, "rules": [_RULE]}]})
 
@@ -80,7 +80,7 @@ class ScoreRequest(Model):
 
 
 class TopRequest(Model):
-    """A sentence, and how many features of the run to name."""
+    """A sentence, and the number of features to return."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"text": _SENTENCE}]})
 
@@ -110,7 +110,7 @@ class Features(Model):
 
 
 class Run(Model):
-    """What is served."""
+    """The served run."""
 
     title: str
     finished: Annotated[bool, Field(description="Whether every feature that was asked for is done.")]
@@ -137,7 +137,7 @@ class Token(Model):
 
 
 class Disagreement(Model):
-    """How far expected and true activations lie apart over all tokens, in levels 0..5."""
+    """Error of the expected activations over all tokens, in levels 0..5."""
 
     squared_error: Annotated[float, Field(description="Sum over tokens of (expected − true)².")]
     mean_absolute_error: Annotated[float, Field(description="Mean over tokens of |expected − true|.")]
@@ -145,7 +145,7 @@ class Disagreement(Model):
 
 
 class Activations(Model):
-    """What a feature does on a sentence, and what is expected of it there."""
+    """True and expected activations of a feature on a sentence."""
 
     tokens: list[Token]
     max_activation: Annotated[float, Field(description="Largest activation over the corpus: level 5.")]
@@ -154,7 +154,7 @@ class Activations(Model):
 
 
 class ScoreValue(Model):
-    """A number with its bootstrap 95% interval, or the reason why there is none."""
+    """A number with its bootstrap 95% interval, or the reason why it is undefined."""
 
     value: float | None
     ci_low: float | None
@@ -163,12 +163,12 @@ class ScoreValue(Model):
 
     @classmethod
     def of(cls, score: Score) -> ScoreValue:
-        """Take over a score."""
+        """Convert a score."""
         return cls(value=score.value, ci_low=score.ci_low, ci_high=score.ci_high, reason=score.reason)
 
 
 class SourceScores(Model):
-    """Both explanations against one source of sentences that they should not fire on."""
+    """Scores of both explanations against one source of negatives."""
 
     source: str
     words: Annotated[str, Field(description="The source's name for readers.")]
@@ -181,7 +181,7 @@ class SourceScores(Model):
 
 
 class ScoreAnswer(Model):
-    """How the rules do on the run's own test sentences, beside the explanation that is stored."""
+    """Scores of the rules on the run's test sentences, next to those of the stored explanation."""
 
     unchanged: Annotated[bool, Field(description="Whether the rules are those of the stored explanation.")]
     sources: Annotated[list[SourceScores], Field(description="The source a feature is judged by first comes first.")]
@@ -206,7 +206,7 @@ class Top(Model):
 
 
 class Refusal(Model):
-    """Why a request was not served."""
+    """Reason of a rejected request."""
 
     problem: Annotated[str, Field(description="What is wrong, in a sentence.")]
     hint: Annotated[str, Field(description="What to do.")]

@@ -1,7 +1,7 @@
 """Served run: features by page name, and pages rendered on request.
 
-The run is read anew for each request, so a run that still grows is served as it is. What lists need of each feature is
-kept; a feature that was finished since, or changed, is read again.
+The run is read again for each request, so a growing run is served in its current state. The data of lists is
+cached; new and changed features are read again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SERVED_ASSETS = (*ASSETS, "bench.js")
 
 @dataclass(frozen=True)
 class Entry:
-    """A feature as lists need it."""
+    """Data of a feature for lists."""
 
     name: str
     row: FeatureRow
@@ -46,18 +46,18 @@ class Entry:
 
     @property
     def key(self) -> FeatureKey:
-        """Which feature it is."""
+        """Key of the feature."""
         return self.row.key
 
 
 class ServedRun:
-    """The pages of one run. May be asked from several threads at once."""
+    """The pages of one run; thread-safe."""
 
     def __init__(self, run: Path) -> None:
-        """Take a run.
+        """Open a run.
 
         Raises:
-            DataFolderError: if there is none, or one of another version.
+            DataFolderError: if it does not exist, or has another version.
         """
         self._run = run
         with RunStore.open(run) as store:
@@ -77,19 +77,19 @@ class ServedRun:
 
     @cached_property
     def configuration(self) -> Mapping[str, Any]:
-        """All that decided the run's results."""
+        """All settings that determine the run's results."""
         return json.loads(self._about["configuration"])
 
     @cached_property
     def environment(self) -> Environment:
-        """The templates' environment, in which pages have a bench."""
+        """The templates' environment, for pages with a bench."""
         environment = make_environment()
         environment.globals["served"] = True
         environment.filters["script_json"] = lambda value: Markup(script_json(value))
         return environment
 
     def summary(self) -> RunSummary:
-        """Return what the run is and how far it has come."""
+        """Return the run's metadata and progress."""
         self.entries()
         with RunStore.open(self._run) as store:
             return run_summary(store, self._damaged)
@@ -101,20 +101,20 @@ class ServedRun:
             return self._entries
 
     def result(self, name: str) -> FeatureResult:
-        """Return all that is known of a feature.
+        """Return the result of a feature.
 
         Raises:
-            RefusalError: 404, if there is no page of that name.
+            RefusalError: 404, if no page has that name.
         """
         entry = self.entries().get(name)
         with RunStore.open(self._run) as store:
             result = None if entry is None else store.readable(entry.key)
         if result is None:
-            raise RefusalError(404, "the run has no feature of that name", "the list names those it has")
+            raise RefusalError(404, "the run has no feature of that name", "open the list of features")
         return result
 
     def find(self, layer: int, latent: int, hook: str | None) -> FeatureResult:
-        """Return all that is known of a feature.
+        """Return the result of a feature.
 
         Raises:
             RefusalError: 404, if the run has no such feature; 422, if it has several.
@@ -127,7 +127,7 @@ class ServedRun:
         if not found:
             where = "" if hook is None else " on that hook"
             told = f"the run has no latent {latent} of layer {layer}{where}"
-            raise RefusalError(404, told, "GET /api/features lists those it has")
+            raise RefusalError(404, told, "GET /api/features lists its features")
         if len(found) > 1:
             hooks = ", ".join(entry.key.hook_name for entry in found)
             raise RefusalError(422, f"layer {layer} has several hooks with a latent {latent}", f"give one: {hooks}")
@@ -141,7 +141,7 @@ class ServedRun:
         """Return the page of one feature.
 
         Raises:
-            RefusalError: 404, if there is no page of that name.
+            RefusalError: 404, if no page has that name.
         """
         page, names = FeaturePage(name, self.result(name)), list(self.entries())
         at = names.index(name)
@@ -149,14 +149,14 @@ class ServedRun:
         return render_feature(self.environment, page, before, after, self.summary()).encode()
 
     def feature_json(self, name: str) -> bytes:
-        """Return all that is known of a feature as JSON; raises as `feature_page`."""
+        """Return the result of a feature as JSON; raises as `feature_page`."""
         return feature_json(self.result(name))
 
     def asset(self, name: str) -> bytes:
-        """Return a file that pages share.
+        """Return a file shared by pages.
 
         Raises:
-            RefusalError: 404, if there is none of that name.
+            RefusalError: 404, if it does not exist.
         """
         if name == INDEX_SCRIPT:
             return self._index_files()[1]
@@ -165,11 +165,11 @@ class ServedRun:
         return asset_bytes(self.environment, name)
 
     def page(self, template: str, **values: object) -> bytes:
-        """Return a page that is not a run's."""
+        """Return a page outside the run."""
         return self.environment.get_template(template).render(**values).encode()
 
     def _index_files(self) -> tuple[bytes, bytes]:
-        """Return the page of all features and its table; they are made once for each state of the run."""
+        """Return the page of all features and its table; cached for each state of the run."""
         entries, summary, state = self.entries(), self.summary(), self._state
         if self._index is None or self._index[:2] != (summary, state):
             rows, names = [entry.row for entry in entries.values()], list(entries)
@@ -178,7 +178,7 @@ class ServedRun:
         return self._index[2:]
 
     def _refresh(self, store: RunStore) -> None:
-        """Read the features that are new, or whose floor was made since."""
+        """Read new features, and those with a new baseline."""
         state = store.listed()
         if state == self._state:
             return

@@ -27,38 +27,38 @@ from featureinterp.report.server.subject import RunSubject
 
 _SHORTEST_TOKEN = 16
 _IDLE_SECONDS = 5
-"""For which a connection is kept for another request."""
+"""Seconds that an idle connection is kept open."""
 
 
 @dataclass(frozen=True)
 class ServeSpec:
-    """What is served, and where."""
+    """Run, data folder and address to serve."""
 
     run: Path
     data: Path | None = None
-    """The data folder; the one that the run names unless given."""
+    """Data folder; by default the one recorded in the run."""
     host: str = "127.0.0.1"
     port: int = 8000
-    """0 for any that is free."""
+    """Port; 0 for any free one."""
     device: str = "auto"
     token: str | None = None
-    """What must be in the address; made up where others can reach it and none is given."""
+    """Access token required in the URL; generated if None and the host is not loopback."""
     simulation: RunLimits | None = None
-    """What a simulator behind an endpoint may take; None uses its stored answers only."""
+    """Limits of a simulator behind an endpoint; None for cached answers only."""
     request_seconds: float = 300.0
-    """For one attempt at a request to it."""
+    """Timeout in seconds of one attempt of a request to it."""
 
 
 def serve(spec: ServeSpec, tell: Callable[[str], None]) -> None:
     """Serve a run until it is interrupted.
 
     Args:
-        spec: what, and where.
-        tell: told the address to open, and what is missing.
+        spec: run, data folder and address.
+        tell: called with the URL to open, and with what is missing.
 
     Raises:
-        DataFolderError: if there is no run or one of another version, or a data folder that is given is not the run's.
-        InputError: if the folder holds an experiment's runs, the port is taken, there is no such host, or the token is
+        DataFolderError: if the run does not exist or has another version, or the data folder is not that of the run.
+        InputError: if the folder holds several runs, the port is in use, the host is unknown, or the token is too
             short.
     """
     served, subject, bench = open_run(spec)
@@ -85,8 +85,8 @@ def open_run(spec: ServeSpec) -> tuple[ServedRun, RunSubject, Bench]:
     """Open a run's pages, its subject and its bench; nothing large is loaded.
 
     Raises:
-        DataFolderError: if there is no run or one of another version, or a data folder that is given is not the run's.
-        InputError: if the folder holds an experiment's runs.
+        DataFolderError: if the run does not exist or has another version, or the data folder is not that of the run.
+        InputError: if the folder holds several runs.
     """
     run = spec.run
     if not (run / FILE_NAME).is_file() and run.is_dir():
@@ -109,14 +109,14 @@ def token_of(spec: ServeSpec) -> str | None:
     """Return the access token: the given one, or a new one if the host is not loopback.
 
     Raises:
-        InputError: if the one given is too short to be safe.
+        InputError: if the given token is too short.
     """
     if spec.token is None:
         return None if is_local(spec.host) else secrets.token_urlsafe(24)
     if len(spec.token) < _SHORTEST_TOKEN or not all(c.isascii() and (c.isalnum() or c in "-_") for c in spec.token):
         raise InputError(
             f"the token needs at least {_SHORTEST_TOKEN} characters, letters, digits, - and _ only",
-            "leave it out and one is made",
+            "omit it to generate one",
         )
     return spec.token
 
@@ -143,12 +143,12 @@ def listen(host: str, port: int) -> socket.socket:
     """Bind a port.
 
     Raises:
-        InputError: if it is taken or not allowed, or there is no such host.
+        InputError: if it is in use or not allowed, or the host is unknown.
     """
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, OverflowError, UnicodeError) as error:
-        raise InputError(f"host {host!r} with port {port} is no address of this machine", "leave out --host") from error
+        raise InputError(f"host {host!r} with port {port} is not an address of this machine", "omit --host") from error
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -163,14 +163,14 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address(asked: str, host: str, port: int, token: str | None) -> str:
-    """Return the address to open, with the token."""
+    """Return the URL to open, with the token."""
     name = socket.gethostname() if ipaddress.ip_address(host).is_unspecified else asked
     shown = f"[{name}]" if ":" in name else name
     return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
 
 
 def make_server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
-    """Return the server of an application; it logs no request, because an address may hold the token."""
+    """Return the server of an application; it logs no requests, because a URL may hold the token."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
@@ -190,5 +190,5 @@ def make_server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
 def _serve_until_interrupted(server: uvicorn.Server, listener: socket.socket) -> None:
     try:
         server.run(sockets=[listener])
-    except KeyboardInterrupt:  # uvicorn has shut down in good order, and says so by raising it again
+    except KeyboardInterrupt:  # uvicorn re-raises it after an orderly shutdown
         return

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 class RunSubject:
-    """Computes what latents do on typed sentences; to be used from one thread."""
+    """Computes activations of latents on typed sentences; to be used from one thread."""
 
     def __init__(
         self, folder: Path | None, configuration: Mapping[str, Any], layers: frozenset[int], device: str
     ) -> None:
-        """Take where things are; nothing is opened.
+        """Store the paths and settings; opens nothing.
 
         Args:
-            folder: the data folder that the run was made from; None where the run does not say.
-            configuration: of the run.
-            layers: whose SAEs are opened.
+            folder: data folder of the run; None if unknown.
+            configuration: configuration of the run.
+            layers: layers of the SAEs to open.
             device: a torch device, or `auto`.
         """
         self._folder = folder
@@ -43,13 +43,13 @@ class RunSubject:
         """Return the data folder's manifest, without opening anything large.
 
         Raises:
-            DataFolderError: if there is no data folder, or the run was made from another.
+            DataFolderError: if the data folder does not exist, or the run was made from another.
         """
         from featureinterp.dataset.manifest import Manifest
 
-        remedy = "give the data folder that the run was made from: featureinterp serve RUN --data FOLDER"
+        remedy = "name the data folder of the run: featureinterp serve RUN --data FOLDER"
         if self._folder is None:
-            raise DataFolderError("the run does not say where its data folder is, which names model and SAEs", remedy)
+            raise DataFolderError("the run does not record its data folder, which names the model and the SAEs", remedy)
         if not Manifest.exists(self._folder):
             lacks = "has no manifest" if self._folder.is_dir() else "is not there"
             told = f"the run's data folder {self._folder} {lacks}, and only its manifest names the model and the SAEs"
@@ -62,7 +62,7 @@ class RunSubject:
         return manifest
 
     def missing(self) -> str:
-        """Return why sentences cannot be run, and the remedy; empty if nothing is missing."""
+        """Return why sentences cannot be processed, and the remedy; empty if nothing is missing."""
         try:
             self.check()
         except DataFolderError as error:
@@ -70,10 +70,10 @@ class RunSubject:
         return ""
 
     def tokenize(self, text: str) -> tuple[list[int], tuple[str, ...]]:
-        """Return a sentence's token ids, and the text of each token as records have it.
+        """Return a sentence's token ids, and the text of each token as in records.
 
         Raises:
-            RefusalError: 422, if there is no token, or there are more than the model takes; 409, if the subject
+            RefusalError: 422, if there is no token, or there are more than the model's context; 409, if the subject
                 cannot be opened.
         """
         subject = self._opened()
@@ -82,16 +82,16 @@ class RunSubject:
             raise RefusalError(422, "the sentence is empty", "type at least one word")
         most = subject.most_tokens
         if most is not None and len(ids) > most:
-            told = f"the sentence has {len(ids):,} tokens, and {most:,} fit into the model's context"
+            told = f"the sentence has {len(ids):,} tokens; the model's context is {most:,}"
             raise RefusalError(422, told, "shorten it")
         return ids, tuple(subject.model.token_strings(ids))
 
     def activations(self, ids: list[int], latents: Mapping[str, list[int]]) -> dict[str, NDArray[np.float64]]:
-        """Return what latents do on a sentence.
+        """Return activations of latents on a sentence.
 
         Args:
             ids: token ids, without BOS.
-            latents: by hook name.
+            latents: latents by hook name.
 
         Returns:
             By hook name, in the SAE's units, float64 [tokens, latents].
@@ -137,5 +137,5 @@ class RunSubject:
         ]
         if made != subject.model.fingerprint() or others:
             what = f"SAE on {others[0]}" if others else f"model {manifest.spec.model_name!r}"
-            raise InputError(f"the {what} has other weights now than when the run was made", "make the run again")
+            raise InputError(f"the weights of the {what} have changed since the run was made", "make the run again")
         return subject

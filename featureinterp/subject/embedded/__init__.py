@@ -1,7 +1,7 @@
 """The embedded subject: a small language model with one SAE after each layer.
 
-Beside this file lie `model/` (Hugging Face format), `saes/layer_{layer}/` (SAELens format), both with 16-bit
-weights, and `card.json`, the figures they were released with. `training/` in the repository makes all three.
+This folder contains `model/` (Hugging Face format), `saes/layer_{layer}/` (SAELens format), both with 16-bit
+weights, and `card.json`, their quality figures. `training/` in the repository creates all three.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 EMBEDDED = "embedded"
-"""The name that stands for the shipped model and its SAEs wherever a model or SAE is asked for."""
+"""Name of the embedded model and its SAEs, wherever a model or SAE is named."""
 
 
 def model_folder() -> Path:
@@ -43,6 +43,6 @@ def weights_bytes() -> int:
 def is_held_out(text: str) -> bool:
     """Return whether a document is held out from training: 1 in 64, by the first byte of its SHA-256.
 
-    The side of a document does not depend on which others there are, nor on the machine.
+    The split of a document is independent of the other documents and of the machine.
     """
     return hashlib.sha256(text.encode()).digest()[0] < 4

@@ -271,7 +271,7 @@ def test_a_simulator_behind_an_endpoint_is_never_asked(run: Path, results: list[
     with running(ServeSpec(tmp_path, run / "data" / "python-docs_embedded")) as server:
         body = server.post("/api/activations", {**address(result), "text": SENTENCE}).json
         assert {token["expected"] for token in body["tokens"]} == {None}
-        assert "only stored answers are used here" in body["notes"][0]
+        assert "only its stored answers are used here" in body["notes"][0]
         refused = server.post("/api/score", {"feature": address(result), "rules": stored_rules(result)})
         assert refused.status == 502
         assert "chat:openrouter:openai/gpt-4.1 is a language model behind an endpoint" in refused.json["problem"]

@@ -121,7 +121,7 @@ def test_a_refusal_is_a_sentence(
 ) -> None:
     page.goto(server.url + feature_page(results[0]))
     try_sentence(page, "word " * 2000)
-    assert "and 127 fit into the model’s context".replace("’", "'") in (page.text_content("#answer .failure") or "")
+    assert "the model’s context is 127".replace("’", "'") in (page.text_content("#answer .failure") or "")
     assert all("422" in problem for problem in problems)  # the browser itself tells of the status
     problems.clear()
 

@@ -113,7 +113,7 @@ def test_a_window_that_is_too_wide_is_refused(tmp_path: Path):
     made = zstandard.ZstdCompressor(compression_params=params).compressobj()
     (tmp_path / "a.jsonl.zst").write_bytes(made.compress(b'{"text": "x"}\n') + made.flush())
     told = read_in_little_memory(tmp_path / "a.jsonl.zst")
-    assert "a window of more than 134,217,728 bytes (unpack it with `zstd -d --long=31`" in told
+    assert "a window of more than 134,217,728 bytes (decompress it with `zstd -d --long=31`" in told
 
 
 def test_memory_does_not_grow_with_a_compressed_file(tmp_path: Path):
@@ -192,7 +192,7 @@ def test_a_head_of_a_page_that_is_damaged_is_refused_or_read(tmp_path: Path, pla
 
 def test_token_ids_that_a_header_claims_are_refused(tmp_path: Path):
     path = tmp_path / "tokens.safetensors"
-    for shape, told in (([10**13, 32], "cut short"), ([10**13, 0], "is no table of token ids")):
+    for shape, told in (([10**13, 32], "cut short"), ([10**13, 0], "is not a table of token ids")):
         size = 4 * shape[0] * shape[1]
         header = json.dumps({"tokens": {"dtype": "I32", "shape": shape, "data_offsets": [0, size]}}).encode()
         path.write_bytes(len(header).to_bytes(8, "little") + header)

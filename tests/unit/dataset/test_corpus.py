@@ -76,14 +76,14 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path):
         ("picture.txt", b"\x89PNG\r\n\x1a\n\x00", "not UTF-8 text: byte 0x89"),
         ("latin.txt", "café".encode("latin-1"), "not UTF-8 text: byte 0xe9"),
         ("zeros.txt", b"text\x00more", "holds a zero byte"),
-        ("data.csv", "a,b", r"is no \.txt, \.jsonl \(both also \.gz or \.zst\) or \.parquet, and no \.safetensors"),
+        ("data.csv", "a,b", r"is neither \.txt, \.jsonl \(both also \.gz or \.zst\) or \.parquet nor \.safetensors"),
         ("bad.jsonl", '{"text": "x"}\n{"text"', r"line 2 of corpus file .*bad\.jsonl is not JSON"),
         (
             "other.jsonl",
             '{"text": "x"}\n\n{"body": "y"}',
             r"line 3 of corpus file .* has no column 'text' \(it has the",
         ),
-        ("list.jsonl", "[1]", "line 1 of corpus file .* is no JSON object"),
+        ("list.jsonl", "[1]", "line 1 of corpus file .* is not a JSON object"),
         ("number.jsonl", '{"text": 3}', "'text' on line 1 of corpus file .* is '3' .*a text or a list of token ids"),
         ("floats.jsonl", '{"input_ids": [1.5]}', "'input_ids' on line 1 of corpus file .* is"),
         ("nested.jsonl", '{"input_ids": [[1], [2]]}', "'input_ids' on line 1 of corpus file .* is"),
@@ -188,7 +188,7 @@ def test_an_array_of_tokens_gives_a_document_per_row(tmp_path: Path):
     assert documents_of(str(tmp_path / "tokens.safetensors")) == expected
     assert documents_of(str(tmp_path)) == expected
     save_file({"tokens": np.zeros((2, 2), np.float32)}, tmp_path / "a.safetensors")
-    with pytest.raises(CorpusError, match="'tokens' of .* is no table of token ids"):
+    with pytest.raises(CorpusError, match="'tokens' of .* is not a table of token ids"):
         documents_of(str(tmp_path / "a.safetensors"))
     save_file({"weights": np.zeros((2, 2), np.float32)}, tmp_path / "a.safetensors")
     with pytest.raises(CorpusError, match=r"has no column 'tokens' \(it has the columns weights;"):

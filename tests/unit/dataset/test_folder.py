@@ -223,7 +223,7 @@ def test_files_of_unknown_origin_are_refused(copied: Path, spec: DataSpec, two_l
     raw = msgspec.json.decode(path.read_bytes())
     del raw["data"]["stages"]["records"]
     path.write_bytes(msgspec.json.encode(raw))
-    with pytest.raises(DataFolderError, match="nothing in .* says how .*records was made"):
+    with pytest.raises(DataFolderError, match="does not record how .*records was made"):
         prepare(spec, copied, stages=QUICK, subject=two_layers)
     path.write_bytes(b"{}")
     with pytest.raises(DataFolderError, match=r"manifest\.json cannot be read"):
@@ -239,7 +239,7 @@ def test_files_of_unknown_origin_are_refused(copied: Path, spec: DataSpec, two_l
         ),
         ({"latents": {1: (-1,)}}, "latent -1 of layer 1 does not exist"),
         ({"latents": {4: (1,)}}, r"latents of layer 4 are asked for \(the selected layers are 0, 1"),
-        ({"max_seq_length": 200}, "model 'embedded' takes"),
+        ({"max_seq_length": 200}, "context of model 'embedded' is"),
     ],
 )
 def test_what_does_not_exist_is_refused_before_anything_is_written(
@@ -255,7 +255,7 @@ def test_what_does_not_exist_is_refused_before_anything_is_written(
 def test_a_missing_corpus_and_an_unknown_stage_are_refused(spec: DataSpec, two_layers: Subject, tmp_path: Path):
     with pytest.raises(CorpusError, match="there is no corpus 'nowhere'"):
         prepare(replace(spec, dataset_name="nowhere"), tmp_path, subject=two_layers)
-    with pytest.raises(InputError, match=r"stages explain cannot be made \(the stages are sae_acts"):
+    with pytest.raises(InputError, match=r"unknown stages: explain \(the stages are sae_acts"):
         prepare(spec, tmp_path, stages=["explain"], subject=two_layers)
 
 

@@ -117,7 +117,9 @@ def test_what_was_begun_stays_at_its_revision_and_needs_no_hub_to_say_so(hub: Hu
 
 def test_a_hub_that_cannot_be_reached_is_told_at_once(hub: Hub, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(datasets.config, "HF_ENDPOINT", "http://127.0.0.1:1")
-    told = r"'somebody/texts' is no local path, and http://127\.0\.0\.1:1 cannot be reached: .*give the path of a local"
+    told = (
+        r"'somebody/texts' is not a local path, and http://127\.0\.0\.1:1 cannot be reached: .*give the path of a local"
+    )
     with pytest.raises(CorpusError, match=told):
         open_corpus(CorpusSpec(NAME))
     assert hub.asked == []

@@ -79,7 +79,7 @@ def test_a_connection_that_drops_in_the_middle_is_told(hub: LoopbackHub, kind: s
     assert told.startswith(
         f"the connection to the Hugging Face hub failed while dataset '{NAME}' was read: peer closed"
     )
-    assert "give the same command again, or give the path of a local file" in told
+    assert "repeat the command, or give the path of a local file" in told
 
 
 def test_a_hub_that_falls_silent_in_the_middle_is_told(hub: LoopbackHub):

@@ -121,7 +121,7 @@ def test_damage_that_cannot_be_mended_is_refused(copied: Path, spec: DataSpec, t
     from featureinterp.dataset.stages import Preparation
 
     preparation = Preparation(spec, path.parent, OtherText(), two_layers, QUICK, lambda *_: None)
-    with pytest.raises(DataFolderError, match=r"tokens\.safetensors is damaged, and the corpus gives other windows"):
+    with pytest.raises(DataFolderError, match=r"tokens\.safetensors is damaged, and the corpus has changed"):
         preparation.windows()
 
 
@@ -132,7 +132,7 @@ def test_damage_that_cannot_be_mended_is_refused(copied: Path, spec: DataSpec, t
         ([[5, 128], [6, 7]], [0, 1], "it has the token id 128, the model's vocabulary ends at 127"),
         ([[5, 4], [6, 7]], [1, 0], "its document numbers do not ascend"),
         ([[5, 4], [6, 7]], [-3, 0], "its document numbers do not ascend"),
-        ([[5, 4], [6, 7]], [0], r"holds 'documents' as int32 \[1\], int32 \[2\] is wanted"),
+        ([[5, 4], [6, 7]], [0], r"holds 'documents' as int32 \[1\]; expected int32 \[2\]"),
         (np.empty((0, 2), np.int32), [], r"holds windows \[0, 2\]"),
         (np.empty((2, 0), np.int32), [0, 1], r"holds windows \[2, 0\]"),
     ],
@@ -173,22 +173,25 @@ def test_an_index_that_was_changed_is_found_and_made_again(
     with pytest.raises(DataFolderError, match="is damaged: its index is wrong"):
         SparseActivations.open(path)
     prepare(spec, copied, stages=QUICK, subject=two_layers)
-    assert path.read_bytes() == whole and "its index is wrong; it is made again" in caplog.text
+    assert path.read_bytes() == whole and "its index is wrong; it is created again" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"sequence": np.array([0, 9], np.int32)}, "holds what no activations of latent 0 can be"),
-        ({"position": np.array([3, -1], np.int16)}, "holds what no activations of latent 0 can be"),
-        ({"sequence": np.array([1, 0], np.int32)}, "holds what no activations of latent 0 can be"),
-        ({"value": np.array([1.0, np.nan], np.float32)}, "holds what no activations of latent 0 can be"),
-        ({"value": np.array([1.0, -2.0], np.float32)}, "holds what no activations of latent 0 can be"),
+        ({"sequence": np.array([0, 9], np.int32)}, "holds invalid activations of latent 0"),
+        ({"position": np.array([3, -1], np.int16)}, "holds invalid activations of latent 0"),
+        ({"sequence": np.array([1, 0], np.int32)}, "holds invalid activations of latent 0"),
+        ({"value": np.array([1.0, np.nan], np.float32)}, "holds invalid activations of latent 0"),
+        ({"value": np.array([1.0, -2.0], np.float32)}, "holds invalid activations of latent 0"),
         ({"latents": np.array([7], np.int32)}, "its index is wrong"),
         ({"indptr": np.array([0, 1], np.int64)}, "its index is wrong"),
         ({"indptr": np.array([-1, 2], np.int64)}, "its index is wrong"),
-        ({"value": np.array([1.0, 2.0], np.float64).astype(np.int32)}, r"holds 'value' as int32 \[2\], float32"),
-        ({"position": np.array([1], np.int16)}, r"holds 'position' as int16 \[1\], int16 \[2\] is wanted"),
+        (
+            {"value": np.array([1.0, 2.0], np.float64).astype(np.int32)},
+            r"holds 'value' as int32 \[2\]; expected float32",
+        ),
+        ({"position": np.array([1], np.int16)}, r"holds 'position' as int16 \[1\]; expected int16 \[2\]"),
     ],
 )
 def test_activations_whose_checksums_are_right_and_whose_numbers_are_not_are_refused(tmp_path: Path, change, told: str):
@@ -218,8 +221,8 @@ def test_a_damaged_file_is_said_to_be_made_again(
         flip(copied / spec.folder_name / f"{name}.safetensors")
     with caplog.at_level(logging.WARNING):
         prepare(replace(spec, latents=tuple(range(1024))), copied, stages=QUICK, subject=two_layers)
-    assert "blocks.1.hook_resid_post.safetensors is damaged; it is made again" in caplog.text
-    assert "embeddings.safetensors is damaged: its checksum is wrong; it is made again" in caplog.text
+    assert "blocks.1.hook_resid_post.safetensors is damaged; it is created again" in caplog.text
+    assert "embeddings.safetensors is damaged: its checksum is wrong; it is created again" in caplog.text
 
 
 def test_what_a_header_claims_beyond_the_file_is_refused(tmp_path: Path):
@@ -231,11 +234,11 @@ def test_what_a_header_claims_beyond_the_file_is_refused(tmp_path: Path):
         },
         "and has -8": {"tokens": {"dtype": "I32", "shape": [2], "data_offsets": [16, 8]}},
         "Expected `int` >= 0": {"tokens": {"dtype": "I32", "shape": [-1, -4], "data_offsets": [0, 16]}},
-        "two of its arrays overlap": {
+        "two arrays overlap": {
             "tokens": {"dtype": "I32", "shape": [4], "data_offsets": [0, 16]},
             "documents": {"dtype": "I32", "shape": [2], "data_offsets": [8, 16]},
         },
-        "of the type 'F64'": {"tokens": {"dtype": "F64", "shape": [2], "data_offsets": [0, 16]}},
+        "has dtype 'F64'": {"tokens": {"dtype": "F64", "shape": [2], "data_offsets": [0, 16]}},
         "Expected `str`": {"__metadata__": {"has_bos": True}},
     }
     for told, header in claims.items():
@@ -244,7 +247,7 @@ def test_what_a_header_claims_beyond_the_file_is_refused(tmp_path: Path):
         with pytest.raises(DataFolderError, match=told):
             ArrayFile.open(path)
     path.write_bytes((2**21).to_bytes(8, "little") + b" " * 2**21)
-    with pytest.raises(DataFolderError, match="its header claims 2097152 bytes, at most 1048576 are read"):
+    with pytest.raises(DataFolderError, match="a header of 2097152 bytes; the limit is 1048576"):
         ArrayFile.open(path)
     path.write_bytes((60_000).to_bytes(8, "little") + b'{"a":' + b"[" * 60_000)
     with pytest.raises(DataFolderError, match="cannot be read as arrays"):

@@ -83,5 +83,5 @@ def test_a_list_that_runs_short_is_not_filled_from_another():
 
 @pytest.mark.parametrize("name", ["top_sample_n", "quantile_n", "special_n", "min_documents"])
 def test_an_impossible_number_is_refused(name: str):
-    with pytest.raises(InputError, match=rf"{name} is 0, at least \d is wanted"):
+    with pytest.raises(InputError, match=rf"{name} is 0; expected at least \d"):
         SampleParams(**{name: 0})

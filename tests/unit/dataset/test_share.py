@@ -67,7 +67,7 @@ def test_an_entry_outside_of_its_folder_is_refused_before_anything_is_fetched(se
 
 
 def test_what_is_no_data_folder_is_refused(served: Path, tmp_path: Path):
-    with pytest.raises(SharingError, match=r"is no data folder \(data\.tar\.zst is wanted, it holds model\.pt"):
+    with pytest.raises(SharingError, match=r"is not a data folder \(expected data\.tar\.zst, found model\.pt"):
         share.fetch(Artifact(served, "model.pt"), tmp_path / "there")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("notes")
@@ -80,14 +80,14 @@ def test_what_is_no_data_folder_is_refused(served: Path, tmp_path: Path):
 
 
 def test_a_wrong_checksum_is_refused(served: Path, tmp_path: Path):
-    with pytest.raises(SharingError, match="what was fetched is not the artifact: Digest mismatch"):
+    with pytest.raises(SharingError, match="the download does not match the artifact: Digest mismatch"):
         share.fetch(Artifact(served, intact=False), tmp_path / "there")
     assert not (tmp_path / "there").exists()
 
 
 def test_nothing_that_is_there_is_overwritten(data: Path, served: Path):
     before = contents(data)
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         share.fetch(Artifact(served), data)
     assert contents(data) == before
 
@@ -95,8 +95,8 @@ def test_nothing_that_is_there_is_overwritten(data: Path, served: Path):
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (wandb.errors.AuthenticationError("no key"), "W&B does not know who you are: no key .*WANDB_API_KEY"),
-        (wandb.errors.UsageError("no key"), "W&B refuses: no key .*wandb login"),
+        (wandb.errors.AuthenticationError("no key"), "W&B has no credentials: no key .*WANDB_API_KEY"),
+        (wandb.errors.UsageError("no key"), "W&B rejects the request: no key .*wandb login"),
         (wandb.errors.CommError("artifact not found\nat line 3"), r"W&B: artifact not found \(check WANDB_PROJECT"),
         (ConnectionError("no route"), "W&B: no route"),
     ],

@@ -167,13 +167,13 @@ def test_an_option_that_means_nothing_for_a_corpus_is_refused(tmp_path: Path):
     write(tmp_path, "a.jsonl", "b.txt", "texts/c.txt", "both/d.txt", "both/e.jsonl")
     table = str(tmp_path / "a.jsonl")
     refused = [
-        ("python-docs", {"split": "test"}, "--dataset-split 'test' means nothing for 'python-docs'"),
-        ("python-docs", {"config": "en"}, "--dataset-config 'en' means nothing for 'python-docs'"),
-        ("python-docs", {"text_column": "body"}, "--text-column 'body' means nothing for 'python-docs'"),
-        (table, {"split": "test"}, "--dataset-split 'test' means nothing for the single file .*a.jsonl"),
-        (table, {"config": "en"}, "--dataset-config 'en' means nothing for the single file"),
-        (str(tmp_path / "b.txt"), {"text_column": "body"}, "--text-column 'body' means nothing for .*no columns"),
-        (str(tmp_path / "texts"), {"text_column": "body"}, "--text-column 'body' means nothing"),
+        ("python-docs", {"split": "test"}, "--dataset-split 'test' does not apply to 'python-docs'"),
+        ("python-docs", {"config": "en"}, "--dataset-config 'en' does not apply to 'python-docs'"),
+        ("python-docs", {"text_column": "body"}, "--text-column 'body' does not apply to 'python-docs'"),
+        (table, {"split": "test"}, "--dataset-split 'test' does not apply to the single file .*a.jsonl"),
+        (table, {"config": "en"}, "--dataset-config 'en' does not apply to the single file"),
+        (str(tmp_path / "b.txt"), {"text_column": "body"}, "--text-column 'body' does not apply to .*no columns"),
+        (str(tmp_path / "texts"), {"text_column": "body"}, "--text-column 'body' does not apply to"),
     ]
     for name, options, told in refused:
         with pytest.raises(InputError, match=told):
@@ -186,9 +186,9 @@ def test_an_option_that_means_nothing_for_a_corpus_is_refused(tmp_path: Path):
 def test_a_saved_dataset_has_the_split_and_the_configuration_it_was_saved_with(tmp_path: Path):
     made = datasets.Dataset.from_dict({"text": ["one"]})
     made.save_to_disk(tmp_path / "single")
-    with pytest.raises(CorpusError, match=r"has no split 'test' \(it is a single one"):
+    with pytest.raises(CorpusError, match=r"has no split 'test' \(it has no splits"):
         read(tmp_path / "single", split="test")
-    with pytest.raises(CorpusError, match="is not of the configuration 'en' .its own is unknown"):
+    with pytest.raises(CorpusError, match="does not have the configuration 'en' .its configuration is unknown"):
         read(tmp_path / "single", config="en")
     test = datasets.Dataset.from_dict({"text": ["two"]}, split="test")
     test.info.config_name = "en"

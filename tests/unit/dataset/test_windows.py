@@ -63,7 +63,7 @@ def test_bos_is_put_in_front_only_where_asked_for():
 def test_a_model_without_bos_is_told_before_the_corpus_is_read():
     read = []
     corpus = (read.append(text) or text for text in ["abc"])
-    with pytest.raises(InputError, match="a BOS token is wanted .*tokenizer_config.json"):
+    with pytest.raises(InputError, match="windows begin with a BOS token.*tokenizer_config.json"):
         cut_windows(corpus, Characters(bos_token_id=None), WindowParams(length=3, prepend_bos=True))
     assert read == []
 
@@ -114,7 +114,13 @@ def test_a_corpus_without_a_window_says_why():
         cut_windows(["é", "abc", "#bcd"], Characters(), WindowParams(length=4))
 
 
-@pytest.mark.parametrize(("changes", "message"), [({"length": 1}, "of 1 tokens"), ({"max_windows": 0}, "of 0 windows")])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"length": 1}, "windows of 1 tokens are too short"),
+        ({"max_windows": 0}, "a data set of 0 windows is too small"),
+    ],
+)
 def test_impossible_sizes_are_refused(changes: dict[str, int], message: str):
     with pytest.raises(InputError, match=message):
         WindowParams(**changes)

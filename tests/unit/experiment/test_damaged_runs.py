@@ -193,7 +193,7 @@ def test_a_run_under_the_name_of_another_variant_is_refused(tmp_path: Path):
     RunStore.create(tmp_path / "tree", CONFIGURATION, about).close()
     RunStore.create(tmp_path / "tree", CONFIGURATION, about).close()
     shutil.copytree(tmp_path / "tree", tmp_path / "other")
-    with pytest.raises(DataFolderError, match="holds variant tree, by its name it is of variant other"):
+    with pytest.raises(DataFolderError, match="holds variant tree, but its path names variant other"):
         RunStore.create(tmp_path / "other", CONFIGURATION, {**about, "variant": "other"})
     with pytest.raises(DataFolderError, match="are both variant tree"):
         list_runs(tmp_path)

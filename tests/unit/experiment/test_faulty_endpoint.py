@@ -111,7 +111,7 @@ def test_a_feature_without_answers_is_left_unfinished_and_done_another_time(worl
         server.faults = lambda number: fault if "bird" in json.dumps(server.seen.requests[number]) else None
         with pytest.raises(RequestFailedError, match="2 of 12 features are unfinished.* after 6 attempts") as raised:
             explain(world, tmp_path / "run", server, keys)
-        assert "the same command again" in raised.value.hint
+        assert "repeat the command" in raised.value.hint
         missing = {result.key for result in whole} - {result.key for result in results(tmp_path / "run")}
         assert {key.latent for key in missing} == {3}  # the two that fire on ' bird'
         asked = len(server.seen.requests)

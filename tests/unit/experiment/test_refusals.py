@@ -56,7 +56,7 @@ def test_a_refusal_of_few_features_is_theirs(world: World, tmp_path):  # noqa: F
         found = explain(world, tmp_path, server, keys)
         assert sorted(each.status for each in found) == ["explained"] * 7 + ["failed"]
         [failed] = [each for each in found if each.status == "failed"]
-        assert "gives no choice of an answer" in failed.reason
+        assert "returns no answer" in failed.reason
         asked = len(server.seen.requests)
         assert explain(world, tmp_path, server, keys) == found
         assert len(server.seen.requests) == asked

@@ -27,7 +27,7 @@ from featureinterp.report.terminal import feature_line, feature_view
 from tests.unit.experiment.conftest import MostActiveWord, WordSimulator, World
 
 PARAMS = FeatureRunParams(3, 2)
-REFUSED = ChatError("m refuses the request: status 403, no logprobs for you", "the server's own words say why")
+REFUSED = ChatError("m refuses the request: status 403, no logprobs for you", "see the server's message")
 
 
 def as_text(renderable) -> str:

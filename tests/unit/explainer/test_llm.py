@@ -94,7 +94,7 @@ def test_of_a_list_that_was_cut_short_the_finished_rules_are_taken(train, before
     [
         (ChatAnswer("", "content_filter"), 1, "content filter stopped the answer before it began"),
         (ChatAnswer("This feature", "SAFETY"), MOST_ANSWERS, "content filter stopped the answer"),
-        (ChatAnswer(answer("half a"), "insufficient_system_resource"), MOST_ANSWERS, "ends in an unknown way"),
+        (ChatAnswer(answer("half a"), "insufficient_system_resource"), MOST_ANSWERS, "has an unknown finish reason"),
     ],
 )
 def test_a_stored_answer_that_did_not_end_well_is_no_proposal(train, answer, asked, told):

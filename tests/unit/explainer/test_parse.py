@@ -67,7 +67,7 @@ def test_strengths_are_read_in_figures_and_words(strength, read):
     "strength", ["7", "-1", '"high"', '"7/10"', "null", "true", "[3]", '""', "NaN", "1e999", '"six"', "5.01"]
 )
 def test_strengths_off_the_scale_or_vague_are_refused_with_all_that_stands_beside_them(strength):
-    with pytest.raises(ExplanationError, match="a strength is .* a number from 0 to 5 is wanted"):
+    with pytest.raises(ExplanationError, match="a strength is .*; expected a number from 0 to 5"):
         rules(f'[{RULE}, {{"activates_on": "numbers", "strength": {strength}}}]')
 
 
@@ -88,14 +88,14 @@ def test_strengths_off_the_scale_or_vague_are_refused_with_all_that_stands_besid
         (f"[{RULE}, [{OTHER}]]", "a rule is"),
         ('[{"activates_on": "numbers"}]', "has no strength"),
         ('[{"activates_on": "numbers", "strength": 3, "level": 5}]', "has no strength"),
-        ('[{"activates_on": "", "strength": 3}]', "says nothing"),
-        ('[{"activates_on": "...", "strength": 3}]', "says nothing"),
-        ('[{"activates_on": 12, "strength": 3}]', "says nothing"),
-        ('[{"activates_on": [], "strength": 3}]', "says nothing"),
-        ('[{"activates_on": "I cannot tell from these texts", "strength": 1}]', "says nothing"),
+        ('[{"activates_on": "", "strength": 3}]', "a rule is empty"),
+        ('[{"activates_on": "...", "strength": 3}]', "a rule is empty"),
+        ('[{"activates_on": 12, "strength": 3}]', "a rule is empty"),
+        ('[{"activates_on": [], "strength": 3}]', "a rule is empty"),
+        ('[{"activates_on": "I cannot tell from these texts", "strength": 1}]', "a rule is empty"),
         ('[{"activates_on": "the first rule that is cut sho', "no list of rules"),
         (json.dumps([{"activates_on": "x" * 501, "strength": 3}]), "501 characters"),
-        ("x" * (LONGEST_ANSWER + 1), "50000 at most"),
+        ("x" * (LONGEST_ANSWER + 1), "the limit is 50000"),
     ],
 )
 def test_what_is_unclear_is_refused_with_its_reason(text, why):
@@ -155,14 +155,14 @@ def test_a_sentence_is_read_where_it_is_clear_which_one_is_meant(text):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("Here is what I found.\n\nThe feature fires on growth.", "one sentence is wanted"),
-        (LIST, "one sentence is wanted"),
-        (f"Explanation: {LIST}", "one sentence is wanted"),
-        (f"[{RULE},", "one sentence is wanted"),
-        ("Explanation:", "one sentence is wanted"),
-        ("...", "one sentence is wanted"),
-        ("Explanation: the whole new sentence", "one sentence is wanted"),
-        ("word " * 300, "one sentence is wanted"),
+        ("Here is what I found.\n\nThe feature fires on growth.", "expected one sentence"),
+        (LIST, "expected one sentence"),
+        (f"Explanation: {LIST}", "expected one sentence"),
+        (f"[{RULE},", "expected one sentence"),
+        ("Explanation:", "expected one sentence"),
+        ("...", "expected one sentence"),
+        ("Explanation: the whole new sentence", "expected one sentence"),
+        ("word " * 300, "expected one sentence"),
         ("I’m sorry, I can’t help with that.", "refused"),
         ("Explanation: It is unclear what the feature fires on.", "refused"),
     ],

@@ -151,7 +151,7 @@ def test_what_is_there_is_not_written_over_and_what_fails_leaves_nothing(store, 
     (tmp_path / "out").mkdir()
     write_neuronpedia(store, tmp_path / "out")
     before = contents(tmp_path / "out")
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         write_neuronpedia(store, tmp_path / "out")
     assert contents(tmp_path / "out") == before
 

@@ -68,7 +68,7 @@ def test_an_export_is_laid_out_as_the_public_data_set(tmp_path):
             store.put(result)
         assert write_openai(store, tmp_path / "out") == 3
         write_openai(store, tmp_path / "again")
-        with pytest.raises(InputError, match="is there already"):
+        with pytest.raises(InputError, match="already exists"):
             write_openai(store, tmp_path / "out")
     files = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file())
     assert files == [
@@ -188,7 +188,7 @@ def test_what_cannot_be_imported_is_told(tmp_path):
         import_data(tmp_path / "in", tmp_path / "data")
     for name in ("a", "b"):
         write(tmp_path / f"in/{len(name)}/{7 + (name == 'b')}.json", neuron(1, 7))
-    with pytest.raises(InputError, match="there twice"):
+    with pytest.raises(InputError, match="occurs twice"):
         import_data(tmp_path / "in", tmp_path / "data")
     assert not (tmp_path / "data").exists()
     empty = openai.NeuronSimulationResults(

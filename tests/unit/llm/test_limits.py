@@ -93,7 +93,7 @@ def test_an_unusable_price_is_found_out_after_one_request(ledger, cost) -> None:
         budget = Budget(RunLimits(max_cost=1.0))
         found = ask(open_chat_model(f"openrouter:v/m@{server.url}", ledger=ledger, budget=budget))
         assert len(server.seen.requests) == 1 and isinstance(found[0], list)
-        assert {str(each).partition(":")[0] for each in found[1:]} == {"the limit of $1 cannot be kept"}
+        assert {str(each).partition(":")[0] for each in found[1:]} == {"the limit of $1 cannot be enforced"}
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": 0, "completion_tokens": 0}, {"total_tokens": "many"}])
@@ -154,7 +154,7 @@ def test_a_silent_endpoint_is_given_up_after_a_few_waits(ledger, concurrency) ->
         found = ask(open_chat_model(f"local:m@{server.url}", ledger=ledger, params=params), n=16)
         assert time.monotonic() - began < 6 * 0.5
         assert any(
-            isinstance(each, EndpointUnavailableError) and "local:m is down: nothing came within" in str(each)
+            isinstance(each, EndpointUnavailableError) and "local:m is down: no data arrived within" in str(each)
             for each in found
         )
         assert {type(each) for each in found} <= {EndpointUnavailableError, RequestFailedError}

@@ -43,9 +43,9 @@ def test_the_address_of_local_can_be_given_apart_and_is_no_part_of_its_name() ->
         ("", "provider:model"),
         ("openai:", "names no model"),
         ("local:m", "FEATUREINTERP_BASE_URL"),
-        ("local:m@http://", "no address"),
+        ("local:m@http://", "is not a URL"),
         ("local:m@http://user:secret@host/v1", "user or password"),
-        ("local:m@http://host:port/v1", "no address"),
+        ("local:m@http://host:port/v1", "is not a URL"),
     ],
 )
 def test_a_name_that_cannot_be_used_is_told_in_a_sentence(text, told) -> None:

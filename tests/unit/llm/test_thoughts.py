@@ -102,7 +102,7 @@ def test_endless_answers_take_no_time():
     began = time.monotonic()
     without_thoughts("<think>" + "word " * 300_000 + "</think>done")
     without_thoughts("<" * 300_000)
-    with pytest.raises(ExplanationError, match=f"more than {MOST_MARKS} marks"):
+    with pytest.raises(ExplanationError, match=f"more than {MOST_MARKS} reasoning markers"):
         without_thoughts("<think>x" * 100_000)
     with pytest.raises(ExplanationError, match="characters"):
         without_thoughts("x" * 2_000_001)

@@ -90,8 +90,8 @@ def test_what_has_no_difference_says_why(both, record, simulation):
     flat = [ScoredSequence(pair.record, simulation([1.0] * 6)) for pair in ours]
     assert "undefined" in correlation_difference(ours, flat).reason
     assert correlation_difference(ours[:1], ours[:1]).ci_low is None  # a single window has no interval
-    with pytest.raises(InputError, match="tested on other sentences"):
+    with pytest.raises(InputError, match="tested on different sentences"):
         differences_by_source(ours, ours[:-1])
     changed = [*ours[:-1], ScoredSequence(record([1.0] * 6, 99, Source.RANDOM), simulation([0.0] * 6))]
-    with pytest.raises(InputError, match="tested on other sentences"):
+    with pytest.raises(InputError, match="tested on different sentences"):
         correlation_difference(ours, changed)

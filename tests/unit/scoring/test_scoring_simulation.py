@@ -206,12 +206,12 @@ def test_a_simulation_that_does_not_fit_names_its_record(record, simulation):
     fine = (record([0.0, 1.0], 3), simulation([0.0, 1.0]))
     for bad, words in (
         (simulation([0.0]), "sequence 71 has 1 expected activations for 2 tokens"),
-        (SequenceSimulation(("t0",), (0.0, 1.0)), "sequence 71 is of other tokens: 1 instead of 2"),
-        (simulation([0.0, 1.0], ["t0", "x"]), "sequence 71 is of other tokens: 'x' instead of 't1' at position 1"),
+        (SequenceSimulation(("t0",), (0.0, 1.0)), "sequence 71 has other tokens: 1 instead of 2"),
+        (simulation([0.0, 1.0], ["t0", "x"]), "sequence 71 has other tokens: 'x' instead of 't1' at position 1"),
         (simulation([0.0, math.nan]), "sequence 71 expects nan"),
         (simulation([0.0, math.inf]), "sequence 71 expects inf"),
-        (simulation([-0.1, 0.0]), "sequence 71 expects -0.1, a level from 0 to 5"),
-        (simulation([0.0, 5.1]), "sequence 71 expects 5.1, a level from 0 to 5"),
+        (simulation([-0.1, 0.0]), "sequence 71 expects -0.1; expected a level from 0 to 5"),
+        (simulation([0.0, 5.1]), "sequence 71 expects 5.1; expected a level from 0 to 5"),
     ):
         with pytest.raises(SimulationError, match=words):
             score_simulations([fine[0], record([0.0, 1.0], 71)], [fine[1], bad])

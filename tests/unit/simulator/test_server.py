@@ -64,7 +64,7 @@ def test_echo_tells_where_the_tokenizer_joins_a_level_with_its_tab():
         parts = text.split("\t?")
         return [part for i, part in enumerate(parts) for part in (["\t?"] if i else []) + [part] if part]
 
-    with pytest.raises(SimulationError, match="local:m joins the level of token ' cat'"):
+    with pytest.raises(SimulationError, match="local:m merges the level of token ' cat'"):
         simulate("echo:local:m", Echo(cut), [(" cat",)])
 
 
