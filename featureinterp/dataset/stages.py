@@ -257,7 +257,7 @@ class Preparation:
         try:
             self._layout.read_record(hook_name, self._subject.saes[hook_name].layer, report.latent, report)
         except FileNotFoundError:
-            _logger.warning("%s is missing; it is made again", self._layout.record(hook_name, report.latent))
+            _logger.warning("%s is missing; it is created again", self._layout.record(hook_name, report.latent))
         except DataFolderError as error:
             _logger.warning("%s; it is created again", error.problem)
         else:

@@ -143,7 +143,7 @@ def pick_other(candidates: Sequence[Feature], own: Feature, rng: np.random.Gener
     """Choose the feature whose explanation is the shuffled baseline of this one.
 
     Args:
-        candidates: features that have an explanation, in an order that does not depend on when they were made.
+        candidates: explained features, in an order independent of their time of completion.
         own: the feature that needs the baseline; it is never picked.
         rng: source of randomness.
 

@@ -148,7 +148,7 @@ def _is_written(path: Path, digest: str) -> bool:
     if found.digest != digest:
         return False
     if not found.is_intact():
-        _logger.warning("%s is damaged; it is made again", path)
+        _logger.warning("%s is damaged; it is created again", path)
         return False
     return True
 

@@ -202,7 +202,7 @@ def _target(sae: SparseAutoencoder, corpus: str, folder: Path, params: CapturePa
         if np.isin(latents, there.latents).all():
             if there.is_intact(latents):
                 return None
-            _logger.warning("%s is damaged; it is made again", path)
+            _logger.warning("%s is damaged; it is created again", path)
         latents = np.union1d(latents, there.latents)
     settings = f"{source} {latents.tolist()} {params.batch_size} {params.shard_sequences}"
     shards = folder / "sae_acts" / f".shards-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"

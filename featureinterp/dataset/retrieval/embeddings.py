@@ -132,7 +132,7 @@ def _is_made_of(path: Path, content: str) -> bool:
             return False
         file.check_intact()
     except DataFolderError as error:
-        _logger.warning("%s; it is made again", error.problem)
+        _logger.warning("%s; it is created again", error.problem)
         return False
     return True
 
