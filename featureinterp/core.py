@@ -149,7 +149,7 @@ class Scores:
     auroc: Score
     """AUROC of the expected level as a classifier of "active"."""
     precision: Score
-    """Of "claimed" for "active"."""
+    """Precision, and with it recall and F1, of "claimed" as a prediction of "active"."""
     recall: Score
     f1: Score
     false_positives_per_sentence: Score
@@ -243,13 +243,13 @@ class WorstRecord:
     score_without: float
     """Train score over all other records."""
     errors: tuple[str, ...] = ()
-    """The largest token errors in words, worst first."""
+    """Largest token errors in words, worst first."""
     claimed: tuple[bool, ...] | None = None
     """Claimed tokens; None in runs made before claims were stored."""
 
     @property
     def simulation(self) -> SequenceSimulation:
-        """What was expected and claimed."""
+        """Expected activations and claims of the record."""
         return SequenceSimulation(self.record.tokens, self.expected_activations, self.claimed)
 
 

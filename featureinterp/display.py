@@ -23,7 +23,7 @@ ERRORS = "above: true, below: expected; dashes: missed, waves: false alarm"
 """Legend of a line of tokens."""
 
 _OPACITY = 0.45
-"""Of the strongest tint: text on it keeps a contrast of 4.5 in light and dark notebooks."""
+"""Opacity of the strongest tint: text on it keeps a contrast of 4.5 in light and dark notebooks."""
 _UNDERLINES = {"missed": "dashed 1.5px", "false alarm": "wavy 1px"}
 
 _NAMED = {"\n": "↵", "\t": "⇥"}

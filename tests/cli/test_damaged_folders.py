@@ -127,7 +127,7 @@ def test_a_table_of_latents_is_compared_with_its_sae_and_made_again(
     change(copied / "records" / f"{HOOK}.latents.json", changed)
     assert_told(cli("explain", copied, "--out", tmp_path / "run"), f"{HOOK}.latents.json", told)
     made = cli("records", "--out", copied.parent, *tiny.options(), *SAMPLES)
-    assert made.code == 0 and "made again" in caplog.text, made.err
+    assert made.code == 0 and "created again" in caplog.text, made.err
     assert contents(copied) == contents(data)
 
 
