@@ -251,7 +251,7 @@ class SqliteFile:
 def keep_private(path: Path) -> None:
     """Restrict a database and SQLite's side files to the owner; a missing file is created.
 
-    Where the file system or another owner does not allow it, permissions stay as they are.
+    If the file system or another owner does not allow it, permissions are unchanged.
 
     Raises:
         OSError: if it cannot be created.
