@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from featureinterp.core import SequenceSimulation, StructuredExplanation
 from featureinterp.errors import ExplanationError, InputError
@@ -28,6 +29,23 @@ SHUFFLED, CONSTANT_ZERO = "shuffled", "constant_zero"
 
 TABLES = (TOKEN_LOOKUP, SHORT_LOOKUP, BACK_OFF)
 """Baselines that compete for "best baseline": all are fitted on the records that the search saw."""
+
+
+class CorpusTokens(NamedTuple):
+    """Windows of a corpus as numbers of token strings."""
+
+    ids: NDArray[np.integer]
+    """Position of each token's string in `strings` [windows, tokens]."""
+    strings: Sequence[str]
+    """Distinct token strings."""
+
+
+class Table(Simulator, Protocol):
+    """A fitted table: a simulator that also works on a whole corpus at once."""
+
+    def on_corpus(self, corpus: CorpusTokens) -> NDArray[np.float64]:
+        """Return the expected level of every token of a corpus [windows, tokens]."""
+        ...
 
 
 class TokenLookupSimulator:
@@ -54,6 +72,10 @@ class TokenLookupSimulator:
             SequenceSimulation(tuple(tokens), tuple(self._table.get(token, 0.0) for token in tokens))
             for tokens in token_sequences
         ]
+
+    def on_corpus(self, corpus: CorpusTokens) -> NDArray[np.float64]:
+        """Return the looked-up level of every token of a corpus [windows, tokens]."""
+        return np.array([self._table.get(string, 0.0) for string in corpus.strings], dtype=np.float64)[corpus.ids]
 
 
 class BackOffSimulator:
@@ -88,6 +110,25 @@ class BackOffSimulator:
             for tokens in token_sequences
         ]
 
+    def on_corpus(self, corpus: CorpusTokens) -> NDArray[np.float64]:
+        """Return the looked-up level of every token of a corpus after its previous one [windows, tokens]."""
+        numbers = {string: number for number, string in enumerate(corpus.strings)}
+        n, first = len(numbers), len(numbers)  # `first` stands for no previous token
+        of_token = [self._tokens.get(string, 0.0) for string in corpus.strings]
+        known = sorted(
+            ((first if before is None else numbers[before]) * n + numbers[token], level)
+            for (before, token), level in self._pairs.items()
+            if token in numbers and (before is None or before in numbers)
+        )
+        codes = np.array([code for code, _ in known], dtype=np.int64)
+        values = np.array([level for _, level in known], dtype=np.float64)
+        before = np.full(corpus.ids.shape, first, dtype=np.int64)
+        before[:, 1:] = corpus.ids[:, :-1]
+        pairs = before * n + corpus.ids
+        place = np.minimum(np.searchsorted(codes, pairs), max(len(codes) - 1, 0))
+        levels = np.array(of_token, dtype=np.float64)[corpus.ids]
+        return np.where(codes[place] == pairs, values[place], levels) if len(codes) else levels
+
 
 class ConstantZeroSimulator:
     """Constant zero: the feature is never expected."""
@@ -97,7 +138,7 @@ class ConstantZeroSimulator:
         return [SequenceSimulation(tuple(tokens), (0.0,) * len(tokens)) for tokens in token_sequences]
 
 
-def fit_tables(records: Sequence[ActivationRecord], explanation: StructuredExplanation) -> dict[str, Simulator]:
+def fit_tables(records: Sequence[ActivationRecord], explanation: StructuredExplanation) -> dict[str, Table]:
     """Return the fitted tables by name.
 
     Args:

@@ -25,6 +25,7 @@ from featureinterp.scoring import (
     pick_other,
     quick_score,
 )
+from featureinterp.scoring.baselines import CorpusTokens
 
 WINDOWS = st.lists(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 5)), min_size=1, max_size=6), max_size=6)
 
@@ -90,6 +91,15 @@ def test_back_off_against_brute_force(windows, text):
 
     expected = [wanted(text[i - 1] if i else None, text[i]) for i in range(len(text))]
     assert simulated(BackOffSimulator(records_of(windows)), text)[0] == pytest.approx(expected)
+
+
+@given(WINDOWS, st.lists(st.text("abcde", min_size=4, max_size=4), max_size=5), st.integers(0, 3))
+def test_a_table_on_a_corpus_equals_the_table_on_its_strings(windows, texts, size):
+    records, strings = records_of(windows), tuple("edcba")
+    ids = np.array([[strings.index(token) for token in text] for text in texts], dtype=np.int32).reshape(-1, 4)
+    for table in (TokenLookupSimulator(records), TokenLookupSimulator(records, size), BackOffSimulator(records)):
+        wanted = np.array(simulated(table, *texts), dtype=np.float64).reshape(-1, 4)
+        np.testing.assert_array_equal(table.on_corpus(CorpusTokens(ids, strings)), wanted)
 
 
 def test_constant_zero_expects_nothing():
