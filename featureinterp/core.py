@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from featureinterp.display import ERRORS, folded_html, rules_html, section_html, table_html, tokens_html, tree_html
 from featureinterp.errors import ExplanationError
@@ -73,6 +75,31 @@ class StructuredExplanation:
         return rules_html((rule.strength, rule.activates_on) for rule in self.rules)
 
     _repr_html_ = to_html
+
+
+class CorpusTokens(NamedTuple):
+    """Windows of a corpus as numbers of token strings."""
+
+    ids: NDArray[np.integer]
+    """Position of each token's string in `strings` [windows, tokens]."""
+    strings: Sequence[str]
+    """Distinct token strings."""
+
+    @classmethod
+    def of(
+        cls, token_ids: NDArray[np.integer], token_strings: Callable[[Sequence[int]], Sequence[str]]
+    ) -> CorpusTokens:
+        """Number the strings of the tokens that occur; ids with the same string get the same number.
+
+        Args:
+            token_ids: of a model's vocabulary [windows, tokens], without BOS, which is part of no record.
+            token_strings: gives the text of each token id.
+        """
+        distinct, where = np.unique(token_ids, return_inverse=True)
+        numbers: dict[str, int] = {}
+        of_distinct = [numbers.setdefault(string, len(numbers)) for string in token_strings(distinct.tolist())]
+        ids = np.array(of_distinct, dtype=np.int32)[where]
+        return cls(np.reshape(ids, token_ids.shape), tuple(numbers))
 
 
 CLAIMED_ABOVE = 1.0

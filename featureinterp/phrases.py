@@ -17,7 +17,7 @@ matching is pure, and the similarity of meanings is an argument.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -296,52 +296,50 @@ def _normal(token: str) -> str:
     return token.strip().lower()
 
 
-Likeness = Callable[[str, Sequence[str]], float]
-"""Degree 0..1 to which a token is close in meaning to the closest of some strings."""
+Likeness = Callable[[Sequence[str], Sequence[str]], NDArray[np.float64]]
+"""Degree 0..1 to which each of some tokens is close in meaning to the closest of some strings, float64 [tokens]."""
 
 
-def degree_in(target: Target, likeness: Likeness) -> Callable[[str], float]:
-    """Return a function from a token to its degree 0..1 in a target; 0 or 1 for all kinds but `LIKE`."""
+def degrees_in(target: Target, tokens: Sequence[str], likeness: Likeness) -> NDArray[np.float64]:
+    """Return the degree 0..1 to which each token is in a target, float64 [tokens]; 0 or 1 for all kinds but `LIKE`."""
     strings = target.strings
     match target.kind:
         case TargetKind.TOKENS:
-            return lambda token: float(token in strings)
+            exact = frozenset(strings)
+            found = (token in exact for token in tokens)
         case TargetKind.WORDS:
             words = frozenset(map(_normal, strings))
-            return lambda token: float(_normal(token) in words)
+            found = (_normal(token) in words for token in tokens)
         case TargetKind.ENDING:
-            return lambda token: float(token.lower().endswith(strings))
+            found = (token.lower().endswith(strings) for token in tokens)
         case TargetKind.STARTING:
-            return lambda token: float(_normal(token).startswith(strings))
+            found = (_normal(token).startswith(strings) for token in tokens)
         case TargetKind.LIKE:
-            return lambda token: likeness(token, strings)
+            return likeness(tokens, strings)
         case TargetKind.ANY:
-            return lambda token: 1.0  # noqa: ARG005
+            return np.ones(len(tokens))
         case TargetKind.CLASS:
             known = target.token_class
-            return lambda token: float(known is not None and known.contains(token))
+            found = (known is not None and known.contains(token) for token in tokens)
+    return np.fromiter(found, dtype=np.float64, count=len(tokens))
 
 
-def target_degree(target: Target, token: str, likeness: Likeness) -> float:
-    """Return the degree 0..1 to which a token is in a target."""
-    return degree_in(target, likeness)(token)
+def match(
+    phrase: Phrase, ids: NDArray[np.integer], table: Callable[[Target], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Return the degree 0..1 to which the phrase holds at every token, float64 [..., tokens].
 
-
-def match(phrase: Phrase, tokens: Sequence[str], table: Callable[[Target], Mapping[str, float]]) -> NDArray[np.float64]:
-    """Return the degree 0..1 to which the phrase holds at every token, float64 [tokens].
-
-    `table` gives for a target the degree of each token, which is its `target_degree`.
+    Args:
+        phrase: what is matched.
+        ids: windows as numbers of tokens [..., tokens].
+        table: gives for a target the degree of the token of each number, float64 [numbers].
     """
 
-    def degrees(target: Target) -> NDArray[np.float64]:
-        return np.array(list(map(table(target).__getitem__, tokens)), dtype=np.float64)
+    def degrees(target: Target | None) -> NDArray[np.float64] | None:
+        return None if target is None else table(target)[ids]
 
-    return combine(
-        degrees(phrase.target),
-        after=None if phrase.after is None else degrees(phrase.after),
-        not_after=None if phrase.not_after is None else degrees(phrase.not_after),
-        earlier=None if phrase.earlier is None else degrees(phrase.earlier),
-    )
+    target = table(phrase.target)[ids]
+    return combine(target, degrees(phrase.after), degrees(phrase.not_after), degrees(phrase.earlier))
 
 
 def combine(

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.core import SequenceSimulation, StructuredExplanation
+from featureinterp.core import CorpusTokens, SequenceSimulation, StructuredExplanation
 from featureinterp.errors import ExplanationError, InputError
 from featureinterp.formatting import discretise
 from featureinterp.phrases import parse_sentence, read_words
@@ -29,15 +29,6 @@ SHUFFLED, CONSTANT_ZERO = "shuffled", "constant_zero"
 
 TABLES = (TOKEN_LOOKUP, SHORT_LOOKUP, BACK_OFF)
 """Baselines that compete for "best baseline": all are fitted on the records that the search saw."""
-
-
-class CorpusTokens(NamedTuple):
-    """Windows of a corpus as numbers of token strings."""
-
-    ids: NDArray[np.integer]
-    """Position of each token's string in `strings` [windows, tokens]."""
-    strings: Sequence[str]
-    """Distinct token strings."""
 
 
 class Table(Simulator, Protocol):

@@ -8,6 +8,7 @@ before it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -15,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.errors import ExplanationError, InputError
-from featureinterp.phrases import Likeness, Phrase, Target, degree_in, match, parse_sentence, read_words
+from featureinterp.phrases import Phrase, parse_sentence, read_words
 from featureinterp.protocols import TextEmbedder
 from featureinterp.record import MAX_LEVEL
 from featureinterp.simulator.rules import RuleOnWindow, RuleSimulatorFactory
+from featureinterp.simulator.vocabulary import Vocabulary
 
 LIKE_FROM, LIKE_TO = 0.45, 0.75
 """Cosine between two words at which likeness begins, and from which on it is complete."""
@@ -57,10 +59,12 @@ class EmbeddingMemory:
         if len(self._known) > above:
             self._known.clear()
 
-    def likeness(self, token: str, strings: Sequence[str]) -> float:
-        """Similarity degree 0..1 of a token to the closest of the strings."""
-        vectors = self.vectors([text.strip().lower() for text in (token, *strings)])
-        return float(ramp(vectors[1:] @ vectors[0], LIKE_FROM, LIKE_TO).max(initial=0.0))
+    def likeness(self, tokens: Sequence[str], strings: Sequence[str]) -> NDArray[np.float64]:
+        """Similarity degree 0..1 of each token to the closest of the strings, float64 [tokens]."""
+        vectors = self.vectors([text.strip().lower() for text in (*tokens, *strings)])
+        own, others = vectors[: len(tokens), :, None], vectors[len(tokens) :]
+        # One product a token: in one product of two matrices a token's last bit would depend on the other tokens.
+        return ramp(np.matmul(others, own), LIKE_FROM, LIKE_TO).max(axis=(1, 2), initial=0.0)
 
     def text_degrees(self, text: str, tokens: tuple[str, ...]) -> NDArray[np.float64]:
         """Similarity degree 0..1 of each token in its context to the text, float64 [tokens]."""
@@ -79,25 +83,30 @@ class LexicalLevels:
 
     def __init__(self, embeddings: EmbeddingMemory) -> None:
         self._embeddings = embeddings
+        self._vocabulary = Vocabulary(embeddings.likeness)
         self._phrases: dict[str, list[Phrase]] = {}
-        self._degrees: dict[Target, DegreeTable] = {}
 
     async def expected_levels(self, wanted: Sequence[RuleOnWindow]) -> list[NDArray[np.float64]]:
-        """Return EV of each, float64 [tokens]."""
-        return [self._of(words, tokens) for words, tokens in wanted]
+        """Return EV of each, float64 [tokens]; the windows of a rule that are equally long are computed together."""
+        ids = {tokens: self._vocabulary.ids(tokens) for tokens in dict.fromkeys(each.tokens for each in wanted)}
+        groups: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+        for place, (words, tokens) in enumerate(wanted):
+            groups[words, len(tokens)].append(place)
+        levels: dict[int, NDArray[np.float64]] = {}
+        for (words, _), places in groups.items():
+            phrases = self._phrases_in(words)
+            if phrases:
+                windows = np.stack([ids[wanted[place].tokens] for place in places])
+                degrees = self._vocabulary.degrees(phrases, windows)
+            else:
+                degrees = [self._embeddings.text_degrees(words, wanted[place].tokens) for place in places]
+            levels.update((place, MAX_LEVEL * of_window) for place, of_window in zip(places, degrees, strict=True))
+        return [levels[place] for place in range(len(wanted))]
 
-    def _of(self, words: str, tokens: tuple[str, ...]) -> NDArray[np.float64]:
+    def _phrases_in(self, words: str) -> list[Phrase]:
         if words not in self._phrases:
             self._phrases[words] = phrases_in(words)
-        phrases = self._phrases[words]
-        if not phrases:
-            return MAX_LEVEL * self._embeddings.text_degrees(words, tokens)
-        return MAX_LEVEL * np.max([match(phrase, tokens, self._table) for phrase in phrases], axis=0)
-
-    def _table(self, target: Target) -> DegreeTable:
-        if target not in self._degrees:
-            self._degrees[target] = DegreeTable(target, self._embeddings.likeness)
-        return self._degrees[target]
+        return self._phrases[words]
 
 
 class LexicalSimulatorFactory(RuleSimulatorFactory):
@@ -123,18 +132,6 @@ def make_lexical_simulator_factory(
     if what:
         raise InputError(f"the simulator 'lexical:{what}' is not known", "the lexical simulator is just `lexical`")
     return LexicalSimulatorFactory(embeddings)
-
-
-class DegreeTable(dict[str, float]):
-    """Lazy table of match degrees 0..1 of tokens to a target."""
-
-    def __init__(self, target: Target, likeness: Likeness) -> None:
-        super().__init__()
-        self._degree = degree_in(target, likeness)
-
-    def __missing__(self, token: str) -> float:
-        self[token] = degree = self._degree(token)
-        return degree
 
 
 def phrases_in(words: str) -> list[Phrase]:

@@ -128,6 +128,23 @@ class RuleMemory:
                 del self._coming[each]
 
 
+def strongest(
+    explanation: StructuredExplanation, levels: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Combine what each rule expects.
+
+    Args:
+        explanation: the rules.
+        levels: EV of each rule's words, before its strength is applied [rules, ...].
+
+    Returns:
+        The expected level, 0..5, and whether any rule claims it, both [...].
+    """
+    strengths = np.array([rule.strength / MAX_LEVEL for rule in explanation.rules])
+    scaled = levels * strengths.reshape(-1, *(1,) * (levels.ndim - 1))
+    return scaled.max(axis=0, initial=0.0), np.any(levels > CLAIMED_ABOVE, axis=0)
+
+
 class RuleSimulator:
     """Simulator of one explanation: the maximum over its rules."""
 
@@ -149,9 +166,9 @@ class RuleSimulator:
         expected = await self._memory.expected(wanted)
         firsts = range(0, len(expected), len(windows))
         by_rule = np.stack([np.concatenate(expected[first : first + len(windows)]) for first in firsts])
-        strengths = np.array([rule.strength / MAX_LEVEL for rule in rules])
-        levels: list[float] = (by_rule * strengths[:, None]).max(axis=0, initial=0.0).tolist()
-        claimed: list[bool] = np.any(by_rule > CLAIMED_ABOVE, axis=0).tolist()
+        expected_levels, claims = strongest(self.explanation, by_rule)
+        levels: list[float] = expected_levels.tolist()
+        claimed: list[bool] = claims.tolist()
         ends = accumulate(map(len, windows))
         parts = [slice(end - len(tokens), end) for tokens, end in zip(windows, ends, strict=True)]
         return [

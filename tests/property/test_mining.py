@@ -12,15 +12,12 @@ from hypothesis import strategies as st
 
 from featureinterp.explainer.lexical.evidence import Evidence
 from featureinterp.explainer.lexical.mining import MinedRule, Miner, MiningParams
-from featureinterp.phrases import Phrase, Target, TargetKind, TokenClass, target_degree
+from featureinterp.phrases import Phrase, Target, TargetKind, TokenClass, degrees_in
 from featureinterp.record import ActivationRecord
+from tests.matching import never
 
 VOCABULARY = (" raise", " Raise", "ed", " 7", ".")
 ANY = Target(TargetKind.ANY)
-
-
-def never(token: str, strings: Sequence[str]) -> float:
-    raise AssertionError("likeness was asked for")
 
 
 def make_records(windows: Sequence[Sequence[tuple[str, int]]]) -> list[ActivationRecord]:
@@ -42,7 +39,7 @@ params = st.builds(
 
 
 def holds(target: Target, token: str) -> bool:
-    return target_degree(target, token, never) > 0
+    return degrees_in(target, [token], never).item() > 0
 
 
 def applies(phrase: Phrase, tokens: Sequence[str], i: int) -> bool:

@@ -11,17 +11,16 @@ from featureinterp.phrases import (
     Target,
     TargetKind,
     TokenClass,
-    match,
+    degrees_in,
     parse,
     parse_sentence,
     quote,
     read_words,
     render,
     render_sentence,
-    target_degree,
     unquote,
 )
-from featureinterp.simulator.lexical import DegreeTable
+from tests.matching import match_tokens
 
 texts = st.text(max_size=12)
 tricky = st.sampled_from(
@@ -38,12 +37,12 @@ optional = st.none() | targets
 phrases = st.builds(Phrase, targets, after=optional, not_after=optional, earlier=optional)
 
 
-def no_likeness(token, others):
-    return float(token in others)
+def no_likeness(tokens, others):
+    return np.array([float(token in others) for token in tokens])
 
 
-def exactly(target):
-    return DegreeTable(target, no_likeness)
+def is_in(target, token):
+    return degrees_in(target, [token], no_likeness).item() > 0
 
 
 @given(phrases)
@@ -89,22 +88,22 @@ def test_no_text_makes_parse_raise_anything_but_its_own_error(text):
 @given(st.text())
 def test_free_text_gives_phrases_that_can_be_matched(text):
     for phrase in read_words(text):
-        degrees = match(phrase, ["one", "\n", text], exactly)
+        degrees = match_tokens(phrase, ["one", "\n", text])
         assert degrees.shape == (3,)
         assert ((degrees == 0) | (degrees == 1)).all()
 
 
 @given(phrases, st.lists(texts | tricky, max_size=8))
 def test_match_agrees_with_reading_the_phrase_token_by_token(phrase, tokens):
-    degrees = match(phrase, tokens, exactly)
+    degrees = match_tokens(phrase, tokens, no_likeness)
     for i, token in enumerate(tokens):
-        holds = target_degree(phrase.target, token, no_likeness) > 0
+        holds = is_in(phrase.target, token)
         if phrase.after is not None:
-            holds &= i > 0 and target_degree(phrase.after, tokens[i - 1], no_likeness) > 0
+            holds &= i > 0 and is_in(phrase.after, tokens[i - 1])
         if phrase.not_after is not None:
-            holds &= i == 0 or target_degree(phrase.not_after, tokens[i - 1], no_likeness) == 0
+            holds &= i == 0 or not is_in(phrase.not_after, tokens[i - 1])
         if phrase.earlier is not None:
-            holds &= any(target_degree(phrase.earlier, before, no_likeness) > 0 for before in tokens[:i])
+            holds &= any(is_in(phrase.earlier, before) for before in tokens[:i])
         assert degrees[i] == float(holds)
     assert np.isfinite(degrees).all()
 

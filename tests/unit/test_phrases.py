@@ -1,5 +1,6 @@
 """Lexical phrases by example."""
 
+import numpy as np
 import pytest
 
 from featureinterp.errors import ExplanationError
@@ -8,20 +9,11 @@ from featureinterp.phrases import (
     Target,
     TargetKind,
     TokenClass,
-    match,
     parse,
     read_words,
     render,
 )
-from featureinterp.simulator.lexical import DegreeTable
-
-
-def never(token, others):
-    raise AssertionError("likeness was asked for")
-
-
-def exactly(target):
-    return DegreeTable(target, never)
+from tests.matching import match_tokens
 
 
 def tokens_target(*strings):
@@ -47,7 +39,7 @@ def tokens_target(*strings):
 )
 def test_matching(words, matched):
     tokens = ["an", " raise", " error", "\n", " 42", " error", " Error"]
-    degrees = match(parse(words), tokens, exactly)
+    degrees = match_tokens(parse(words), tokens)
     assert [i for i, degree in enumerate(degrees) if degree] == matched
 
 
@@ -78,15 +70,11 @@ def test_every_class_name_is_read_as_that_class():
 
 
 def test_likeness_grades_a_match():
-    def likeness(token, strings):
-        return {" cat": 0.25, " dog": 1.0}.get(token, 0.0)
+    def likeness(tokens, strings):
+        assert strings == (" dog",)
+        return np.array([{" cat": 0.25, " dog": 1.0}.get(token, 0.0) for token in tokens])
 
-    phrase = parse("words like ' dog'")
-    assert match(phrase, [" cat", " dog", " tax"], lambda target: DegreeTable(target, likeness)).tolist() == [
-        0.25,
-        1.0,
-        0.0,
-    ]
+    assert match_tokens(parse("words like ' dog'"), [" cat", " dog", " tax"], likeness).tolist() == [0.25, 1.0, 0.0]
 
 
 def test_words_say_what_they_mean():

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from featureinterp.errors import InputError
 from featureinterp.formatting import discretise
-from featureinterp.phrases import Likeness, Phrase, Target, TargetKind, combine, degree_in
+from featureinterp.phrases import Likeness, Phrase, Target, TargetKind, combine, degrees_in
 from featureinterp.record import ActivationRecord
 
 NO_TOKEN = -1
@@ -63,9 +63,8 @@ class Evidence:
     def target_degrees(self, target: Target) -> NDArray[np.float64]:
         """Degree 0..1 to which each token is in the target, float64 [windows, tokens]."""
         if target not in self._degrees:
-            by_string = map(degree_in(target, self._likeness), self.strings)
-            degrees = np.array([*by_string, 0.0])  # NO_TOKEN indexes the last one
-            self._degrees[target] = degrees[self.ids]
+            by_string = degrees_in(target, self.strings, self._likeness)
+            self._degrees[target] = np.append(by_string, 0.0)[self.ids]  # NO_TOKEN indexes the last one
         return self._degrees[target]
 
     def phrase_degrees(self, phrase: Phrase) -> NDArray[np.float64]:

@@ -12,18 +12,10 @@ from featureinterp.explainer.lexical.evidence import Evidence
 from featureinterp.explainer.lexical.mining import MinedRule, Miner, MiningParams
 from featureinterp.explainer.lexical.proposer import LexicalProposer, LexicalProposerParams
 from featureinterp.explainer.params import OneShotExplainerParams
-from featureinterp.phrases import MAX_QUOTED, match, parse, parse_sentence
+from featureinterp.phrases import MAX_QUOTED, parse, parse_sentence
 from featureinterp.record import ActivationRecord
 from featureinterp.simulator import LexicalSimulatorFactory
-from featureinterp.simulator.lexical import DegreeTable
-
-
-def never(token, strings):
-    raise AssertionError("likeness was asked for")
-
-
-def exactly(target):
-    return DegreeTable(target, never)
+from tests.matching import match_tokens, never
 
 
 def squared_error(explanation, records):
@@ -49,7 +41,7 @@ def test_evidence_agrees_with_matching_one_window_at_a_time(train):
     for words in ("the token ' error' right after ' the'", "numbers", "any token with ' of', '.' before"):
         degrees = evidence.phrase_degrees(parse(words))
         for row, record in enumerate(ragged):
-            wanted = match(parse(words), record.tokens, exactly)
+            wanted = match_tokens(parse(words), record.tokens)
             assert degrees[row, : len(record.tokens)].tolist() == wanted.tolist()
             assert not degrees[row, len(record.tokens) :][evidence.ids[row, len(record.tokens) :] >= 0].any()
 
@@ -148,7 +140,7 @@ def test_a_sentence_joins_phrases_of_one_strength_that_the_simulator_reads_back(
         assert rule.strength == 5
         assert 1 <= len(phrases) <= 3
         [simulation] = asyncio.run(LexicalSimulatorFactory()(proposal.explanation).simulate([noisy[0].tokens]))
-        wanted = np.max([match(phrase, noisy[0].tokens, exactly) for phrase in phrases], axis=0)
+        wanted = np.max([match_tokens(phrase, noisy[0].tokens) for phrase in phrases], axis=0)
         assert simulation.expected_activations == tuple(5 * wanted)
 
 
