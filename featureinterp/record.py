@@ -120,11 +120,11 @@ class SplitParams:
     """Number of records per split, and the complementary sources of each split."""
 
     positives_per_split: int = 30
-    """Upper limit; a short list gives a third of what it has."""
+    """Maximum number of positives per split. A short list gives a third of its length."""
     negatives_per_split: int = 30
-    """Upper limit for each complementary source."""
+    """Maximum number of sentences per split and complementary source."""
     train_sources: tuple[ComplementaryRecordSource, ...] = MEASURED_SOURCES
-    """Complementary sources in train; empty for positives only."""
+    """Also show negatives to the explainer (default), or only positives. In Python, the sources of train."""
     valid_sources: tuple[ComplementaryRecordSource, ...] = MEASURED_SOURCES
     """Complementary sources in valid, which chooses among explanations."""
     test_sources: tuple[ComplementaryRecordSource, ...] = field(default=MEASURED_SOURCES, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from featureinterp.cli.figures_command import run_figures_program
+from featureinterp.cli.commands.figures import run_figures_program
 
 if __name__ == "__main__":
     run_figures_program(__doc__, Path("results/explainers"))

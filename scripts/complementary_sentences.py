@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from featureinterp.cli.experiment import program_parser, run_experiment
+from featureinterp.cli.commands.experiment import program_parser, run_experiment_program
 
 EXPERIMENT = "complementary"
 
 
 def main() -> None:
     options, others = program_parser(EXPERIMENT, __doc__).parse_known_args()
-    run_experiment(EXPERIMENT, options.model, others)
+    run_experiment_program(EXPERIMENT, options.model, others)
 
 
 if __name__ == "__main__":

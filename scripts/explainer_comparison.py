@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from featureinterp.cli.experiment import program_parser, run_experiment
+from featureinterp.cli.commands.experiment import program_parser, run_experiment_program
 from featureinterp.experiment.paper.explainers import explainer_variant
 
 
@@ -28,7 +28,7 @@ def main() -> None:
         options.include_holistic_expressions,
     )
     variant = explainer_variant(options.explainer_type, *switched_on)
-    run_experiment("explainers", options.model, ["--variants", variant.name, *others])
+    run_experiment_program("explainers", options.model, ["--variants", variant.name, *others])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from featureinterp.cli.group import errors_told
+from featureinterp.cli.group import errors_printed
 from featureinterp.cli.screen import tell
 from featureinterp.dataset.prepare import STAGES
 from featureinterp.dataset.share import prepare_shared
@@ -56,5 +56,5 @@ if __name__ == "__main__":
     given = parse()
     how = {name: given.pop(name) for name in ("stages", "download_wandb", "upload_wandb", "device") if name in given}
     out, preset = given.pop("out", Path("data")), given.pop("preset", None)
-    with errors_told("error"):
+    with errors_printed("error"):
         tell(prepare_shared(with_preset(DataSpec(**given), preset, given), out, **how))

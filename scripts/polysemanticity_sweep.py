@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from featureinterp.cli.experiment import program_parser, run_experiment
+from featureinterp.cli.commands.experiment import program_parser, run_experiment_program
 
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
@@ -16,7 +16,7 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
 def main() -> None:
     options, others = parse()
     layer = [] if options.layer_index is None else ["--layers", str(options.layer_index)]
-    run_experiment("polysemanticity", options.model, [*layer, *others])
+    run_experiment_program("polysemanticity", options.model, [*layer, *others])
 
 
 if __name__ == "__main__":

@@ -10,13 +10,16 @@ from pathlib import Path
 from rich.text import Text
 
 from featureinterp.cli.console import open_console
-from featureinterp.cli.group import errors_told
+from featureinterp.cli.group import errors_printed
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.display import visible
 from featureinterp.experiment.explain import explain_one
 from featureinterp.formatting import discretise
 from featureinterp.record import ActivationRecord
 from featureinterp.report.terminal import feature_view
+
+MAX_FEATURES = 16
+"""Latents of the layer to look at for one that can be explained."""
 
 
 def parse() -> argparse.Namespace:
@@ -44,9 +47,8 @@ def main() -> None:
     options = vars(parse())
     data, latent, layers = options.pop("data"), options.pop("latent"), options.pop("layer")
     latents = None if latent is None else (latent,)
-    sizes = {"top_sample_n": 90, "complementary_sample_n": 90, "max_features": 16}
-    with errors_told("error"):
-        result = explain_one(DataSpec(layers=layers, latents=latents, **sizes, **options), data)
+    with errors_printed("error"):
+        result = explain_one(DataSpec(layers=layers, latents=latents, max_features=MAX_FEATURES, **options), data)
         console = open_console()
         title = Text("Training examples", style="bold")
         console.print(title, *map(sentence, result.train_positives[:5]), "", sep="\n")

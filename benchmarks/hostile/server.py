@@ -35,7 +35,7 @@ _ENDS = (502, 503)
 @cache
 def _server(world: Path) -> Running:
     """Serve the world's run for as long as the process lives."""
-    from featureinterp.report.server.serving import ServeSpec
+    from featureinterp.report.server.spec import ServeSpec
     from tests.report.server.running import running
 
     return _OPEN.enter_context(running(ServeSpec(world / "run", data=world / "data" / "corpus_model")))

@@ -147,8 +147,7 @@ def dot_env(case: Case) -> None:
 
 def option(case: Case) -> None:
     """Read what options hold."""
-    from featureinterp.cli.method_options import temperatures
-    from featureinterp.cli.options import numbers
+    from featureinterp.cli.options import numbers, temperatures
     from featureinterp.subject.names import hook_point, layer_of, select_layers
     from featureinterp.subject.precision import Precision, resolve_device
 

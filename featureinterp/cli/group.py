@@ -1,23 +1,36 @@
-"""The group of all commands: the one place where errors become one line and an exit code.
+"""Command group: loads commands, and converts errors to one line and an exit code.
 
-Exit codes: 0 done; 1 nobody reads what is printed any more (`| head`); 2 an error that the user can mend, told in one
-sentence with a hint; 130 interrupted. An error that is not ours keeps its traceback.
+Exit codes: 0 done; 1 output closed by its reader (`| head`); 2 a user error, printed as one sentence with a hint; 130
+interrupted. Any other exception keeps its traceback.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+import typer.main
+from typer.core import TyperCommand, TyperGroup
 
 from featureinterp.cli.screen import prepare_output, tell, tell_error
 from featureinterp.display import visible_lines
 from featureinterp.errors import FeatureInterpError
+
+COMMANDS = {
+    name: name
+    for name in (
+        *("demo", "records", "explain", "estimate", "experiment", "results", "compare", "show", "prompt"),
+        *("report", "figures", "serve", "export", "share", "doctor"),
+    )
+} | {"import": "import_"}
+"""Command -> module in `cli.commands`, and function in it."""
 
 CLOSED_PIPE = 1
 INTERRUPTED = 130
@@ -28,7 +41,16 @@ _UsageError: Any = typer.BadParameter.__base__
 
 
 class Commands(TyperGroup):
-    """Command group that converts errors to messages and exit codes."""
+    """Command group that imports a command when it runs, and converts errors to messages and exit codes."""
+
+    def __init__(self, **named: Any) -> None:  # noqa: ANN401 - as typer has it
+        super().__init__(**named)
+        self.commands = {name: TyperCommand(name, help=_help_of(module)) for name, module in COMMANDS.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - as typer has it
+        """Load the selected command."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and load_command(name or ""), rest
 
     def main(self, *args: Any, **named: Any) -> Any:  # noqa: ANN401 - as click has it
         """Run the command line."""
@@ -42,12 +64,34 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - click's context, which typer ships under its own name
         """Run the selected command."""
-        with errors_told("featureinterp"), _usage_errors_visible():
+        with errors_printed("featureinterp"), _usage_errors_visible():
             return super().invoke(ctx)
 
 
+def load_function(name: str) -> Callable[..., None]:
+    """Import the function of a command."""
+    module = COMMANDS[name]
+    return getattr(import_module(f"featureinterp.cli.commands.{module}"), module)
+
+
+def load_command(name: str) -> Any:  # noqa: ANN401 - click's command, which typer ships under its own name
+    """Import a command, with an option for each field of its dataclass parameters."""
+    from featureinterp.cli.fields import with_fields_as_options
+
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command(name)(with_fields_as_options(load_function(name)))
+    return typer.main.get_command(alone)
+
+
+def _help_of(module: str) -> str:
+    """Return the docstring of a command without importing its module."""
+    source = Path(__file__).with_name("commands") / f"{module}.py"
+    functions = (node for node in ast.parse(source.read_bytes()).body if isinstance(node, ast.FunctionDef))
+    return next(ast.get_docstring(node) or "" for node in functions if node.name == module)
+
+
 @contextmanager
-def errors_told(program: str) -> Iterator[None]:
+def errors_printed(program: str) -> Iterator[None]:
     """Print an error as one line with the program's name, and exit with its code."""
     prepare_output()
     try:
@@ -55,17 +99,17 @@ def errors_told(program: str) -> Iterator[None]:
     except FeatureInterpError as error:
         tell_error(f"{program}: {error}")
         raise SystemExit(USER_ERROR) from error
-    except BrokenPipeError as closed:  # whoever read has seen enough; what is left in the buffer goes nowhere
+    except BrokenPipeError as closed:  # the rest of the buffer is discarded
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(CLOSED_PIPE) from closed
     except OSError as error:
-        if error.filename is None:  # of no path: not for the user to mend
+        if error.filename is None:  # no path, so nothing that a user can correct
             raise
         tell_error(f"{program}: {error.filename} cannot be used: {error.strerror} (name another path)")
         raise SystemExit(USER_ERROR) from error
     except KeyboardInterrupt as interrupt:
         tell_error("")
-        tell_error("Interrupted; the same command goes on where it stopped.")
+        tell_error("Interrupted; the same command resumes.")
         raise SystemExit(INTERRUPTED) from interrupt
 
 

@@ -4,79 +4,82 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from featureinterp.dataset.corpus.documents import SUFFIXES, TEXT_COLUMN, CorpusSpec
+from featureinterp.dataset.corpus.documents import SUFFIXES, CorpusSpec
 from featureinterp.dataset.corpus.windows import WindowParams
 from featureinterp.dataset.records.selection import SampleParams
 from featureinterp.errors import ANY_SEED, InputError, check_numbers
+from featureinterp.llm.embedding import MINILM
 from featureinterp.stats import generator
 
 MOST = 2**53
-"""Of bytes and of latents: what a float, as the command line reads gigabytes, can count."""
+"""Maximum of bytes and of latents: integers up to here are exact in a float, which the command line reads."""
 
 
 @dataclass(frozen=True)
 class DataSpec:
     """Corpus, subject model, and number of windows of each kind in a latent's records.
 
-    `layers`, `latents` and `max_features` say how much is made; a folder can be asked for more later. Everything else
-    decides what comes out, and a folder made with other values is refused.
+    `layers`, `latents` and `max_features` select how much is made; later calls can add more. Every other field
+    determines the contents, and a folder made with other values is rejected.
     """
 
     model_name: str = "embedded"
-    """`embedded`, a local folder, or a name on the Hugging Face hub."""
+    """Subject model: embedded, a local folder, or a Hugging Face hub name."""
     sae_name: str = "embedded"
-    """`embedded`, a local folder, or a SAELens release."""
+    """SAEs: embedded, a local folder, or a SAELens release."""
     sae_id_layer_format_string: str = ""
-    """Id of a layer's SAE in the release, with `{layer}` for the layer."""
-    dataset_name: str = "python-docs"
-    """`python-docs`, the path of a corpus, or owner/name of a dataset on the Hugging Face hub."""
-    max_dataset_size: int = 100_000
-    """Windows at most."""
-    max_seq_length: int = 32
+    """SAE id within --sae-name; {layer} is replaced by the layer."""
+    dataset_name: str = CorpusSpec.name
+    """Corpus: python-docs, owner/name on the Hugging Face hub, or a path: .txt, .jsonl (also .gz, .zst), .parquet, a
+    folder of them, a saved dataset, tokens.safetensors."""
+    max_dataset_size: int = WindowParams.max_windows
+    """Maximum number of windows."""
+    max_seq_length: int = WindowParams.length
     """Tokens per window, without BOS."""
-    ascii_only: bool = True
-    """Whether documents with other characters are dropped."""
+    ascii_only: bool = WindowParams.ascii_only
+    """Drop documents with non-ASCII characters (default), or keep them."""
     layers: str = "all"
-    """`all`, `even`, `odd`, or numbers such as `1,2`."""
+    """Layers: all, even, odd, spaced:8, or numbers such as 1,2."""
     max_features: int | None = 50
-    """Latents per layer, chosen at random by the seed, dead ones too; None takes all."""
+    """Number of latents per layer, sampled with the seed, including dead ones (0: all). In Python, None for all."""
     latents: Mapping[int, tuple[int, ...]] | tuple[int, ...] | None = None
-    """Latents by layer, or the same ones in every layer; takes the place of `max_features`."""
-    top_sample_n: int = 30
-    """Positives of a latent."""
-    quantile_n: int = 1000
-    """Positives come from the first of so many equal chunks of the corpus ranked by maximum activation."""
-    complementary_sample_n: int = 30
-    """Windows of each complementary source."""
-    special_n: int = 400
-    """Top active windows that the similar ones are similar to."""
-    min_documents: int = 9
-    """A latent that fires in fewer documents is reported as rare and has no records."""
-    projected: bool = False
-    """Whether records also hold windows that are alike under a linear map trained for each latent."""
+    """Latents of each layer, such as 3,17, instead of a sample. In Python, also a mapping from layer to latents."""
+    top_sample_n: int = SampleParams.top_sample_n
+    """Number of positives per latent, over all splits."""
+    quantile_n: int = SampleParams.quantile_n
+    """Sample positives from the top 1/N of windows by maximum activation."""
+    complementary_sample_n: int = SampleParams.complementary_sample_n
+    """Number of sentences per complementary source, over all splits."""
+    special_n: int = SampleParams.special_n
+    """Number of top-activating windows used as the similarity query."""
+    min_documents: int = SampleParams.min_documents
+    """Minimum number of documents in which a latent fires; below it, the latent is rare and has no records."""
+    projected: bool = SampleParams.projected
+    """Also rank sentences by projected similarity (a linear map trained per latent)."""
     faiss: bool = False
-    """Whether similar windows are found by an approximate index, for corpora beyond memory."""
+    """Retrieve similar sentences with a FAISS index, for embeddings larger than memory."""
     holistic_scope: Literal["records", "corpus"] = "records"
-    """Whether holistic activations are measured on the windows of records, or on all."""
-    embedder: str = "all-MiniLM-L6-v2"
-    """Sentence embedder that says what is similar."""
+    """Windows for holistic activations: those of the records, or the whole corpus."""
+    embedder: str = MINILM
+    """Sentence-transformers model for similarity retrieval (name or path)."""
     seed: int = 0
-    dataset_split: str = "train"
-    """Of a dataset on the hub, or of a saved one that has several."""
-    dataset_config: str = ""
-    """Of a dataset on the hub that has several."""
-    dtype: str = "auto"
-    """In which numbers the model computes: `float32`, `bfloat16`, `float16`, or `auto` for what the SAEs ask for."""
-    quantization: str | None = None
-    """`8bit` or `4bit` weights; None for weights as they are."""
-    text_column: str = TEXT_COLUMN
-    """Column of the texts, or of token ids; without a column `text`, `input_ids` and `tokens` are tried."""
+    """Random seed."""
+    dataset_split: str = CorpusSpec.split
+    """Dataset split (hub dataset, saved dataset or folder); all: every file of a folder."""
+    dataset_config: str = CorpusSpec.config
+    """Dataset configuration."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Dtype of the model; auto: that of the SAEs, else float32."""
+    quantization: Literal["8bit", "4bit"] | None = None
+    """Quantize the model's weights (needs the extra quantization)."""
+    text_column: str = CorpusSpec.text_column
+    """Column with texts or token ids. Without a column `text`, `input_ids` and `tokens` are tried."""
     max_memory: int = 2**30
-    """Bytes that encoding, merging and ranking may each take beside the model; changes nothing in what comes out."""
+    """Memory limit of encoding, merging and ranking, each, in GiB (without the model). In Python, in bytes."""
 
     def __post_init__(self) -> None:
         check_numbers(self, max_memory=(1, MOST), max_features=(1, MOST), seed=ANY_SEED)
@@ -139,6 +142,28 @@ class DataSpec:
                     f"the SAE on {hook_name} has latents 0 to {n_latents - 1}",
                 )
         return tuple(sorted(set(asked)))
+
+
+@dataclass(frozen=True)
+class StageChoice:
+    """Stages of a data folder to make; activations and records if none is chosen."""
+
+    write_sae_acts: bool = False
+    """Write the activations."""
+    write_holistic_acts: bool = False
+    """Also measure which earlier tokens cause each activation (slow)."""
+    write_records: bool = False
+    """Write the records."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the stages, as `prepare` takes them.
+
+        >>> StageChoice().names
+        ('sae_acts', 'records')
+        """
+        chosen = tuple(field.name.removeprefix("write_") for field in fields(self) if getattr(self, field.name))
+        return chosen or ("sae_acts", "records")
 
 
 def _last_part(name: str) -> str:

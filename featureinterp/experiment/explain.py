@@ -11,7 +11,6 @@ from pathlib import Path
 
 from featureinterp.chat import Usage
 from featureinterp.dataset.folder import DataFolder
-from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import ANY_SEED, DataFolderError, InputError, check_numbers
 from featureinterp.experiment.engines.open import EngineSpec, open_engine
@@ -44,10 +43,11 @@ class RunSpec:
     method: MethodSpec = field(default_factory=MethodSpec)
     records: FeatureRunParams = field(default_factory=FeatureRunParams)
     seed: int = 0
+    """Random seed."""
     access: ModelAccess = field(default_factory=ModelAccess)
-    """How language models are reached; not part of the configuration."""
+    """Language model access; not part of the configuration."""
     engine: EngineSpec = field(default_factory=lambda: EngineSpec(workers=1))
-    """Where the work is done; not part of the configuration either."""
+    """Engine that executes the work; not part of the configuration."""
 
     def __post_init__(self) -> None:
         check_numbers(self, seed=ANY_SEED)
@@ -67,11 +67,14 @@ class FeatureChoice:
     """Selection of a data folder's latents."""
 
     layers: str = "all"
-    """`all`, `even`, `odd`, `spaced:N`, or numbers such as `1,2`."""
+    """Layers: all, even, odd, spaced:8, or numbers such as 1,2."""
     latents: tuple[int, ...] | None = None
-    """These of every chosen layer, dead and rare ones too; None for all that the folder holds."""
+    """Latents of each layer, such as 3,17 (default: all). Dead and rare ones are included."""
     features: int | None = None
-    """Only so many, and only such as can be explained: sampled evenly over the layers by the run's seed."""
+    """Number of features to explain, sampled evenly across layers (0: all). In Python, None for all.
+
+    A sample is drawn with the run's seed from the latents with status ok.
+    """
 
     def __post_init__(self) -> None:
         check_numbers(self, features=(1, math.inf))
@@ -234,6 +237,8 @@ def explain_one(data: DataSpec, root: Path, spec: RunSpec | None = None) -> Feat
         root: where data folders are.
         spec: how to explain.
     """
+    from featureinterp.dataset.prepare import prepare  # loads torch, which a run over existing records does not need
+
     folder, spec = prepare(data, root, stages=["records"]), spec or RunSpec()
     keys = FeatureChoice(features=1).keys(folder, spec.seed) or FeatureChoice().keys(folder, spec.seed)
     return asyncio.run(_explain_key(keys[0], folder, spec))

@@ -22,6 +22,7 @@ from featureinterp.explainer.llm.prompts import PROMPT_VERSION
 from featureinterp.explainer.params import ANSWER_TOKENS, MOST
 from featureinterp.explainer.registry import (
     explainer_params,
+    is_model_name,
     make_proposer,
     proposer_name,
     proposer_params,
@@ -64,33 +65,37 @@ class MethodSpec:
     """What explains the features of a run, by registered names or those of language models."""
 
     explainer: str = "tree"
+    """tree, one-shot, module:Class, or MODEL (short for --explainer tree --proposer MODEL)."""
     proposer: str = "lexical"
-    rule_cap: int = 5
-    """Most rules in an explanation."""
-    depth: int = 3
-    """Rounds of revision (tree)."""
-    width: int = 3
-    """Attempts kept after each round (tree)."""
+    """lexical, module:Class, or a language model such as openrouter:meta-llama/llama-4-scout or
+    local:MODEL@http://127.0.0.1:8000/v1."""
+    rule_cap: int = TreeExplainerParams.rule_cap
+    """Maximum number of rules in an explanation."""
+    depth: int = TreeExplainerParams.depth
+    """Number of revision rounds (tree)."""
+    width: int = TreeExplainerParams.width
+    """Number of attempts kept per round (tree)."""
     simulator: str = "lexical"
-    structured: bool = True
-    """Rules with strengths (True) or one sentence (False)."""
-    holistic: bool = False
-    """Whether the proposer makes use of which tokens cause activations."""
-    temperatures: tuple[float | None, ...] = (1.0,)
-    """Of a language model that proposes; None: none is sent."""
+    """lexical, hf:MODEL, echo:PROVIDER:MODEL, chat:PROVIDER:MODEL, or module:function."""
+    structured: bool = TreeExplainerParams.structured_explanations
+    """Explain with rules and strengths (default), or with one sentence."""
+    holistic: bool = TreeExplainerParams.include_holistic_expressions
+    """Use holistic activations (tokens that cause activations)."""
+    temperatures: tuple[float | None, ...] = TreeExplainerParams.temperatures
+    """Sampling temperatures of a language model, such as 0.7,1.0, used in turn; none: omit the parameter."""
     complexity: str = "lexical"
-    """What says how complex explanations are: `lexical`, `hf:MODEL`, or a language model behind an endpoint."""
-    answer_tokens: int = ANSWER_TOKENS
-    """Tokens of one answer of a language model that proposes or says how complex, its thoughts included."""
+    """Complexity judge: lexical, hf:MODEL, or a language model with log probabilities."""
+    answer_tokens: int = TreeExplainerParams.answer_tokens
+    """Maximum tokens of one answer of the proposer or the complexity judge, including reasoning."""
     explainer_options: Mapping[str, object] = field(default_factory=dict, hash=False)
-    """The explainer's own knobs: fields of its Params, typed or as text."""
+    """Knob of the explainer, such as -E root_nodes=5; repeatable. In Python, fields of its Params, typed or as text."""
     proposer_options: Mapping[str, object] = field(default_factory=dict, hash=False)
-    """The proposer's own knobs."""
+    """Knob of the proposer, such as -P mining.rule_cost=8; repeatable."""
     simulator_options: Mapping[str, object] = field(default_factory=dict, hash=False)
-    """The simulator's own knobs."""
+    """Knob of the simulator, such as -S batch_tokens=4096 (hf); repeatable."""
 
     def __post_init__(self) -> None:
-        EXPLAINERS.check(self.explainer)
+        self._read_explainer()
         proposer_name(self.proposer)
         check_simulator_name(self.simulator)
         check_complexity_name(self.complexity)
@@ -107,6 +112,24 @@ class MethodSpec:
         TreeExplainerParams(**self._named())  # checks what all explainers may be given
         check_numbers(self, depth=(1, MOST))
         self._read_options()
+
+    def _read_explainer(self) -> None:
+        """Replace a language model named as explainer by the tree search with that model as proposer.
+
+        Raises:
+            InputError: if there is no such explainer, or both fields name a proposer.
+        """
+        if EXPLAINERS.has(self.explainer):
+            return
+        if not is_model_name(self.explainer):
+            error = EXPLAINERS.unknown(self.explainer)
+            raise InputError(error.problem, f"{error.hint}, or a language model, as provider:model")
+        if self.proposer != MethodSpec.proposer:
+            raise InputError(
+                f"--explainer {self.explainer} and --proposer {self.proposer} both name a proposer", "name one"
+            )
+        object.__setattr__(self, "proposer", self.explainer)
+        object.__setattr__(self, "explainer", MethodSpec.explainer)
 
     def _read_options(self) -> None:
         """Give options the types of the knobs that they set.
@@ -210,19 +233,19 @@ class ModelAccess:
     """How a run reaches its language models; nothing here decides its results."""
 
     limits: RunLimits = field(default_factory=RunLimits)
-    """What the run may take, all its models together."""
+    """Limits of the run over all its models."""
     spent: Usage = Usage()
-    """What earlier runs of the same command took of it."""
-    offline: bool = False
-    """Whether to use stored answers only."""
-    concurrency: int = 16
-    """Requests on their way at once, and features that are explained at once."""
+    """Spending of earlier runs of the same command; counts towards the limits."""
+    offline: bool = ChatParams.offline
+    """Use cached answers only."""
+    concurrency: int = ChatParams.concurrency
+    """Number of concurrent requests, and of features explained concurrently."""
     device: str = "auto"
-    """Where a local model computes."""
-    request_seconds: float = 300.0
-    """For one attempt at a request, from its beginning to the last byte of the answer."""
+    """Device: auto, cpu, cuda, cuda:1 or mps."""
+    request_seconds: float = ChatParams.total_seconds
+    """Timeout of one request in seconds, up to the last byte; retried once."""
     ledger: Path = DEFAULT_PATH
-    """Where answers are stored."""
+    """Database of cached answers."""
 
     def __post_init__(self) -> None:
         check_numbers(self, concurrency=(1, MOST_AT_ONCE))

@@ -3,9 +3,7 @@
 import ast
 import re
 
-import typer.main
-
-from featureinterp.cli import app
+from featureinterp.cli.group import COMMANDS, load_command
 from tests.arch.source import modules
 
 OF_OTHERS = {"--local-dir", "--long", "--head", "--max-logprobs", "--help", "--version"}
@@ -13,7 +11,7 @@ OF_OTHERS = {"--local-dir", "--long", "--head", "--max-logprobs", "--help", "--v
 
 
 def options() -> set[str]:
-    commands = getattr(typer.main.get_command(app), "commands", {}).values()
+    commands = [load_command(name) for name in COMMANDS]
     return {name for command in commands for param in command.params for name in (*param.opts, *param.secondary_opts)}
 
 

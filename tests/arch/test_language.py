@@ -57,9 +57,10 @@ def summaries() -> Iterator[tuple[str, str]]:
 def help_texts() -> Iterator[tuple[str, str]]:
     """Yield place and text of the help of every command, argument and option."""
     from featureinterp.cli import app
+    from featureinterp.cli.group import COMMANDS, load_command
 
     group = typer.main.get_command(app)
-    for name, command in {"": group, **getattr(group, "commands", {})}.items():
+    for name, command in {"": group, **{name: load_command(name) for name in COMMANDS}}.items():
         yield f"featureinterp {name}", (command.help or "").split("\n\n")[0]
         for parameter in command.params:
             yield f"featureinterp {name} {parameter.opts[0]}", getattr(parameter, "help", None) or ""

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer.main
 
 from featureinterp import errors
 from featureinterp.codec import decode_index_record
@@ -95,11 +94,9 @@ def test_the_example_program_explains_the_originals_record() -> None:
 
 def commands() -> dict[str, set[str]]:
     """Map every command to its options."""
-    from featureinterp.cli import app
+    from featureinterp.cli.group import COMMANDS, load_command
 
-    group = typer.main.get_command(app)
-    found = getattr(group, "commands", {})
-    return {name: {o for p in command.params for o in p.opts} for name, command in found.items()}
+    return {name: {o for p in load_command(name).params for o in p.opts} for name in COMMANDS}
 
 
 def mentioned_commands(text: str) -> list[tuple[str, list[str]]]:

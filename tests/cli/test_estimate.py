@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from featureinterp.cli.estimate import size
+from featureinterp.cli.commands.estimate import size
 
 
 def test_an_estimate_prints_costs_and_writes_nothing(cli, tiny, tmp_path: Path):

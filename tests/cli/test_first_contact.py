@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from featureinterp import __version__
-from featureinterp.cli.doctor import figure_table
+from featureinterp.cli.commands.doctor import figure_table
 from featureinterp.cli.options import numbers
 from featureinterp.errors import InputError
 from featureinterp.experiment import doctor

@@ -94,7 +94,7 @@ def test_ctrl_c_says_in_one_line_how_to_go_on(data, tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert errors.strip() == "Interrupted; the same command goes on where it stopped."
+    assert errors.strip() == "Interrupted; the same command resumes."
 
 
 def test_a_full_disk_while_a_run_is_written(cli, data, tmp_path):

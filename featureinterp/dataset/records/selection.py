@@ -39,18 +39,18 @@ PROJECTED = (
 class SampleParams:
     """Number of windows of each kind in a latent's records."""
 
-    top_sample_n: int = 30
-    """Positives."""
+    top_sample_n: int = 90
+    """Positives: 30 for each of the three splits, the number that `FeatureRunParams` takes."""
     quantile_n: int = 1000
-    """Positives come from the first of so many equal chunks of the corpus ranked by maximum activation."""
-    complementary_sample_n: int = 30
-    """Windows of each complementary source."""
+    """Number of equal chunks of the corpus ranked by maximum activation; positives come from the first."""
+    complementary_sample_n: int = 90
+    """Windows of each complementary source: 30 per split, as for positives."""
     special_n: int = 400
-    """Top active windows that the similar ones are similar to."""
+    """Top-activating windows used as the similarity query."""
     min_documents: int = 9
-    """A latent that fires in fewer documents is rare: each split should have at least 3."""
+    """Minimum number of documents in which a latent fires, 3 per split; below it, the latent is rare."""
     projected: bool = False
-    """Whether there are lists of windows that are alike under a map trained for the latent, too."""
+    """Also fill the lists of windows that are similar under a linear map trained for the latent."""
 
     def __post_init__(self) -> None:
         check_numbers(

@@ -33,10 +33,11 @@ class EngineSpec:
     """Engine settings; they do not affect results."""
 
     kind: Literal["local", "ray"] = "local"
+    """Engine: this machine, or a Ray cluster (needs the extra ray)."""
     workers: int | None = None
-    """Processes or actors; None for as many as the machine has cores, or one where models are large or far away."""
+    """Worker processes or Ray actors (unset: one per core; 1 with a large model or a language model endpoint)."""
     address: str = ""
-    """Of the Ray cluster; empty for one that is started on this machine."""
+    """Address of a Ray cluster, such as auto (default: start one)."""
 
     def __post_init__(self) -> None:
         ENGINES.check(self.kind)

@@ -92,3 +92,23 @@ class Experiment:
             if name not in known:
                 raise InputError(f"{self.name} has no variant {name!r}", f"its variants: {', '.join(known)}")
         return replace(self, variants=tuple(variant for name, variant in known.items() if name in names))
+
+
+@dataclass(frozen=True)
+class ExperimentChoice:
+    """Part of an experiment to run."""
+
+    layers: str = ""
+    """Layers: all, even, odd, spaced:8, or numbers (default: the paper's)."""
+    latents_per_layer: int = 0
+    """Latents per layer (0: the paper's)."""
+    variants: tuple[str, ...] = ()
+    """Comma-separated variants to run (default: all)."""
+
+    def of(self, experiment: Experiment) -> Experiment:
+        """Return that part of an experiment.
+
+        Raises:
+            InputError: if there is no such variant, or the number of latents is negative.
+        """
+        return experiment.over(self.layers, self.latents_per_layer).only(self.variants)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from featureinterp.dataset.folder import DataFolder
-from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.dataset.stages import Progress
+from featureinterp.errors import check_numbers
 from featureinterp.experiment.explain import RunSpec
 from featureinterp.experiment.methods import MethodSpec
 from featureinterp.experiment.run import FeatureRunParams
-from featureinterp.subject.subject import Subject
+
+if TYPE_CHECKING:
+    from featureinterp.dataset.stages import Progress
+    from featureinterp.subject.subject import Subject
 
 _PAPER = {
     "dataset_name": "monology/pile-uncopyrighted",
@@ -57,6 +60,14 @@ def with_preset(spec: DataSpec, preset: str | None, given: Collection[str] = ())
     return replace(spec, **{field: value for field, value in PRESETS[preset].items() if field not in given})
 
 
+@dataclass(frozen=True)
+class PresetChoice:
+    """Choice of a paper setup."""
+
+    preset: Literal["gpt2", "gemma", "llama"] | None = None
+    """Model, SAEs, corpus and sizes of a paper setup; explicit options override it."""
+
+
 PAPER_PROPOSER = "openrouter:meta-llama/llama-4-scout"
 PAPER_SIMULATOR = "hf:google/gemma-2-27b-it@4bit"
 
@@ -71,6 +82,21 @@ def with_paper_models(method: MethodSpec, preset: str | None, given: Collection[
         return method
     models = {"proposer": PAPER_PROPOSER, "simulator": PAPER_SIMULATOR}
     return replace(method, **{field: name for field, name in models.items() if field not in given})
+
+
+DEMO_DATA = DataSpec(max_dataset_size=2000)
+"""Corpus and subject of the demo: small enough for a minute or two on a CPU."""
+
+
+@dataclass(frozen=True)
+class DemoSpec:
+    """Size of the demo."""
+
+    n_features: int = 24
+    """Number of features, sampled evenly across layers."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, n_features=(1, math.inf))
 
 
 def demo_folder(
@@ -90,6 +116,8 @@ def demo_folder(
         holistic: whether records say what causes the activations, which takes a forward pass per token.
     """
     stages = ("holistic_acts", "records") if holistic else ("records",)
+    from featureinterp.dataset.prepare import prepare  # loads torch
+
     limits = FeatureRunParams()
     most = max(sae.n_latents for sae in subject.saes.values())
     n_per_layer = 2 * -(-features // len(subject.saes))

@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.manifest import Manifest
-from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.dataset.stages import Progress
 from featureinterp.errors import ANY_SEED, InputError, check_numbers
 from featureinterp.experiment.engines.open import EngineSpec, open_engine
 from featureinterp.experiment.explain import FolderJob, RunSpec, begin_run, check_causes_known
@@ -25,6 +24,9 @@ from featureinterp.experiment.prompt_hashes import hold_prompts
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.sweep import SweptRun, Unit, choose_features, sweep
 from featureinterp.subject.names import layer_of, select_layers
+
+if TYPE_CHECKING:
+    from featureinterp.dataset.stages import Progress
 
 OnResult = Callable[[str, FeatureResult, int, int], None]
 """Called with the name of the run, each finished result, the number of finished features, and the total."""
@@ -37,6 +39,7 @@ class ExperimentOptions:
     base: MethodSpec = field(default_factory=MethodSpec)
     """The method without the settings of a variant."""
     seed: int = 0
+    """Random seed."""
     access: ModelAccess = field(default_factory=ModelAccess)
     engine: EngineSpec = field(default_factory=EngineSpec)
     command: str = ""
@@ -144,6 +147,8 @@ def experiment_data(
     Raises:
         FeatureInterpError: as `prepare`.
     """
+    from featureinterp.dataset.prepare import prepare  # loads torch, which a run over existing records does not need
+
     folder = root / spec.folder_name
     made = Manifest.load(folder).stages.get("records") if Manifest.exists(folder) else None
     needed = any(variant.method(base).holistic for variant in experiment.variants)

@@ -32,9 +32,9 @@ PRICE_FACTORS = (1.0, 3.0, 0.3)
 class LexicalProposerParams:
     """Knobs of the lexical proposer."""
 
-    rule_cap: int = 5
+    rule_cap: int = OneShotExplainerParams.rule_cap
     """Maximum number of rules, or of phrases of a sentence."""
-    structured: bool = True
+    structured: bool = OneShotExplainerParams.structured_explanations
     """Rules with strengths (True) or one sentence (False)."""
     mining: MiningParams = field(default_factory=MiningParams)
     edits_per_revision: int = 2

@@ -47,9 +47,9 @@ class RunLimits:
     """
 
     max_cost: float | None = None
-    """US dollars."""
+    """Cost limit of the run for language models, in US dollars."""
     max_tokens: int | None = None
-    """Input and output tokens together."""
+    """Token budget of the run (input + output)."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -57,7 +57,7 @@ class Bench:
         configuration: Mapping[str, Any],
         device: str,
         simulation: RunLimits | None = None,
-        request_seconds: float = 300.0,
+        request_seconds: float = ModelAccess.request_seconds,
     ) -> None:
         """Store the parts; opens nothing.
 

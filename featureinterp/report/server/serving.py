@@ -7,7 +7,6 @@ import ipaddress
 import secrets
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -16,37 +15,18 @@ from featureinterp.analysis.runs import WAITING
 from featureinterp.errors import InputError
 from featureinterp.experiment.explain import DATA_FOLDER
 from featureinterp.experiment.store import FILE_NAME
-from featureinterp.llm.api.spending import RunLimits
 from featureinterp.report.server.app import make_app
 from featureinterp.report.server.bench import Bench
 from featureinterp.report.server.connections import bounded
 from featureinterp.report.server.guard import LOCAL_NAMES, Access, ASGIApp
 from featureinterp.report.server.limits import Limits
 from featureinterp.report.server.served_run import ServedRun
+from featureinterp.report.server.spec import ServeSpec
 from featureinterp.report.server.subject import RunSubject
 
 _SHORTEST_TOKEN = 16
 _IDLE_SECONDS = 5
 """Seconds that an idle connection is kept open."""
-
-
-@dataclass(frozen=True)
-class ServeSpec:
-    """Run, data folder and address to serve."""
-
-    run: Path
-    data: Path | None = None
-    """Data folder; by default the one recorded in the run."""
-    host: str = "127.0.0.1"
-    port: int = 8000
-    """Port; 0 for any free one."""
-    device: str = "auto"
-    token: str | None = None
-    """Access token required in the URL; generated if None and the host is not loopback."""
-    simulation: RunLimits | None = None
-    """Limits of a simulator behind an endpoint; None for cached answers only."""
-    request_seconds: float = 300.0
-    """Timeout in seconds of one attempt of a request to it."""
 
 
 def serve(spec: ServeSpec, tell: Callable[[str], None]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
-from featureinterp.report.server.serving import ServeSpec
+from featureinterp.report.server.spec import ServeSpec
 from tests.cli.tiny import run_command
 from tests.report.server.running import Running, running
 

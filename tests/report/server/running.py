@@ -12,7 +12,8 @@ from typing import Any
 
 from featureinterp.report.server.app import make_app
 from featureinterp.report.server.limits import Limits
-from featureinterp.report.server.serving import ServeSpec, access_of, listen, make_server, open_run, token_of
+from featureinterp.report.server.serving import access_of, listen, make_server, open_run, token_of
+from featureinterp.report.server.spec import ServeSpec
 
 FREELY = Limits(burst=10_000, per_second=10_000)
 

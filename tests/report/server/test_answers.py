@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 from featureinterp.core import Rule, StructuredExplanation
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.llm.api.spending import RunLimits
-from featureinterp.report.server.serving import ServeSpec
+from featureinterp.report.server.spec import ServeSpec
 from featureinterp.simulator import LexicalSimulatorFactory
 from featureinterp.subject.embedded import sae_folder
 from tests.llm_server import LLMServer

@@ -22,7 +22,7 @@ from featureinterp.llm.api.spending import RunLimits
 from featureinterp.report.server.connections import Connections, origin_of
 from featureinterp.report.server.limits import Limits, RefusalError
 from featureinterp.report.server.queue import ModelQueue
-from featureinterp.report.server.serving import ServeSpec
+from featureinterp.report.server.spec import ServeSpec
 from tests.llm_server import LLMServer
 from tests.report.server.running import FREELY, Running, running
 from tests.report.server.test_answers import address, simulated_by

@@ -14,7 +14,7 @@ import pytest
 from featureinterp.report.server.guard import POLICY
 from featureinterp.report.server.limits import Limits, RateLimiter, RefusalError
 from featureinterp.report.server.queue import ClientGoneError, ModelQueue
-from featureinterp.report.server.serving import ServeSpec
+from featureinterp.report.server.spec import ServeSpec
 from tests.report.server.running import Answer, Running, running
 
 TOKEN = "a-token-of-some-length"

@@ -1,4 +1,4 @@
-"""The command `export`: a run in the format of another tool."""
+"""The command `export`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featureinterp.cli.group import app
 from featureinterp.cli.screen import tell
 from featureinterp.registry import Registry, make
 
@@ -19,13 +18,12 @@ EXPORTERS = Registry(
     {
         "neuronpedia": "featureinterp.interop.neuronpedia:write_neuronpedia",
         "openai": "featureinterp.interop.openai.exporting:write_openai",
-        "json": "featureinterp.cli.exchange:write_json",
+        "json": "featureinterp.cli.commands.export:write_json",
     },
 )
 """Formats, called as `f(store, out)`; they return how many features were written."""
 
 
-@app.command()
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, such as runs/demo.")],
     format_: Annotated[

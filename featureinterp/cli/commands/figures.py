@@ -1,4 +1,4 @@
-"""The command `figures`, and the original's programs that draw: an experiment's figures as files for a paper."""
+"""The command `figures`, and the original's programs that draw."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from featureinterp.cli.group import app, errors_told
+from featureinterp.cli.group import errors_printed
 from featureinterp.cli.screen import tell, tell_error
 
 
-@app.command()
 def figures(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Experiment directory, such as results/complementary.")],
     out: Annotated[
@@ -21,10 +20,10 @@ def figures(
     latex: Annotated[bool, typer.Option("--latex", help="Render text with LaTeX (must be installed).")] = False,
 ) -> None:
     """Draw an experiment's figures (PDF and PNG, page and column width) and LaTeX tables."""
-    draw_and_tell(run, out or run, latex)
+    draw_and_print(run, out or run, latex)
 
 
-def draw_and_tell(run: Path, out: Path, latex: bool = False) -> None:
+def draw_and_print(run: Path, out: Path, latex: bool = False) -> None:
     """Draw an experiment, and print the files and what is missing."""
     from featureinterp.report.figures.files import draw_experiment
 
@@ -44,5 +43,5 @@ def run_figures_program(description: str | None, results: Path) -> None:
     parser.add_argument("--out", type=Path, help="output directory (default: that of the experiment)")
     parser.add_argument("--latex", action="store_true", help="render text with LaTeX (must be installed)")
     given = parser.parse_args()
-    with errors_told("error"):
-        draw_and_tell(given.results, given.out or given.results, given.latex)
+    with errors_printed("error"):
+        draw_and_print(given.results, given.out or given.results, given.latex)

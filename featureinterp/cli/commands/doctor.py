@@ -1,19 +1,42 @@
-"""Tables of `featureinterp doctor`: environment, and measured figures with their targets."""
+"""The command `doctor`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.table import Table
 from rich.text import Text
 
+from featureinterp.cli.console import open_console
+from featureinterp.cli.fields import only
 from featureinterp.dataset.manifest import current_versions
-from featureinterp.experiment.doctor import Figure
-from featureinterp.subject.precision import resolve_device
+from featureinterp.experiment.methods import ModelAccess
+
+if TYPE_CHECKING:
+    from featureinterp.experiment.doctor import Figure
 
 
-def where_it_runs(device: str) -> Table:
+def doctor(access: Annotated[ModelAccess, only("device")]) -> None:
+    """Print versions and the device, and measure the embedded model and its SAEs (about a minute).
+
+    Exit code 1 if a figure misses its target.
+    """
+    from featureinterp.experiment.doctor import check_embedded
+
+    console = open_console()
+    console.print(environment_table(access.device))
+    figures = check_embedded(access.device)
+    console.print(figure_table(figures))
+    if not all(figure.holds for figure in figures):
+        raise typer.Exit(1)
+
+
+def environment_table(device: str) -> Table:
     """Return a table of the versions that affect the numbers, and the device."""
+    from featureinterp.subject.precision import resolve_device
+
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, version in {**current_versions(), "device": resolve_device(device)}.items():
         table.add_row(name, version)

@@ -1,35 +1,44 @@
-"""The command `estimate`: predicted cost of `records` with the same options."""
+"""The command `estimate`."""
 
 from __future__ import annotations
 
-from functools import wraps
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from featureinterp.cli.build import data_request, records
-from featureinterp.cli.group import app
+import typer
+from rich.table import Table
+
+from featureinterp.cli import options
+from featureinterp.cli.console import open_console
+from featureinterp.cli.fields import only
+from featureinterp.cli.progress import STAGE_WORDS, quiet_libraries
+from featureinterp.dataset.spec import DataSpec, StageChoice
+from featureinterp.experiment.methods import ModelAccess
+from featureinterp.experiment.paper.presets import PresetChoice, with_preset
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from featureinterp.dataset.estimate import Estimate
 
-_HELP = """Predict the cost of `records` with the same options: passes, operations, bytes, hours on this device.
 
-The model is loaded and a few windows are measured; nothing is written."""
+def estimate(
+    ctx: typer.Context,
+    spec: DataSpec,
+    stages: StageChoice,
+    paper: PresetChoice,
+    access: Annotated[ModelAccess, only("device")],
+    out: options.DataOut = Path("data"),
+) -> None:
+    """Predict the cost of `records` with the same options: passes, operations, bytes, hours on this device.
 
-
-@app.command("estimate", help=_HELP)
-@wraps(records)
-def estimate(**given: Any) -> None:
-    """Predict the cost of `records` with the same options."""
-    from featureinterp.cli.console import open_console
-    from featureinterp.cli.progress import quiet_libraries
-    from featureinterp.dataset.estimate import estimate as measure
+    The model is loaded and a few windows are measured; nothing is written.
+    """
+    from featureinterp.dataset.estimate import estimate as predict
     from featureinterp.dataset.prepare import subject_of
 
-    spec, stages = data_request(given)
+    del out  # accepted so that a command of `records` can be repeated as it is
+    spec = with_preset(spec, paper.preset, options.typed(ctx))
     quiet_libraries()
-    found = measure(spec, stages, subject_of(spec, given["device"]))
+    found = predict(spec, stages.names, subject_of(spec, access.device))
     console = open_console()
     console.print(cost_table(found))
     most = "at most " if found.is_bound else ""
@@ -39,10 +48,6 @@ def estimate(**given: Any) -> None:
 
 def cost_table(found: Estimate) -> Table:
     """Return a table of the stages and their sum."""
-    from rich.table import Table
-
-    from featureinterp.cli.progress import STAGE_WORDS
-
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("stage")
     for name in ("passes", "tokens", "FLOPs", "disk", "hours"):
