@@ -34,7 +34,7 @@ class Selection:
 
 
 def only(*names: str) -> Selection:
-    """Select the named fields: `embedder` alone in `Annotated[DataSpec, only("embedder")]`."""
+    """Select the named fields; the selection annotates a parameter, as in `Annotated[DataSpec, ...]`."""
     return Selection(names)
 
 

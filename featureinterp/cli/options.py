@@ -110,7 +110,9 @@ def _count(panel: str | None = None, *flags: str) -> Shape:
     return Shape(panel, flags, min=0, type=int, read=lambda n: n or None, show=lambda n: n or 0)
 
 
-NOT_OPTIONS = frozenset({"command", "judge_attempts", "ledger", "min_documents", "spent", "test_sources", "valid_sources"})
+NOT_OPTIONS = frozenset(
+    {"command", "judge_attempts", "ledger", "min_documents", "spent", "test_sources", "valid_sources"}
+)
 """Fields without an option: the program sets them, or they are for Python alone."""
 
 SHAPES = {

@@ -7,7 +7,6 @@ import ipaddress
 import secrets
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 import uvicorn
 
