@@ -251,7 +251,7 @@ def test_the_demo_with_a_language_model_has_the_lexical_explanations_beside(tiny
 def test_runs_over_other_records_do_not_stand_beside_each_other(small_data, run):
     with LLMServer(brain) as server:
         assert explain(small_data, server, "other", "--features", 1).code == 0
-    assert_told(run_command("report", run, "--beside", "other"), "made from other records", "holistic")
+    assert_told(run_command("report", run, "--beside", "other"), "have different records", "holistic")
     assert_told(run_command("report", run, "--beside", "nowhere"), "no run in nowhere")
 
 
