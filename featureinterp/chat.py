@@ -40,7 +40,7 @@ class ChatRequest:
 
 @dataclass(frozen=True)
 class Usage:
-    """Usage of answers, new or cached; additive."""
+    """Usage of answers, new or cached; additive, and the difference of two counts is the usage between them."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -60,6 +60,16 @@ class Usage:
             self.cost + other.cost,
             self.unpriced + other.unpriced,
             self.estimated + other.estimated,
+        )
+
+    def __sub__(self, earlier: Usage) -> Usage:
+        return Usage(
+            self.requests - earlier.requests,
+            self.input_tokens - earlier.input_tokens,
+            self.output_tokens - earlier.output_tokens,
+            self.cost - earlier.cost,
+            self.unpriced - earlier.unpriced,
+            self.estimated - earlier.estimated,
         )
 
 

@@ -62,7 +62,7 @@ class Engine(Protocol):
 
     @property
     def spent(self) -> Usage:
-        """Spending of this process on language models (workers keep their own share of the limits)."""
+        """Spending on language models so far, without cached answers; it includes `ModelAccess.spent`."""
         ...
 
     async def run(self, units: Iterator[Unit], on_result: OnUnit) -> None:

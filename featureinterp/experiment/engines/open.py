@@ -1,6 +1,6 @@
 """Engine selection, and the engine of a single process.
 
-All engines give the same results as one unit after the other, finished in another order.
+All engines give the same results and the same spending; only the order in which units finish differs.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ async def open_engine(spec: EngineSpec, jobs: Mapping[str, Job], access: ModelAc
     """Open the engine of a specification; a context manager that ends its workers and models.
 
     Args:
-        spec: where to work.
+        spec: engine and number of workers.
         jobs: the runs to work on, by name.
-        access: how language models are reached; several workers share its limits evenly.
+        access: language model access; several workers share its limits evenly.
 
     Raises:
-        InputError: if Ray is asked for and not installed, or no cluster is at the address.
+        InputError: if Ray is selected and not installed, or no cluster is at the address.
     """
     n_workers = spec.workers or (n_cores() if all(job.light for job in jobs.values()) else 1)
     if spec.kind != "local" or n_workers > 1:
@@ -69,10 +69,16 @@ async def open_engine(spec: EngineSpec, jobs: Mapping[str, Job], access: ModelAc
 
 
 def shared_out(access: ModelAccess, n: int) -> ModelAccess:
-    """Split limits and concurrency evenly among `n` workers."""
-    limits = access.limits
-    cost = None if limits.max_cost is None else limits.max_cost / n
-    tokens = None if limits.max_tokens is None else max(1, limits.max_tokens // n)
+    """Split what is left of the limits, and the concurrency, evenly among `n` workers.
+
+    Every worker starts from the spending of earlier runs, so its limits are that spending and its share of the rest.
+    """
+    limits, spent = access.limits, access.spent
+    cost, tokens, used = limits.max_cost, limits.max_tokens, spent.input_tokens + spent.output_tokens
+    if cost is not None and cost > spent.cost:
+        cost = spent.cost + (cost - spent.cost) / n
+    if tokens is not None and tokens > used:
+        tokens = used + max(1, (tokens - used) // n)
     limits = replace(limits, max_cost=cost, max_tokens=tokens)
     return replace(access, limits=limits, concurrency=max(1, access.concurrency // n))
 

@@ -1,6 +1,6 @@
 """Engine of several local processes: one unit at a time each, with separate models.
 
-A process that dies, for want of memory or by somebody's hand, is replaced and its unit done again.
+A process that dies (out of memory, killed) is replaced and its unit executed again.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from types import TracebackType
 
 from featureinterp.chat import Usage
 from featureinterp.display import make_log_lines_visible
-from featureinterp.errors import FeatureInterpError, WorkerError
-from featureinterp.experiment.engines.worker import Job, Worker, n_cores
+from featureinterp.errors import WorkerError
+from featureinterp.experiment.engines.worker import Done, Job, Worker, n_cores
 from featureinterp.experiment.methods import ModelAccess, Models
-from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.sweep import OnUnit, Unit
 
 MAX_DEATHS = 3
-"""Processes that may die one after the other before the work ends."""
+"""Consecutive deaths of processes at which the work ends."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class ProcessEngine:
     def __init__(self, jobs: Mapping[str, Job], access: ModelAccess, n_processes: int) -> None:
         self._what = (dict(jobs), access, max(1, n_cores() // n_processes))
         self._n_processes = n_processes
+        self._spent = access.spent
         self._idle: list[_Process] = []
 
     def __enter__(self) -> ProcessEngine:
@@ -50,14 +50,14 @@ class ProcessEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for each in self._idle:
-            each.pipe.close()  # a process ends when nobody can give it anything any more
+            each.pipe.close()  # a process ends when its pipe is closed
             each.process.join()
         self._idle.clear()
 
     @property
     def spent(self) -> Usage:
-        """Nothing: its workers see to their share of the limits."""
-        return Usage()
+        """Spending of all finished units on language models, and of earlier runs of the same command."""
+        return self._spent
 
     async def run(self, units: Iterator[Unit], on_result: OnUnit) -> None:
         """Execute every unit; as `Engine.run`. Blocks the event loop."""
@@ -72,8 +72,8 @@ class ProcessEngine:
                     return
                 ready = wait([each.pipe for each in busy])
                 for each in [each for each in busy if each.pipe in ready]:
-                    unit, outcome = busy.pop(each), _outcome(each)
-                    if outcome is None:
+                    unit, done = busy.pop(each), _received(each)
+                    if done is None:
                         deaths += 1
                         if deaths == MAX_DEATHS:
                             raise WorkerError(f"{deaths} processes died one after the other, the last over {unit.key}")
@@ -81,9 +81,8 @@ class ProcessEngine:
                         continue
                     deaths = 0
                     self._idle.append(each)
-                    if isinstance(outcome, FeatureInterpError):
-                        raise outcome
-                    on_result(unit, outcome)
+                    self._spent += done.spent
+                    on_result(unit, done.result())
         finally:
             for each in busy:
                 each.process.kill()
@@ -95,7 +94,7 @@ class ProcessEngine:
             each = self._idle.pop()
             try:
                 each.pipe.send(unit)
-            except ConnectionError:  # it died while it had nothing to do
+            except ConnectionError:  # it died while idle
                 each.process.join()
             else:
                 return each
@@ -108,8 +107,8 @@ class ProcessEngine:
         return _Process(process, ours)
 
 
-def _outcome(each: _Process) -> FeatureResult | FeatureInterpError | None:
-    """Return the outcome of a process's unit; None if it died."""
+def _received(each: _Process) -> Done | None:
+    """Return a process's executed unit; None if it died."""
     try:
         return each.pipe.recv()
     except (EOFError, ConnectionError):
@@ -123,7 +122,7 @@ def _serve(pipe: Connection, jobs: Mapping[str, Job], access: ModelAccess, n_thr
 
     make_log_lines_visible()
     torch.set_num_threads(n_threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that gives the work is interrupted, and ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this one
     asyncio.run(_serve_units(pipe, jobs, access))
 
 
@@ -135,11 +134,8 @@ async def _serve_units(pipe: Connection, jobs: Mapping[str, Job], access: ModelA
                 unit = pipe.recv()
             except (EOFError, ConnectionError):
                 return
+            done = await worker.report(unit)
             try:
-                outcome = await worker.do(unit)
-            except FeatureInterpError as error:
-                outcome = error
-            try:
-                pipe.send(outcome)
+                pipe.send(done)
             except ConnectionError:
                 return

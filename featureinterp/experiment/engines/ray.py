@@ -13,13 +13,12 @@ from typing import Any
 
 from featureinterp.chat import Usage
 from featureinterp.errors import FeatureInterpError, InputError, WorkerError
-from featureinterp.experiment.engines.worker import Job, Worker
+from featureinterp.experiment.engines.worker import Done, Job, Worker
 from featureinterp.experiment.methods import ModelAccess, Models
-from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.sweep import OnUnit, Unit
 
 MAX_RESTARTS = 3
-"""How often an actor, and each of its tasks, is begun again."""
+"""Number of restarts of an actor, and of retries of each of its tasks."""
 
 
 class RayEngine:
@@ -30,9 +29,9 @@ class RayEngine:
 
         Args:
             jobs: the runs to work on, by name; their data folders must be where the actors run, under the same path.
-            access: what each actor may take of language models.
-            n_actors: each takes one core, and a GPU's share where the cluster has GPUs.
-            address: of the cluster, such as `ray://head:10001`; empty to start one.
+            access: language model access of each actor.
+            n_actors: number of actors; each takes one core, and an even share of the cluster's GPUs (at most one).
+            address: address of the cluster, such as `ray://head:10001`; empty to start one.
 
         Raises:
             InputError: if Ray is not installed, or no cluster is at the address.
@@ -51,6 +50,7 @@ class RayEngine:
         actor = remote.options(
             max_restarts=MAX_RESTARTS, max_task_retries=MAX_RESTARTS, num_cpus=1, num_gpus=min(1.0, n_gpus)
         )
+        self._spent = access.spent
         self._actors: list[Any] = [actor.remote(dict(jobs), access) for _ in range(n_actors)]
 
     def __enter__(self) -> RayEngine:
@@ -66,8 +66,8 @@ class RayEngine:
 
     @property
     def spent(self) -> Usage:
-        """Nothing: its workers see to their share of the limits."""
-        return Usage()
+        """Spending of all finished units on language models, and of earlier runs of the same command."""
+        return self._spent
 
     async def run(self, units: Iterator[Unit], on_result: OnUnit) -> None:
         """Execute every unit; as `Engine.run`. Blocks the event loop."""
@@ -77,12 +77,14 @@ class RayEngine:
         while True:
             while room and (unit := next(units, None)):
                 actor = room.pop(0)
-                busy[actor.do.remote(unit)] = unit, actor
+                busy[actor.report.remote(unit)] = unit, actor
             if not busy:
                 return
             (ready, *_), _ = self._ray.wait(list(busy))
             unit, actor = busy.pop(ready)
-            on_result(unit, self._get(ready))
+            done: Done = self._get(ready)
+            self._spent += done.spent
+            on_result(unit, done.result())
             room.append(actor)
 
     def _get(self, reference: Any) -> Any:  # noqa: ANN401 - what a task returned
@@ -106,8 +108,8 @@ class _Actor:
     async def at_once(self) -> int:
         return self._worker.at_once
 
-    async def do(self, unit: Unit) -> FeatureResult:
-        return await self._worker.do(unit)
+    async def report(self, unit: Unit) -> Done:
+        return await self._worker.report(unit)
 
 
 def _connect(ray: Any, address: str, n_actors: int) -> None:  # noqa: ANN401 - the module, imported late

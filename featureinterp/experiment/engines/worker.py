@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from featureinterp.chat import Usage
 from featureinterp.dataset.activations.latent_stats import LatentProfile
-from featureinterp.errors import OF_ONE_FEATURE, DamagedFeatureError, RequestFailedError
+from featureinterp.errors import OF_ONE_FEATURE, DamagedFeatureError, FeatureInterpError, RequestFailedError
 from featureinterp.experiment.methods import Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
 from featureinterp.experiment.run import FeatureRunParams, Method, explain_feature, shuffled_floor
@@ -48,11 +49,11 @@ class OpenRun:
 
     source: RecordSource
     make_method: Callable[[], Method]
-    """Called once per feature, so that what a simulator remembers is let go of."""
+    """Called once per feature, so that a simulator's cache ends with it."""
     params: FeatureRunParams = FeatureRunParams()
     seed: int = 0
     at_once: int = 1
-    """How many of its features are worth explaining at the same time."""
+    """Number of its features to explain concurrently."""
 
 
 class Job(Protocol):
@@ -68,6 +69,26 @@ class Job(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Done:
+    """Executed unit, as a worker sends it to its engine."""
+
+    outcome: FeatureResult | FeatureInterpError
+    """The error concerns more than the feature."""
+    spent: Usage
+    """Spending of the worker on language models since the unit before."""
+
+    def result(self) -> FeatureResult:
+        """Return the result.
+
+        Raises:
+            FeatureInterpError: if the outcome is one.
+        """
+        if isinstance(self.outcome, FeatureInterpError):
+            raise self.outcome
+        return self.outcome
+
+
 class Worker:
     """Worker for the units of several runs."""
 
@@ -75,11 +96,21 @@ class Worker:
         self._jobs = jobs
         self._models = models
         self._open: dict[str, OpenRun] = {}
+        self._reported = models.spent
+
+    async def report(self, unit: Unit) -> Done:
+        """Execute a unit as `do`; an error of ours and the spending are part of what is returned."""
+        try:
+            outcome = await self.do(unit)
+        except FeatureInterpError as error:
+            outcome = error
+        before, self._reported = self._reported, self._models.spent
+        return Done(outcome, self._reported - before)
 
     async def do(self, unit: Unit) -> FeatureResult:
         """Explain a feature, or compute its shuffled baseline.
 
-        The status is `unfinished` where an endpoint left it unanswered, `refused` where one refused all that was asked.
+        The status is `unfinished` if an endpoint did not answer, `refused` if one rejected every request.
 
         Raises:
             FeatureInterpError: an error that concerns more than this feature.

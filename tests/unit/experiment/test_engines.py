@@ -12,14 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from featureinterp.chat import Usage
 from featureinterp.errors import FeatureInterpError, InputError, StorageError, WorkerError
 from featureinterp.experiment.engines.open import EngineSpec, TaskEngine, open_engine, shared_out
 from featureinterp.experiment.engines.processes import MAX_DEATHS
 from featureinterp.experiment.engines.worker import OpenRun
-from featureinterp.experiment.methods import ModelAccess, Models
+from featureinterp.experiment.methods import Methods, MethodSpec, ModelAccess, Models
+from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.sweep import SweptRun, sweep
 from featureinterp.llm.api.spending import RunLimits
+from tests.llm_server import LLMServer
 from tests.unit.experiment.conftest import World
 
 KEYS = [(latent, layer) for layer in (1, 2) for latent in range(8)]
@@ -132,3 +135,64 @@ def test_workers_share_the_limits_of_a_run():
     shared = shared_out(access, 3)
     assert (shared.limits.max_cost, shared.limits.max_tokens, shared.concurrency) == (1.0, 33, 5)
     assert shared_out(ModelAccess(), 3).limits == RunLimits()
+
+
+def test_workers_share_what_earlier_runs_left_of_the_limits():
+    spent = Usage(2, 30, 10, cost=0.75)
+    shared = shared_out(ModelAccess(RunLimits(max_cost=3.0, max_tokens=100), spent), 3)
+    assert (shared.limits.max_cost, shared.limits.max_tokens) == (1.5, 60)
+    assert shared.spent == spent
+    over = RunLimits(max_cost=0.5, max_tokens=40)
+    assert shared_out(ModelAccess(over, spent), 3).limits == over, "nothing is left to share"
+
+
+@dataclass(frozen=True)
+class ProposedJob:
+    """A run over the made-up world whose explanations a language model proposes."""
+
+    proposer: str
+    light = False
+
+    def open(self, models: Models) -> OpenRun:
+        how = Methods(MethodSpec(proposer=self.proposer, depth=1, width=1), models)
+        return OpenRun(World(), how.make, FeatureRunParams(3, 2), at_once=how.at_once)
+
+
+EARLIER = Usage(7, 100, 10, cost=0.5)
+KINDS = [EngineSpec(workers=1), EngineSpec(workers=2), EngineSpec("ray", workers=2)]
+
+
+def spent_on_six_features(server: LLMServer, run: Path, spec: EngineSpec) -> tuple[Usage, Usage]:
+    """What the engine reports, and what the results of its features sum up to."""
+    jobs = {"a": ProposedJob(f"local:m@{server.url}")}
+    access = ModelAccess(spent=EARLIER, concurrency=4, ledger=run.parent / "llm.sqlite")
+
+    async def work(store: RunStore) -> Usage:
+        async with open_engine(spec, jobs, access) as engine:
+            await sweep({"a": SweptRun(store, [World().key(latent) for latent in range(6)])}, engine)
+            return engine.spent
+
+    with RunStore.create(run, {}) as store:
+        return asyncio.run(work(store)), sum((result.usage for result in store.results()), Usage())
+
+
+def one_word(body) -> str:
+    return '[{"activates_on": "the token dog", "strength": 5}]'
+
+
+@pytest.mark.parametrize("spec", KINDS, ids=["one process", "processes", "ray"])
+def test_every_engine_reports_what_the_endpoint_charged(tmp_path, spec):
+    with LLMServer(one_word, cost=0.25) as server:
+        spent, used = spent_on_six_features(server, tmp_path / "run", spec)
+        charged = len(server.seen.requests)
+        assert set(server.seen.answered.values()) == {1}
+    assert charged >= 6
+    assert spent - EARLIER == used
+    assert (used.requests, used.cost, used.unpriced) == (charged, 0.25 * charged, 0)
+
+
+def test_cached_answers_are_not_reported_as_spent(tmp_path):
+    with LLMServer(one_word, cost=0.25) as server:
+        first, used = spent_on_six_features(server, tmp_path / "first", KINDS[0])
+        assert first != EARLIER
+        assert spent_on_six_features(server, tmp_path / "again", KINDS[0]) == (EARLIER, used)
