@@ -2,8 +2,9 @@
 PYTHON := .venv/bin/python
 CODE := featureinterp training scripts paper_figs benchmarks examples docs tests
 
-# One process per core, at most eight; a file's tests stay together, for they share what they made.
-PARALLEL := --numprocesses=auto --maxprocesses=8 --dist=loadfile
+# One process per core, at most eight; a file's tests stay together, for they share what they made, and files begin in
+# the order of tests/conftest.py: the slow ones first.
+PARALLEL := --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo test check docs clean
 
@@ -19,6 +20,9 @@ setup:
 
 demo: setup
 	.venv/bin/featureinterp demo --features 24 --out runs/demo --seed 0
+
+# Programs that tests start import the package many times: compiled once, whatever the environment says.
+test check: export PYTHONDONTWRITEBYTECODE :=
 
 test: setup
 	@$(PYTHON) -m tests.report.chromium

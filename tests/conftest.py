@@ -1,6 +1,9 @@
 """Subjects that many tests share; loading them takes seconds, so each is loaded once."""
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of torch, here and in the programs that tests start
 
 import numpy as np
 import pytest
@@ -11,6 +14,12 @@ settings.register_profile("suite", deadline=None)  # how long a call takes depen
 settings.load_profile("suite")
 
 GOLDEN_DATA = Path(__file__).parent / "golden" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with slow tests first: begun last, each would run alone while other processes have nothing left."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

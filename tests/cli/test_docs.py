@@ -21,6 +21,7 @@ from featureinterp.explainer import TreeExplainer, TreeExplainerParams
 from featureinterp.record import ComplementaryRecordSource, RecordSliceParams
 from featureinterp.simulator import LexicalSimulatorFactory
 from featureinterp.subject.names import select_layers
+from tests.programs import run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -85,8 +86,7 @@ def test_every_python_block_of_the_readme_is_run() -> None:
 
 
 def test_the_example_program_explains_the_originals_record() -> None:
-    command = [sys.executable, "examples/explain_a_feature.py", str(RECORD)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    run = run_program("examples/explain_a_feature.py", RECORD)
     assert run.returncode == 0, run.stderr
     assert re.search(r"^\[[0-5]\] \w", run.stdout, flags=re.MULTILINE)
     assert re.search(r"correlation on 20 test sentences: -?\d\.\d{3} \[", run.stdout)

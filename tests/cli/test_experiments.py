@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
-import subprocess
-import sys
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,8 @@ from featureinterp.experiment.paper.experiments import EXPERIMENTS, load_experim
 from featureinterp.experiment.paper.run_experiment import experiment_data
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.store import RunStore
+from tests.programs import PATIENCE, Program, run_program
 
-ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 300
 SMALL = ("--layers", "0,1", "--latents-per-layer", 3, "--depth", 1, "--width", 1)
 
 
@@ -37,26 +37,46 @@ def rows(folder: Path) -> dict[str, list[FeatureResult]]:
     return found
 
 
+@dataclass(frozen=True)
+class Finished:
+    """An experiment that the command made in this process, to be read only, and what it printed."""
+
+    folder: Path
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def finished(cli, rich, tmp_path_factory) -> Callable[[str], Finished]:
+    """Make an experiment by its name, once."""
+
+    @cache
+    def make(name: str) -> Finished:
+        folder = tmp_path_factory.mktemp(name)
+        done = cli("experiment", name, "--data", rich, "--out", folder, "--workers", 1, *SMALL)
+        assert done.code == 0, done.err
+        return Finished(folder, done.out)
+
+    return make
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_ends_with_a_summary_and_figures(cli, rich, tmp_path, name):
-    done = cli("experiment", name, "--data", rich, "--out", tmp_path, "--workers", 1, *SMALL)
-    assert done.code == 0, done.err
+def test_every_experiment_ends_with_a_summary_and_figures(finished, name):
+    folder, printed = finished(name).folder, finished(name).printed
     declared = load_experiment(name)
-    variants = {path.parent.name for path in tmp_path.glob("corpus_model/*/run.sqlite")}
+    variants = {path.parent.name for path in folder.glob("corpus_model/*/run.sqlite")}
     assert variants == {variant.name for variant in declared.variants}
-    assert declared.question in done.out
-    assert (tmp_path / "summary.md").read_text().startswith(f"# {name}")
-    assert list((tmp_path / "figures").glob("*.pdf"))
-    scores = read_scores(tmp_path)
+    assert declared.question in printed
+    assert (folder / "summary.md").read_text().startswith(f"# {name}")
+    assert list((folder / "figures").glob("*.pdf"))
+    scores = read_scores(folder)
     features = {variant: set(zip(of.hook_name, of.latent, strict=True)) for variant, of in scores.groupby("variant")}
     assert len(set(map(frozenset, features.values()))) == 1, "every variant explains the same features"
     assert len(next(iter(features.values()))) == 6
     assert set(scores.n_layers) == {2}
 
 
-def test_attempts_of_the_layer_sweep_are_judged_on_test(cli, rich, tmp_path):
-    assert cli("experiment", "layers", "--data", rich, "--out", tmp_path, "--workers", 1, *SMALL).code == 0
-    attempts = read_attempts(tmp_path)
+def test_attempts_of_the_layer_sweep_are_judged_on_test(finished):
+    attempts = read_attempts(finished("layers").folder)
     scored = attempts[attempts.valid_score.notna()]
     assert len(scored)
     assert scored.complexity.notna().all()
@@ -64,14 +84,14 @@ def test_attempts_of_the_layer_sweep_are_judged_on_test(cli, rich, tmp_path):
     assert len(chosen)
 
 
-def test_the_bars_of_figure_4_are_what_their_names_say(cli, rich, tmp_path):
-    assert cli("experiment", "explainers", "--data", rich, "--out", tmp_path, "--workers", 1, *SMALL).code == 0
-    runs = rows(tmp_path)
+def test_the_bars_of_figure_4_are_what_their_names_say(finished):
+    folder = finished("explainers").folder
+    runs = rows(folder)
     sentences = [result.explanation for result in runs["corpus_model/tree-unstructured"] if result.explanation]
     assert sentences
     assert all(len(explanation.rules) == 1 for explanation in sentences)
     settings = ["explainer", "structured", "train_negatives", "holistic"]
-    for variant, scores in read_scores(tmp_path).groupby("variant"):
+    for variant, scores in read_scores(folder).groupby("variant"):
         (bar,) = scores[settings].drop_duplicates().itertuples(index=False)
         words = [bar.explainer, "structured" if bar.structured else "unstructured"]
         words += [word for word, on in (("negatives", bar.train_negatives), ("holistic", bar.holistic)) if on]
@@ -79,10 +99,9 @@ def test_the_bars_of_figure_4_are_what_their_names_say(cli, rich, tmp_path):
 
 
 @pytest.mark.slow
-def test_engines_and_killed_programs_give_the_same_results(cli, rich, tmp_path):
+def test_engines_and_killed_programs_give_the_same_results(finished, rich, tmp_path):
     words = ("experiment", "complementary", "--data", rich, *SMALL)
-    whole = tmp_path / "whole"
-    assert cli(*words, "--out", whole, "--workers", 1).code == 0
+    whole = finished("complementary").folder
     for engine in (("--workers", 2), ("--engine", "ray", "--workers", 2)):
         out = tmp_path / engine[-2].strip("-") / engine[1] if len(engine) > 2 else tmp_path / "processes"
         done = run_program("-m", "featureinterp.cli", *words, "--out", out, *engine)
@@ -91,7 +110,7 @@ def test_engines_and_killed_programs_give_the_same_results(cli, rich, tmp_path):
         assert (out / "summary.md").read_bytes() == (whole / "summary.md").read_bytes()
     killed, rng = tmp_path / "killed", random.Random(0)
     for _ in range(3):
-        process = start("-m", "featureinterp.cli", *words, "--out", killed, "--workers", 2)
+        process = Program("-m", "featureinterp.cli", *words, "--out", killed, "--workers", 2, new_session=True)
         wait_for_rows(process, killed, rng.randint(1, 4))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -102,7 +121,7 @@ def test_engines_and_killed_programs_give_the_same_results(cli, rich, tmp_path):
     assert pictures == {path.name: path.read_bytes() for path in (killed / "figures").iterdir()}
 
 
-def wait_for_rows(process: subprocess.Popen, folder: Path, more: int) -> None:
+def wait_for_rows(process: Program, folder: Path, more: int) -> None:
     """Wait until so many more features are finished, or the program is."""
     before = n_rows(folder)
     deadline = time.monotonic() + PATIENCE
@@ -123,17 +142,6 @@ def n_rows(folder: Path) -> int:
         finally:
             connection.close()
     return count
-
-
-def start(*words: object) -> subprocess.Popen:
-    pipe = subprocess.PIPE
-    command = [sys.executable, *map(str, words)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
-
-
-def run_program(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 @pytest.mark.slow
@@ -216,9 +224,9 @@ def test_data_made_for_one_experiment_serves_the_next(tiny, tmp_path):
     assert again.manifest == first.manifest
 
 
-def test_a_run_made_with_other_settings_is_refused(cli, rich, tmp_path):
-    words = ("experiment", "complementary", "--data", rich, "--out", tmp_path, "--workers", 1)
-    assert cli(*words, *SMALL).code == 0
-    refused = cli(*words, *SMALL, "--rule-cap", 2)
+def test_a_run_made_with_other_settings_is_refused(finished, cli, rich, tmp_path):
+    out = shutil.copytree(finished("complementary").folder, tmp_path / "copy")
+    words = ("experiment", "complementary", "--data", rich, "--out", out, "--workers", 1, *SMALL)
+    refused = cli(*words, "--rule-cap", 2)
     assert refused.code == 2
     assert "method.rule_cap=5 instead of 2" in refused.err

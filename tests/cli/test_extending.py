@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from featureinterp.scoring import score_by_source, score_with, simulate_records
 from featureinterp.simulator import LexicalSimulatorFactory
 from tests.cli.test_docs import python_blocks, run_block
 from tests.invented import invented_record
+from tests.programs import run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/extending.md").read_text()
@@ -53,9 +52,9 @@ def test_explainer_proposer_and_simulator_keep_what_the_contracts_promise(tmp_pa
         (tmp_path / name).write_text(code)
     suites = [f"tests/contract/test_{kind}.py" for kind in ("explainers", "proposers", "simulators")]
     chosen = "my-method or top-tokens or quoted-tokens"
-    command = [sys.executable, "-m", "pytest", "-p", "all_parts", "-p", "no:cacheprovider", *suites, "-k", chosen]
+    words = ("-m", "pytest", "-p", "all_parts", "-p", "no:cacheprovider", *suites, "-k", chosen)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    run = run_program(*words, environment=environment)
     assert run.returncode == 0, run.stdout[-4000:]
     passed = re.search(r"(\d+) passed", run.stdout)
     assert passed is not None, run.stdout[-4000:]

@@ -14,7 +14,7 @@ from featureinterp.dataset.archive import pack
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.manifest import Manifest
 from featureinterp.dataset.spec import DataSpec
-from tests.unit.dataset.artifact import Artifact, go_offline
+from tests.unit.dataset.artifact import Artifact, go_offline, logged
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "generate_records.py"
 
@@ -75,8 +75,7 @@ def test_a_data_folder_is_sent_and_fetched_without_making_anything(
     Manifest(DataSpec(), {}).save(folder)
     run(monkeypatch, "--upload-wandb", "--out", str(folder.parent))
     assert [p.name for p in folder.iterdir()] == ["manifest.json"]
-    (log,) = (tmp_path / "wandb").rglob("*.wandb")
-    assert b"python-docs_embedded" in log.read_bytes()
+    assert b"python-docs_embedded" in logged(tmp_path / "wandb", b"python-docs_embedded")
     (tmp_path / "served").mkdir()
     pack(folder, tmp_path / "served" / "data.tar.zst")
 

@@ -7,24 +7,17 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-COMMAND = (sys.executable, "-m", "featureinterp.cli")
-PATIENCE = 300.0
-"""Seconds after which a process that does not do what a test waits for is given up."""
+from tests.programs import PATIENCE, Program, run_program
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    words = [*COMMAND, *(str(argument) for argument in arguments)]
+def start(*arguments: object) -> Program:
     environment = {**os.environ, "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
-    heed_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
-    pipe = subprocess.PIPE
-    return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=environment, preexec_fn=heed_ctrl_c)
+    return Program("-m", "featureinterp.cli", *arguments, environment=environment)
 
 
 def finished_features(printed: str) -> list[str]:
@@ -32,7 +25,7 @@ def finished_features(printed: str) -> list[str]:
     return re.findall(r"^ *\d+/\d+ +(\d+/\d+) ", printed, flags=re.MULTILINE)
 
 
-def kill_when(process: subprocess.Popen[str], there) -> str:
+def kill_when(process: Program, there) -> str:
     """Kill a process as soon as something is there, and return what it printed."""
     deadline = time.monotonic() + PATIENCE
     while not there() and process.poll() is None:
@@ -63,7 +56,7 @@ def test_killed_at_several_moments_and_started_again_it_ends_as_if_undisturbed(c
     )
     printed = [kill_when(start("demo", "--out", out, *options), there) for there in moments]
     last = start("demo", "--out", out, *options)
-    told, errors = last.communicate(timeout=PATIENCE)
+    told, errors = last.communicate()
     assert last.returncode == 0, errors
     done = [feature for text in (*printed, told) for feature in finished_features(text)]
     assert len(done) == len(set(done)), "a feature was done twice"
@@ -92,7 +85,7 @@ def test_ctrl_c_says_in_one_line_how_to_go_on(data, tmp_path):
     while n_rows(tmp_path, "asked") == 0 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=PATIENCE)
+    _, errors = process.communicate()
     assert process.returncode == 130
     assert errors.strip() == "Interrupted; the same command resumes."
 
@@ -129,7 +122,6 @@ def test_a_full_disk_while_records_are_made(cli, tiny, tmp_path):
 
 def run_limited(n_bytes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a command that can make no file larger than so many bytes, as on a full disk."""
-    words = [str(argument) for argument in arguments]
     program = (
         "import resource, sys\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({n_bytes}, {n_bytes}))\n"
@@ -137,5 +129,4 @@ def run_limited(n_bytes: int, *arguments: object) -> subprocess.CompletedProcess
         "sys.argv = ['featureinterp', *sys.argv[1:]]\n"
         "main()\n"
     )
-    command = [sys.executable, "-c", program, *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return run_program("-c", program, *arguments)

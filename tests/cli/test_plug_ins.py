@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from featureinterp.experiment.store import RunStore
 from tests.cli.test_docs import run_block
 from tests.cli.test_extending import FILES, SNIPPETS
 from tests.cli.tiny import Outcome, run_command
+from tests.programs import run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 POINTS = """\
@@ -59,8 +58,7 @@ def plug_ins(tmp_path: Path) -> Path:
 def python(path: Path, *arguments: object) -> Outcome:
     """Run Python with a folder on its path."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(path), str(ROOT)])}
-    command = [sys.executable, *map(str, arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=path)
+    ended = run_program(*arguments, folder=path, environment=environment)
     return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
 

@@ -31,6 +31,7 @@ from featureinterp.cli.screen import tell_error
 from featureinterp.core import Rule, StructuredExplanation
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
+from tests.programs import Program
 from tests.report.features import HALF_A_CHARACTER, HOSTILE_TOKENS, explained, record, scored
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,10 +74,8 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(*arguments: object, **how: Any) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **how.pop("environment", {})}
     command = [sys.executable, "-m", "featureinterp.cli", *map(str, arguments)]
-    out, stdin, first = how.get("stdout", subprocess.PIPE), how.get("stdin"), how.get("preexec_fn")
-    return subprocess.Popen(
-        command, env=environment, stdin=stdin, stdout=out, stderr=subprocess.PIPE, preexec_fn=first, text=False
-    )
+    out, first = how.get("stdout", subprocess.PIPE), how.get("preexec_fn")
+    return subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.PIPE, preexec_fn=first, text=False)
 
 
 def run_piped(*arguments: object, **how) -> tuple[int, bytes, str]:
@@ -88,7 +87,8 @@ def run_piped(*arguments: object, **how) -> tuple[int, bytes, str]:
 def on_a_terminal(*arguments: object) -> tuple[int, str]:
     """Run a command whose output and errors go to a terminal; return its exit code and all that the terminal got."""
     ours, its = pty.openpty()
-    process = start(*arguments, stdin=its, stdout=its, environment={"TERM": "xterm-256color"})
+    environment = {**os.environ, "COLUMNS": "200", "TERM": "xterm-256color"}
+    program = Program("-m", "featureinterp.cli", *arguments, environment=environment, terminal=its)
     os.close(its)
     seen = b""
     try:
@@ -96,9 +96,8 @@ def on_a_terminal(*arguments: object) -> tuple[int, str]:
             seen += part
     except OSError:  # Linux says so where the other side is closed
         pass
-    assert process.stderr is not None
-    seen += process.stderr.read()
-    return process.wait(120), seen.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
+    _, errors = program.communicate()
+    return program.wait(), seen.decode("utf-8", "surrogateescape").replace("\r\n", "\n") + errors
 
 
 @pytest.mark.parametrize(

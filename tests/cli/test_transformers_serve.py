@@ -75,7 +75,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while not healthy(port):
             told = (folder / "log").read_text()[-2000:]
             assert process.poll() is None, told

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from featureinterp.llm.local.model import LocalModel, LocalModelParams
 from featureinterp.subject.loading import open_tokenizer, read_config
 from featureinterp.subject.model import SubjectModel
 from tests.models.tiny_llms import language_model, tokenizer
+from tests.programs import run_program
 
 OPENERS = {
     "subject": lambda folder: SubjectModel.load(folder, device="cpu"),
@@ -203,12 +202,8 @@ def test_the_command_line_neither_asks_nor_runs(llama, tmp_path, mark):
     edit(llama / "config.json", model_type="evil", auto_map=AUTO)
     (tmp_path / "corpus.txt").write_text("a text of some words\n" * 9)
     for what in (["--model-name", llama, "--sae-name", "embedded"], ["--embedder", llama]):
-        command = [sys.executable, "-m", "featureinterp.cli", "records", "--dataset-name", "corpus.txt", *what]
-        ran = subprocess.run(
-            [*map(str, command), "--max-dataset-size", "5", "--max-seq-length", "4", "--out", "data"],
-            input="y\n" * 20, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )  # fmt: skip
+        words = ("records", "--dataset-name", "corpus.txt", *what, "--max-dataset-size", 5, "--max-seq-length", 4)
+        ran = run_program("-m", "featureinterp.cli", *words, "--out", "data", folder=tmp_path, given="y\n" * 20)
         assert ran.returncode == 2, ran.stderr
         assert TOLD in " ".join(ran.stderr.split()) and "Traceback" not in ran.stderr
         assert "y/N" not in ran.stdout + ran.stderr

@@ -90,7 +90,7 @@ def test_a_pipe_gets_what_is_written(tmp_path: Path):
         file.truncate(4)  # as writers do that seek
         file.seek(2)
         file.write(b"ab")
-    reader.join(timeout=20)
+    reader.join(timeout=300)
     assert got == [b"\0\0ab"] and stat.S_ISFIFO(pipe.stat().st_mode)
 
 

@@ -27,8 +27,9 @@ from tests.llm_server import LLMServer
 from tests.report.server.running import FREELY, Running, running
 from tests.report.server.test_answers import address, simulated_by
 
-PATIENT = Limits(burst=10_000, per_second=10_000, head_seconds=60)
+PATIENT = Limits(burst=10_000, per_second=10_000, head_seconds=120)
 HURRIED = Limits(burst=10_000, per_second=10_000, head_seconds=0.5)
+STEADY = Limits(burst=10_000, per_second=10_000, head_seconds=2.5)
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def test_a_thousand_half_open_connections_shut_nobody_out(run: Path, said: bytes
         started = time.monotonic()
         assert server.get("/").status == 200
         assert server.post("/api/top", {"text": "still served"}).status == 200
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < PATIENT.head_seconds / 2  # what waits for the others waits for their heads
 
 
 def ended(connection: socket.socket, most: float) -> tuple[bytes, float]:
@@ -85,15 +86,15 @@ def test_a_head_that_trickles_is_not_waited_for(run: Path) -> None:
 
 
 def test_a_connection_is_kept_for_many_requests_in_a_row(run: Path) -> None:
-    with running(ServeSpec(run), HURRIED) as server:
+    with running(ServeSpec(run), STEADY) as server:
         client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         client.connect()
         kept = client.sock
-        for _ in range(4):  # longer than the head of one request may take
+        for _ in range(7):  # longer than the head of one request may take
             client.request("GET", "/api/run")
             answer = client.getresponse()
             assert answer.status == 200 and answer.read()
-            time.sleep(0.3)
+            time.sleep(0.4)
         assert client.sock is kept
         client.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,15 @@ def go_offline(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     wandb.teardown()  # a process reads the settings once
+
+
+def logged(folder: Path, name: bytes) -> bytes:
+    """Return the log of the one offline run below a folder, with a name in it; W&B's own process may write it late."""
+    (log,) = folder.rglob("*.wandb")
+    deadline = time.monotonic() + 300
+    while name not in log.read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return log.read_bytes()
 
 
 class Artifact:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from featureinterp.dataset.archive import pack, unpack
 from featureinterp.dataset.manifest import HookEntry, Manifest
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError, InputError, SharingError
-from tests.unit.dataset.artifact import Artifact, go_offline
+from tests.unit.dataset.artifact import Artifact, go_offline, logged
 
 
 @pytest.fixture
@@ -48,11 +47,8 @@ def test_an_artifact_is_logged_offline(data: Path, tmp_path: Path, monkeypatch: 
     go_offline(monkeypatch, tmp_path / "wandb")
     assert share.upload(data) == "texts_model"
     assert wandb.run is None
-    (log,) = (tmp_path / "wandb").rglob("*.wandb")
-    deadline = time.monotonic() + 60  # W&B's own process writes it, and may end after the run
-    while b"data.tar.zst" not in log.read_bytes() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert b"texts_model" in log.read_bytes() and b"data.tar.zst" in log.read_bytes()
+    log = logged(tmp_path / "wandb", b"data.tar.zst")
+    assert b"texts_model" in log and b"data.tar.zst" in log
     staged = [p for p in (tmp_path / "wandb").rglob("*") if p.is_file() and p.read_bytes()[:4] == b"\x28\xb5\x2f\xfd"]
     unpack(staged[0], tmp_path / "again", Manifest.load)
     assert contents(tmp_path / "again") == contents(data)

@@ -137,10 +137,10 @@ def test_a_request_that_is_never_answered_is_made_twice_and_the_run_goes_on(ledg
             return await super()._send_answer(path, body, fault, key, writer)
 
     with Hanging(brain) as server:
-        params = ChatParams(total_seconds=1.0, backoff_seconds=0.002)
+        params = ChatParams(total_seconds=3.0, backoff_seconds=0.002)
         found = ask(open_chat_model(f"local:m@{server.url}", ledger=ledger, params=params), n=8)
         assert isinstance(found[3], RequestFailedError)
-        assert "within 1 seconds" in str(found[3]) and "--request-timeout" in str(found[3])
+        assert "within 3 seconds" in str(found[3]) and "--request-timeout" in str(found[3])
         assert [type(each) for each in found[:3] + found[4:]] == [list] * 7
         assert len(server.seen.requests) == 7 + 2
 
@@ -152,7 +152,7 @@ def test_a_silent_endpoint_is_given_up_after_a_few_waits(ledger, concurrency) ->
         params = ChatParams(concurrency=concurrency, total_seconds=0.5, backoff_seconds=0.002)
         began = time.monotonic()
         found = ask(open_chat_model(f"local:m@{server.url}", ledger=ledger, params=params), n=16)
-        assert time.monotonic() - began < 6 * 0.5
+        assert time.monotonic() - began < 12 * 0.5  # without giving up, one at a time: 32 waits
         assert any(
             isinstance(each, EndpointUnavailableError) and "local:m is down: no data arrived within" in str(each)
             for each in found
@@ -163,7 +163,7 @@ def test_a_silent_endpoint_is_given_up_after_a_few_waits(ledger, concurrency) ->
 def test_one_silence_is_forgiven(ledger) -> None:
     with LLMServer(echo, first(*[Fault.SLOW] * 16)) as server:
         server.slow_seconds = 60.0
-        params = ChatParams(total_seconds=1.0, backoff_seconds=0.002)
+        params = ChatParams(total_seconds=3.0, backoff_seconds=0.002)
         found = ask(open_chat_model(f"local:m@{server.url}", ledger=ledger, params=params), n=16)
         assert {type(each) for each in found} == {list}
 

@@ -99,11 +99,11 @@ def test_any_order_of_marks_is_read_or_refused(parts):
 
 
 def test_endless_answers_take_no_time():
-    began = time.monotonic()
+    began = time.process_time()
     without_thoughts("<think>" + "word " * 300_000 + "</think>done")
     without_thoughts("<" * 300_000)
     with pytest.raises(ExplanationError, match=f"more than {MOST_MARKS} reasoning markers"):
         without_thoughts("<think>x" * 100_000)
     with pytest.raises(ExplanationError, match="characters"):
         without_thoughts("x" * 2_000_001)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
