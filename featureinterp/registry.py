@@ -91,13 +91,7 @@ class Registry(dict[str, str]):
         place = self._place(name)
         if place is None:
             raise self.unknown(name)
-        try:
-            return load(place)
-        except _FAULTS_OF_MODULES as error:
-            raise InputError(
-                f"the {self.kind} {name!r} cannot be imported: {type(error).__name__}: {error}",
-                "give module:object; the module must be installed or on PYTHONPATH, and import without an error",
-            ) from error
+        return imported(place, f"{self.kind} {name!r}")
 
     def _place(self, name: str) -> str | None:
         if name in self:
@@ -121,6 +115,25 @@ def _is_installed(module: str) -> bool:
         return find_spec(module.partition(".")[0]) is not None
     except ValueError:  # a module without a specification, such as __main__
         return True
+
+
+def imported(place: str, what: str) -> Any:  # noqa: ANN401 - whatever stands there
+    """Import what stands at a `module:object` place that a user or another package named.
+
+    Args:
+        place: module and object.
+        what: the object in words, for errors.
+
+    Raises:
+        InputError: if the module cannot be imported or lacks the object.
+    """
+    try:
+        return load(place)
+    except _FAULTS_OF_MODULES as error:
+        raise InputError(
+            f"the {what} cannot be imported: {type(error).__name__}: {error}",
+            "give module:object; the module must be installed or on PYTHONPATH, and import without an error",
+        ) from error
 
 
 def load(place: str) -> Entry:

@@ -9,20 +9,27 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from featureinterp.analysis import means as analysis
 from featureinterp.analysis.comparisons import Comparison, experiment_comparisons
-from featureinterp.analysis.frames import read_attempts, read_scores
-from featureinterp.analysis.markdown import counted, number, p_value, place_free, plain, table, with_interval
-from featureinterp.analysis.means import mean_by
-from featureinterp.analysis.rounds import MEASURES, agreement, rounds
-from featureinterp.analysis.runs import OUTCOMES, RunInfo, list_runs
-from featureinterp.experiment.paper.experiments import experiment_of_runs
+from featureinterp.analysis.markdown import (
+    by_columns,
+    counted,
+    mean_cell,
+    number,
+    p_value,
+    place_free,
+    plain,
+    table,
+    with_interval,
+)
+from featureinterp.analysis.means import mean_by, one_per_feature
+from featureinterp.analysis.read_experiment import ReadExperiment
+from featureinterp.analysis.runs import OUTCOMES, RunInfo
 from featureinterp.files import atomic_write
 from featureinterp.record import MAIN_SOURCE, MEASURED_SOURCES
+from featureinterp.registry import imported
 
 SUMMARY_NAME = "summary.md"
 
@@ -32,92 +39,86 @@ resample features; d is the mean over the standard deviation of the differences;
 Holm-corrected over all comparisons listed here. Significant: p < 0.05."""
 
 
-def write_findings(path: Path) -> Path:
-    """Write `summary.md` into the folder of a run or experiment, and return its path.
+def write_findings(folder: Path, experiments: Sequence[ReadExperiment]) -> Path:
+    """Write `summary.md` into a folder, and return its path.
+
+    Args:
+        folder: of the runs, made if missing.
+        experiments: those read from it.
 
     Raises:
-        DataFolderError: if there is no run in or below the folder, or one cannot be read.
+        InputError: if a section of an experiment cannot be imported.
         StorageError: if it cannot be written.
     """
-    summary = path / SUMMARY_NAME
-    atomic_write(summary, findings(path).encode())
+    summary = folder / SUMMARY_NAME
+    atomic_write(summary, findings(experiments).encode())
     return summary
 
 
-def findings(path: Path) -> str:
-    """Return the findings of the runs in or below a folder as Markdown, one section per experiment.
+def findings(experiments: Sequence[ReadExperiment]) -> str:
+    """Return the findings as Markdown, one section per experiment.
 
     Raises:
-        DataFolderError: if there is no run, or one cannot be read.
+        InputError: if a section of an experiment cannot be imported.
     """
-    heads, scores, attempts = list_runs(path), read_scores(path), read_attempts(path)
-    names = list(dict.fromkeys(head.experiment for head in heads))
-    parts: list[str] = []
-    for name in names:
-        of_experiment = [head for head in heads if head.experiment == name]
-        frames = [frame.loc[frame["experiment"] == name] for frame in (scores, attempts)]
-        parts += _experiment(name, of_experiment, frames[0], frames[1])
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for read in experiments for part in _experiment(read)) + "\n"
 
 
-def _experiment(name: str, heads: Sequence[RunInfo], scores: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[str]:
-    yield f"# {plain(name) if name else 'Run ' + ', '.join(plain(head.variant) for head in heads)}"
-    yield from _missing(heads)
+def _experiment(read: ReadExperiment) -> Iterator[str]:
+    name, runs, scores = read.experiment.name, read.runs, read.scores
+    yield f"# {plain(name) if name else 'Run ' + ', '.join(plain(run.variant) for run in runs)}"
+    yield from _missing(runs)
     yield "## Settings"
-    yield from _settings(heads)
+    yield from _settings(runs)
     yield "## Features"
-    yield from _features(heads, scores)
+    yield from _features(runs, scores)
     if not (scores["status"] == "explained").any():
         yield "No feature is explained yet."
         return
     yield "## Means over features"
     yield from _means(scores)
     yield "## Comparisons"
-    yield from _comparisons(experiment_comparisons(experiment_of_runs(name), scores, attempts))
-    if name == "polysemanticity":
-        yield "## Rules needed per feature"
-        yield from _polysemanticity(scores)
-    if name == "layers":
-        yield "## Rounds of the search"
-        yield from _rounds(scores, attempts)
+    yield from _comparisons(experiment_comparisons(read.experiment, scores, read.attempts))
+    for place in read.experiment.sections:
+        yield from imported(place, f"section {place} of experiment {name}")(read)
 
 
-def _missing(heads: Sequence[RunInfo]) -> Iterator[str]:
-    waiting = [(head, head.counts["asked"] - head.counts["finished"]) for head in heads]
-    told = [f"{n} of {head.counts['asked']} of {_name(head)}" for head, n in waiting if n]
+def _missing(runs: Sequence[RunInfo]) -> Iterator[str]:
+    waiting = [(run, run.counts["asked"] - run.counts["finished"]) for run in runs]
+    told = [f"{n} of {run.counts['asked']} of {_name(run)}" for run, n in waiting if n]
     if told:
         total = counted(sum(n for _, n in waiting), "feature")
         yield f"**Incomplete**: {total} not finished: {'; '.join(told)}. The rest covers the finished ones."
 
 
-def _settings(heads: Sequence[RunInfo]) -> Iterator[str]:
-    for subject in dict.fromkeys(head.subject for head in heads):
-        head = next(head for head in heads if head.subject == subject)
-        named = {name: plain(place_free(head.about.get(name, "–"))) for name in ("model", "SAE", "corpus")}
-        data = _listed(_flat(head.configuration.get("data", {})))
+def _settings(runs: Sequence[RunInfo]) -> Iterator[str]:
+    for subject in dict.fromkeys(run.subject for run in runs):
+        run = next(run for run in runs if run.subject == subject)
+        named = {name: plain(place_free(run.about.get(name, "–"))) for name in ("model", "SAE", "corpus")}
+        data = _listed(_flat(run.configuration.get("data", {})))
         yield f"**{plain(subject)}**: {_listed(named)}. Records: {data}."
-    flat = [_flat({name: v for name, v in head.configuration.items() if name != "data"}) for head in heads]
+    flat = [_flat({name: v for name, v in run.configuration.items() if name != "data"}) for run in runs]
     names = list(dict.fromkeys(name for settings in flat for name in settings))
     varied = [name for name in names if len({settings.get(name) for settings in flat}) > 1]
     yield f"Shared settings: {_listed({name: flat[0][name] for name in names if name not in varied})}."
     if varied:
         rows = [
-            (plain(head.variant), *(settings.get(n, "–") for n in varied))
-            for head, settings in zip(heads, flat, strict=True)
+            (plain(run.variant), *(settings.get(n, "–") for n in varied))
+            for run, settings in zip(runs, flat, strict=True)
         ]
         yield table(["variant", *varied], dict.fromkeys(rows))
 
 
-def _features(heads: Sequence[RunInfo], scores: pd.DataFrame) -> Iterator[str]:
-    rows = analysis.one_per_feature(scores)
+def _features(runs: Sequence[RunInfo], scores: pd.DataFrame) -> Iterator[str]:
+    rows = one_per_feature(scores)
     cells = []
-    for head in heads:
-        of_run = rows.loc[(rows["subject"] == head.subject) & (rows["variant"] == head.variant)]
+    for run in runs:
+        of_run = rows.loc[(rows["subject"] == run.subject) & (rows["variant"] == run.variant)]
         undefined = int(((of_run["status"] == "explained") & of_run["correlation"].isna()).sum())
-        counts = [head.counts[name] for name in ("asked", *OUTCOMES)]
-        waiting = head.counts["asked"] - head.counts["finished"]
+        counts = [run.counts[name] for name in ("asked", *OUTCOMES)]
+        waiting = run.counts["asked"] - run.counts["finished"]
         attempts = [int(of_run[name].sum()) for name in ("n_attempts", "n_failed_attempts")]
-        cells.append((plain(head.subject), plain(head.variant), *counts, waiting, undefined, *attempts))
+        cells.append((plain(run.subject), plain(run.variant), *counts, waiting, undefined, *attempts))
     head_row = ["subject", "variant", "asked", *OUTCOMES, "waiting", "score undefined", "attempts", "failed attempts"]
     yield table(head_row, cells)
     yield (
@@ -139,11 +140,11 @@ def _reasons(begin: str, reasons: Iterable[str]) -> Iterator[str]:
 def _means(scores: pd.DataFrame) -> Iterator[str]:
     by = ["subject", "variant", "source"]
     columns = ("correlation", "false_positives_per_sentence", "floor_token_lookup", "floor_shuffled")
-    parts = [_by(mean_by(scores, by, column), by) for column in columns]
+    parts = [by_columns(mean_by(scores, by, column), by) for column in columns]
     rows = [
         (
             *map(plain, (subject, variant, source.value.replace("_", " "))),
-            *(_cell(part[name]) for part in parts),
+            *(mean_cell(part[name]) for part in parts),
             *counts,
         )
         for subject, variant, source in product(*(scores[n].unique() for n in by[:2]), reversed(MEASURED_SOURCES))
@@ -151,20 +152,27 @@ def _means(scores: pd.DataFrame) -> Iterator[str]:
         for counts in [(parts[0][name]["n"], parts[0][name]["n_undefined"])]
     ]
     yield "Scores are test correlations. Baselines: token lookup and another feature's explanation."
-    heads = ("score", "false positives per sentence", "token lookup", "another's explanation", "n", "undefined")
-    yield table([*by, *heads], rows)
-    of_feature, by = analysis.one_per_feature(scores), by[:2]
-    complexity, rules = (_by(mean_by(of_feature, by, column), by) for column in ("complexity", "n_rules"))
+    columns_of_scores = (
+        "score",
+        "false positives per sentence",
+        "token lookup",
+        "another's explanation",
+        "n",
+        "undefined",
+    )
+    yield table([*by, *columns_of_scores], rows)
+    of_feature, by = one_per_feature(scores), by[:2]
+    complexity, rules = (by_columns(mean_by(of_feature, by, column), by) for column in ("complexity", "n_rules"))
     yield table(
         [*by, "complexity", "rules"],
-        ((*map(plain, name), _cell(complexity[name]), _cell(rules[name])) for name in rules),
+        ((*map(plain, name), mean_cell(complexity[name]), mean_cell(rules[name])) for name in rules),
     )
     yield from _layers(of_feature)
 
 
 def _layers(of_feature: pd.DataFrame) -> Iterator[str]:
     by = ["subject", "variant", "layer"]
-    cells = _by(mean_by(of_feature, by, "correlation"), by)
+    cells = by_columns(mean_by(of_feature, by, "correlation"), by)
     for subject in dict.fromkeys(name[0] for name in cells):
         layers = sorted({name[2] for name in cells if name[0] == subject})
         variants = dict.fromkeys(name[1] for name in cells if name[0] == subject)
@@ -172,7 +180,7 @@ def _layers(of_feature: pd.DataFrame) -> Iterator[str]:
         yield table(
             ["variant", *map(str, layers)],
             (
-                (plain(variant), *(_cell(cells.get((subject, variant, layer))) for layer in layers))
+                (plain(variant), *(mean_cell(cells.get((subject, variant, layer))) for layer in layers))
                 for variant in variants
             ),
         )
@@ -236,70 +244,8 @@ def _against_the_paper(comparison: Comparison) -> str:
     return f" The paper's claim, {claim}, {seen}."
 
 
-def _polysemanticity(scores: pd.DataFrame) -> Iterator[str]:
-    surface = analysis.polysemanticity_surface(scores)
-    yield "Best-so-far share of the best score, mean over features, by layer and rule cap:"
-    shares = {(row["subject"], row["layer"], row["rule_cap"]): row["best_so_far_share"] for row in _rows(surface)}
-    for subject in dict.fromkeys(name[0] for name in shares):
-        layers, caps = (sorted({name[i] for name in shares if name[0] == subject}) for i in (1, 2))
-        yield table(
-            [f"{plain(subject)}, layer", *map(str, caps)],
-            ((layer, *(number(shares.get((subject, layer, cap))) for cap in caps)) for layer in layers),
-        )
-    yield (
-        f"The least rule cap that reaches {analysis.SHARE_OF_BEST:.0%} of a feature's best score, and the complexity "
-        "of explanations with the largest cap, means with 80% intervals:"
-    )
-    largest = scores.loc[scores["rule_cap"] == scores.groupby("subject")["rule_cap"].transform("max")]
-    by = ["subject", "layer"]
-    complexity = _by(mean_by(analysis.one_per_feature(largest), by, "complexity", 0.80), by)
-    rows = []
-    for row in _rows(analysis.least_cap_by_depth(scores)):
-        place = (plain(row["subject"]), row["layer"], number(row["relative_depth"], 2))
-        of_layer = complexity[row["subject"], row["layer"]]
-        rows.append((*place, _cell(row), row["n"], row["n_undefined"], _cell(of_layer)))
-    yield table(["subject", "layer", "relative depth", "least cap", "n", "undefined", "complexity"], rows)
-
-
-def _rounds(scores: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[str]:
-    yield "The best attempt so far by train score after each round (0: the first proposals), mean over features:"
-    by = ["subject", "variant", "round"]
-    found = rounds(attempts)
-    cells = {measure: _by(of_measure, by) for measure, of_measure in found.groupby("measure")}
-    yield table(
-        [*by, *(measure.replace("_", " ") for measure in MEASURES)],
-        (
-            (*map(plain, name[:2]), name[2], *(_cell(cells[measure][name]) for measure in MEASURES))
-            for name in cells[MEASURES[0]]
-        ),
-    )
-    for row in _rows(agreement(attempts)):
-        name = f"{plain(row['subject'])}, {plain(row['variant'])}"
-        yield (
-            f"{name}: valid and test scores of a feature's attempts correlate: {_cell(row)}, mean over "
-            f"{counted(row['n'], 'feature')}; {row['n_undefined']} others have too few distinct attempts."
-        )
-    if not scores["train_negatives"].any():
-        yield (
-            "Train has positives only; valid and test also have complementary sentences, so the difference between "
-            "train and test scores is not only overfitting."
-        )
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _by(means: pd.DataFrame, by: Sequence[str]) -> dict[tuple[Any, ...], dict[str, Any]]:
-    return {tuple(row[name] for name in by): row for row in _rows(means)}
-
-
-def _cell(row: Mapping[str, Any] | None) -> str:
-    return "–" if row is None else with_interval(row["mean"], row["ci_low"], row["ci_high"])
-
-
-def _name(head: RunInfo) -> str:
-    return plain(f"{head.subject} {head.variant}")
+def _name(run: RunInfo) -> str:
+    return plain(f"{run.subject} {run.variant}")
 
 
 def _listed(settings: Mapping[str, str]) -> str:

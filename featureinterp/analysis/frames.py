@@ -4,25 +4,26 @@
 
     scores = read_scores(Path("results/complementary"))    # or one run: Path("runs/demo")
 
-A path is a run's folder, or any folder above runs. A number that is undefined, or that a feature without explanation
-has not, is NaN.
+A path is a run's folder, or any folder above runs. An undefined number is NaN, and so is one of a feature without an
+explanation.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from featureinterp.analysis.runs import OUTCOMES, RunInfo, list_runs, open_runs, run_info
+from featureinterp.analysis.runs import OUTCOMES, RunInfo, list_runs, open_runs, run_info, run_labels
 from featureinterp.core import Attempt, Score, Scores
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.store import RunStore
 from featureinterp.record import MEASURED_SOURCES
 
 FEATURE = ["experiment", "subject", "variant", "hook_name", "latent"]
-"""Columns that tell one feature of one run from every other."""
+"""Columns that identify one feature of one run."""
 
 _TEXT, _FLAG, _COUNT, _NUMBER = "str", "bool", "Int64", "float64"
 _RUN_COLUMNS = {
@@ -87,11 +88,59 @@ _MISSING_COLUMNS = {
 }
 
 
+class RunReader:
+    """Runs as rows of data frames, collected while their results pass by: each result is decoded once.
+
+    Rows stay in memory, results do not.
+    """
+
+    def __init__(self) -> None:
+        self.runs: list[RunInfo] = []
+        """Runs whose results were all read, in the order of reading."""
+        self._scores: list[Mapping[str, object]] = []
+        self._attempts: list[Mapping[str, object]] = []
+
+    @classmethod
+    def of(cls, path: Path) -> RunReader:
+        """Read every run in or below a folder.
+
+        Raises:
+            DataFolderError: if there is no run, or one cannot be read.
+        """
+        reader = cls()
+        for store in open_runs(path):
+            for _ in reader.results(store):
+                pass
+        return reader
+
+    def results(self, store: RunStore) -> Iterator[FeatureResult]:
+        """Yield a run's results, one in memory at a time; the run counts as read after the last one."""
+        run, last_layer = _run_row(store), int(store.about().get("n_layers", 0)) - 1
+        for result in store.results():
+            feature = {**run, **_feature_row(result, last_layer)}
+            outcome = {**feature, **_outcome_row(result)}
+            self._scores += ({**outcome, **_source_row(result, source.value)} for source in MEASURED_SOURCES)
+            self._attempts += (
+                {**feature, **_attempt_row(attempt), "chosen": attempt.number == result.chosen}
+                for attempt in result.attempts
+            )
+            yield result
+        self.runs.append(run_info(store))
+
+    def scores(self) -> pd.DataFrame:
+        """Return the test scores: a row for each run, feature and complementary source; see `read_scores`."""
+        return _frame(self._scores, {**_RUN_COLUMNS, **_FEATURE_COLUMNS, **_SCORE_COLUMNS})
+
+    def attempts(self) -> pd.DataFrame:
+        """Return the attempts: a row for each run, feature and attempt; see `read_attempts`."""
+        return _frame(self._attempts, {**_RUN_COLUMNS, **_FEATURE_COLUMNS, **_ATTEMPT_COLUMNS})
+
+
 def read_scores(path: Path) -> pd.DataFrame:
     """Return the test scores of every finished feature: a row for each run, feature and complementary source.
 
     A feature without explanation has a row for each source too, with its `status` and `reason`. The columns from
-    `experiment` to `rule_cap` say what the run is, `undefined` why a correlation is.
+    `experiment` to `rule_cap` describe the run; `undefined` is the reason of an undefined correlation.
 
     Args:
         path: a run's folder, or any folder above runs.
@@ -99,8 +148,7 @@ def read_scores(path: Path) -> pd.DataFrame:
     Raises:
         DataFolderError: if there is no run in or below it, or one cannot be read.
     """
-    columns = {**_RUN_COLUMNS, **_FEATURE_COLUMNS, **_SCORE_COLUMNS}
-    return _frame((row for store in open_runs(path) for row in _score_rows(store)), columns)
+    return RunReader.of(path).scores()
 
 
 def read_attempts(path: Path) -> pd.DataFrame:
@@ -108,8 +156,7 @@ def read_attempts(path: Path) -> pd.DataFrame:
 
     `depth` is the round of the search in which it was made; arguments and errors as of `read_scores`.
     """
-    columns = {**_RUN_COLUMNS, **_FEATURE_COLUMNS, **_ATTEMPT_COLUMNS}
-    return _frame((row for store in open_runs(path) for row in _attempt_rows(store)), columns)
+    return RunReader.of(path).attempts()
 
 
 def read_missing(path: Path) -> pd.DataFrame:
@@ -117,7 +164,7 @@ def read_missing(path: Path) -> pd.DataFrame:
 
     What is missing is `asked` minus `finished`; arguments and errors as of `read_scores`.
     """
-    rows = ({**head.labels, **head.counts} for head in list_runs(path))
+    rows = ({**run.labels, **run.counts} for run in list_runs(path))
     return _frame(rows, _MISSING_COLUMNS)
 
 
@@ -125,33 +172,17 @@ def _frame(rows: Iterable[Mapping[str, object]], columns: Mapping[str, str]) -> 
     return pd.DataFrame(list(rows), columns=list(columns)).astype(columns)  # pyright: ignore[reportArgumentType]
 
 
-def _score_rows(store: RunStore) -> Iterator[dict[str, object]]:
-    head = run_info(store)
-    run = _run_row(head)
-    for result in store.results():
-        feature = {**run, **_feature_row(result, head), **_outcome_row(result)}
-        for source in MEASURED_SOURCES:
-            yield {**feature, **_source_row(result, source.value)}
-
-
-def _attempt_rows(store: RunStore) -> Iterator[dict[str, object]]:
-    head = run_info(store)
-    run = _run_row(head)
-    for result in store.results():
-        feature = {**run, **_feature_row(result, head)}
-        for attempt in result.attempts:
-            yield {**feature, **_attempt_row(attempt), "chosen": attempt.number == result.chosen}
-
-
-def _run_row(head: RunInfo) -> dict[str, object]:
-    method, records = head.configuration.get("method", {}), head.configuration.get("records", {})
-    n_layers = head.about.get("n_layers")
+def _run_row(store: RunStore) -> dict[str, object]:
+    about, labels = store.about(), run_labels(store)
+    configuration = json.loads(about["configuration"])
+    method, records = configuration.get("method", {}), configuration.get("records", {})
+    n_layers = about.get("n_layers")
     return {
-        "experiment": head.experiment,
-        "subject": head.subject,
-        "model": head.about.get("model", ""),
+        "experiment": labels["experiment"],
+        "subject": labels["subject"],
+        "model": about.get("model", ""),
         "n_layers": None if n_layers is None else int(n_layers),
-        "variant": head.variant,
+        "variant": labels["variant"],
         **{name: method.get(name, "") for name in ("explainer", "proposer", "simulator")},
         "structured": method.get("structured", True),
         "holistic": method.get("holistic", False),
@@ -160,8 +191,8 @@ def _run_row(head: RunInfo) -> dict[str, object]:
     }
 
 
-def _feature_row(result: FeatureResult, head: RunInfo) -> dict[str, object]:
-    key, last_layer = result.key, int(head.about.get("n_layers", 0)) - 1
+def _feature_row(result: FeatureResult, last_layer: int) -> dict[str, object]:
+    key = result.key
     return {
         "hook_name": key.hook_name,
         "layer": key.layer,

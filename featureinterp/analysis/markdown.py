@@ -5,10 +5,14 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from featureinterp.display import visible
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _MARKS = re.compile(r"[\\`*|\[\]#~$]|(?<!\w)_+|_+(?!\w)")  # within a word, underscores mark nothing
 _LIST_MARK = re.compile(r"^(\s*\d*)([-+.)])(?=\s|$)")
@@ -71,6 +75,21 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     right = [bool(body) and all(_NUMERIC.match(row[i]) for row in body) for i in range(len(head))]
     rule = ["---:" if each else "---" for each in right]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [list(head), rule, *body])
+
+
+def rows_of(frame: DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame as values by column."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def by_columns(means: DataFrame, columns: Sequence[str]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return the rows of a frame by the values of these columns."""
+    return {tuple(row[name] for name in columns): row for row in rows_of(means)}
+
+
+def mean_cell(row: Mapping[str, Any] | None) -> str:
+    """Write a row of `analysis.means.mean_by` as a mean with its interval; a dash for none."""
+    return "–" if row is None else with_interval(row["mean"], row["ci_low"], row["ci_high"])
 
 
 _NUMERIC = re.compile(r"^[−–\d]")

@@ -16,7 +16,7 @@ from featureinterp.experiment.store import FILE_NAME, RunStore
 from featureinterp.files import real_path
 
 OUTCOMES = ("explained", "failed", "rare", "dead")
-"""What can become of a feature."""
+"""Statuses of a finished feature."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class RunInfo:
     path: Path
     """The run's folder."""
     experiment: str
-    """Empty for a run that is part of none."""
+    """Empty for a run of no experiment."""
     subject: str
     """Name of the data folder: `{dataset}_{model}`."""
     variant: str
-    """Name of the method within the experiment; the folder's name for a run that is part of none."""
+    """Name of the method within the experiment; the folder's name for a run of no experiment."""
     about: Mapping[str, str]
     configuration: Mapping[str, Any]
     counts: Mapping[str, int]
-    """Features that are asked for, finished, and by what became of them."""
+    """Number of features: `asked` (registered), `finished`, and finished ones by status."""
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -79,16 +79,24 @@ def _check_name(store: RunStore, named: dict[tuple[str, ...], Path]) -> None:
         )
 
 
-def run_info(store: RunStore) -> RunInfo:
-    """Return the metadata of an open run."""
-    about, finished = store.about(), store.finished()
+def run_labels(store: RunStore) -> dict[str, str]:
+    """Return the identifying labels of an open run: `experiment`, `subject`, `variant`. Decodes no result."""
+    about = store.about()
     names = DataSpec(dataset_name=about.get("corpus", ""), model_name=about.get("model", ""))
+    return {
+        "experiment": about.get("experiment", ""),
+        "subject": about.get("subject", names.folder_name if "model" in about else ""),
+        "variant": about.get("variant", real_path(store.path).parent.name),
+    }
+
+
+def run_info(store: RunStore) -> RunInfo:
+    """Return the metadata and progress of an open run. Decodes each result that the store has not read yet."""
+    about, finished = store.about(), store.finished()
     outcomes = Counter(finished.values())
     return RunInfo(
         path=store.path.parent,
-        experiment=about.get("experiment", ""),
-        subject=about.get("subject", names.folder_name if "model" in about else ""),
-        variant=about.get("variant", real_path(store.path).parent.name),
+        **run_labels(store),
         about=about,
         configuration=json.loads(about["configuration"]),
         counts={
@@ -109,7 +117,7 @@ def run_summary(store: RunStore, damaged: Collection[FeatureKey] | None = None) 
 
     Args:
         store: the run.
-        damaged: features whose rows cannot be read, where that is known; else every row is read.
+        damaged: features whose rows cannot be read; None: decode every result that the store has not read yet.
     """
     about = store.about()
     names = {name: value for name, value in about.items() if name not in _OWN_PLACE}

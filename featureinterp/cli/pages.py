@@ -11,7 +11,7 @@ from featureinterp.experiment.configuration import differences
 from featureinterp.experiment.store import FILE_NAME, RunStore
 from featureinterp.report.pages.compared_run import ComparedRun
 from featureinterp.report.pages.experiment_pages import write_experiment
-from featureinterp.report.pages.run_pages import write_report
+from featureinterp.report.pages.run_pages import write_run
 
 
 def write_pages(run: Path, out: Path, beside: Path | None = None) -> Path:
@@ -34,11 +34,11 @@ def write_pages(run: Path, out: Path, beside: Path | None = None) -> Path:
         return write_experiment(run, out).resolve()
     with RunStore.open(run) as store:
         if beside is None:
-            return write_report(store.results(), run_summary(store), out).resolve()
+            return write_run(store, out).resolve()
         with RunStore.open(beside) as other:
             _check_same_records(store, other)
-            compared = ComparedRun(run_summary(other).title, other.readable)
-            return write_report(store.results(), run_summary(store), out, compared).resolve()
+            compared = ComparedRun(run_summary(other, damaged=()).title, other.readable)
+            return write_run(store, out, compared).resolve()
 
 
 def _check_same_records(store: RunStore, other: RunStore) -> None:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from featureinterp.analysis.findings import findings
+from featureinterp.analysis.findings import findings, write_findings
+from featureinterp.analysis.read_experiment import read_experiment, read_experiments
+from featureinterp.cli.pages import write_pages
 from featureinterp.display import visible
 from featureinterp.errors import DataFolderError, InputError
+from featureinterp.experiment import store, stored
+from featureinterp.experiment.result import FeatureKey, FeatureResult
+from featureinterp.report.figures.files import draw_experiment
 from featureinterp.report.pages.experiment_pages import png_size, write_experiment
 from tests.report import experiments
 from tests.report.experiments import HOSTILE, MAKERS, explained, failed, write_run
@@ -70,7 +79,7 @@ def test_every_feature_of_every_run_is_linked_under_its_layer(page: Path) -> Non
 def test_the_page_holds_what_was_found_and_what_is_missing(page: Path, folder: Path) -> None:
     shown = " ".join(ParsedPage(page).everything.split())
     assert "one-shot: 3 of 6 features are not finished" in shown
-    sentences = [line[2:] for line in findings(folder).splitlines() if line.startswith("- docs_tiny")]
+    sentences = [line[2:] for line in findings(read_experiments(folder)).splitlines() if line.startswith("- docs_tiny")]
     assert sentences
     assert all(" ".join(re.sub(r"\*\*|\\", "", sentence).split()) in shown for sentence in sentences)
     assert shown.count("Findings") == 1
@@ -113,6 +122,58 @@ def test_what_is_no_experiment_has_no_page(tmp_path: Path) -> None:
     write_run(tmp_path, ("", "docs", "tree"), [explained(0, 1, 0.5)], {"explainer": "tree"})
     with pytest.raises(InputError, match="are of no experiment"):
         write_experiment(tmp_path, tmp_path / "out")
+
+
+def test_a_folder_of_an_unknown_experiment_has_a_page_of_what_each_run_can_tell(tmp_path: Path) -> None:
+    results = [explained(0, latent, 0.1 * latent) for latent in range(6)]
+    folder = write_run(tmp_path, ("of <others>", "docs", "mine"), results, {"explainer": "tree"})
+    parsed = ParsedPage(write_experiment(folder, tmp_path / "out"))
+    assert not parsed.all("img")
+    shown = " ".join(parsed.everything.split())
+    assert "of <others>" in shown
+    assert "Incomplete" not in shown
+    for side in ("random negative", "token lookup"):
+        assert re.search(rf"between mine( on similar negative)? and (mine on )?{side}|than (mine on )?{side}", shown)
+    assert len([a for a in parsed.all("a") if "/features/" in a["href"]]) == len(results)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_each_result_is_decoded_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = MAKERS[name](tmp_path)
+    decoded: Counter[tuple[Path, FeatureKey]] = Counter()
+
+    def counting(key: FeatureKey, row: Sequence[Any], path: Path) -> FeatureResult:
+        decoded[path, key] += 1
+        return stored.read_result(key, row, path)
+
+    monkeypatch.setattr(store, "read_result", counting)
+    n = sum(len(found) for found in [read_experiment(folder).scores.groupby(["variant", "hook_name", "latent"])])
+    assert n == len(decoded) > 5
+    assert set(decoded.values()) == {1}, "reading decodes each result once"
+    decoded.clear()
+    write_experiment(folder, tmp_path / "out")
+    assert (len(decoded), set(decoded.values())) == (n, {1}), "so does the page with the pages of its runs"
+    decoded.clear()
+    read = read_experiment(folder)
+    write_findings(tmp_path, [read])
+    draw_experiment(read, tmp_path / "figures", tmp_path / "tables")
+    assert (len(decoded), set(decoded.values())) == (n, {1}), "so do summary and figures together"
+    decoded.clear()
+    [run] = sorted(folder.rglob("run.sqlite"))[:1]
+    write_pages(run.parent, tmp_path / "run")
+    assert len(decoded) > 1
+    assert set(decoded.values()) == {1}, "so does the page of one run"
+
+
+def test_a_damaged_result_is_counted_on_the_page_although_it_is_found_last(tmp_path: Path) -> None:
+    results = [explained(0, latent, 0.5) for latent in range(3)]
+    folder = write_run(tmp_path, ("layers", "docs", "tree"), results, {"explainer": "tree"})
+    with closing(sqlite3.connect(folder / "docs" / "tree" / "run.sqlite")) as connection, connection:
+        connection.execute("UPDATE feature SET result = x'00' WHERE latent = 2")
+    page = write_experiment(folder, tmp_path / "out")
+    assert "docs, tree: 1 of 3 features are not finished" in ParsedPage(page).everything
+    of_run = ParsedPage(page.parent / "runs" / "docs_tree" / "index.html").everything
+    assert "This run is not finished" in of_run
 
 
 @pytest.mark.browser

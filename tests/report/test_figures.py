@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 from featureinterp.analysis.means import mean_by
+from featureinterp.analysis.read_experiment import read_experiment
 from featureinterp.display import visible
 from featureinterp.errors import DataFolderError, InputError
-from featureinterp.experiment.paper.experiments import load_experiment
-from featureinterp.report.figures.files import PLANS, draw_experiment, read_frames
+from featureinterp.experiment.paper.experiments import EXPERIMENTS, load_experiment
+from featureinterp.registry import load
+from featureinterp.report.figures.files import DrawnExperiment, draw_experiment
 from featureinterp.report.figures.style import WIDTHS, Width, style
 from featureinterp.report.figures.tables import latex_escape
 from featureinterp.report.views import SOURCE_WORDS
@@ -35,10 +37,16 @@ ROOT = Path(__file__).resolve().parents[2]
 def drawn(folder: Path, width: Width = "full") -> dict[str, Figure]:
     """Draw an experiment's figures, by their names, with everything laid out."""
     with style():
-        figures = {each.name: each.figure for each in PLANS[folder.name].draw(read_frames(folder), width)}
+        read = read_experiment(folder)
+        figures = {each.name: each.figure for each in load(read.experiment.figures)(read, width)}
         for figure in figures.values():
             figure.draw_without_rendering()
     return figures
+
+
+def draw(folder: Path, latex: bool = False) -> DrawnExperiment:
+    """Write an experiment's figures and tables beside its runs."""
+    return draw_experiment(read_experiment(folder), folder / "figures", folder / "tables", latex)
 
 
 def line(axes: Axes, label: str) -> tuple[list[float], list[float]]:
@@ -67,8 +75,8 @@ def test_scores_and_false_positives_by_layer_for_each_source(tmp_path: Path) -> 
 
 def test_bars_and_bands_are_the_intervals_of_the_analysis(tmp_path: Path) -> None:
     folder = experiments.complementary(tmp_path)
-    figures, frames = drawn(folder), read_frames(folder)
-    rows = frames.scores[(frames.scores["variant"] == "tree") & (frames.scores["source"] == "similar_negative")]
+    figures, read = drawn(folder), read_experiment(folder)
+    rows = read.scores[(read.scores["variant"] == "tree") & (read.scores["source"] == "similar_negative")]
     wanted = mean_by(rows, ["layer"], "correlation")
     assert (wanted["ci_high"] - wanted["ci_low"] > 0.02).all()
     bars = figures["sources_tree"].axes[0].collections[0].get_segments()
@@ -108,7 +116,7 @@ CONFIGURATIONS = ("unstructured", "structured", "structured-negatives", "structu
 
 def test_the_table_has_a_row_for_each_variant_with_its_counts(tmp_path: Path) -> None:
     folder = experiments.explainers(tmp_path, variants=("tree-structured", "one-shot-structured"))
-    table = draw_experiment(folder).tables[0].read_text()
+    table = draw(folder).tables[0].read_text()
     rows = [row.split(" & ") for row in table.splitlines() if row.endswith(r"\\")]
     assert {len(row) for row in rows} == {len(rows[0])}
     assert table.count("{@{}" + "ll" + "r" * (len(rows[0]) - 2) + "@{}}") == 1
@@ -226,9 +234,11 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     folders = [experiments.layers(tmp_path), experiments.polysemanticity(tmp_path, caps=(1, 2))]
     folders.append(experiments.explainers(tmp_path, variants=("tree-structured", "one-shot-structured")))
     for folder in folders:
-        draw_experiment(folder)
+        draw(folder)
     program = "import sys, pathlib; from featureinterp.report.figures.files import draw_experiment\n"
-    program += "for path in map(pathlib.Path, sys.argv[1:]): draw_experiment(path, path / 'again', path / 'again')"
+    program += "from featureinterp.analysis.read_experiment import read_experiment\n"
+    program += "for path in map(pathlib.Path, sys.argv[1:]):\n"
+    program += "    draw_experiment(read_experiment(path), path / 'again', path / 'again')\n"
     settings = tmp_path / "matplotlibrc"
     settings.write_text("font.size: 20\nsavefig.dpi: 50\naxes.prop_cycle: cycler('color', ['r'])\n")
     environment = {**os.environ, "PYTHONHASHSEED": "7", "MATPLOTLIBRC": str(settings), "SOURCE_DATE_EPOCH": "1"}
@@ -244,7 +254,7 @@ def test_files_are_vectors_with_their_fonts_and_sharp_pictures(tmp_path: Path) -
     from PIL import Image
 
     folder = experiments.complementary(tmp_path)
-    drawn = draw_experiment(folder)
+    drawn = draw(folder)
     for figure in drawn.figures:
         for width, ending in (("full", ""), ("column", "_column")):
             png = figure.path.with_name(f"{figure.path.stem}{ending}.png")
@@ -266,7 +276,7 @@ def test_what_is_missing_is_told_and_written_into_the_figure(tmp_path: Path) -> 
         waiting,
     )
     told = ("docs has no run of one-shot", "docs, tree: 5 of 7 features are not finished")
-    assert draw_experiment(folder).missing == told
+    assert draw(folder).missing == told
     for width in WIDTHS:
         for figure in drawn(folder, width).values():
             written = texts(figure).replace("\n", " ")
@@ -276,14 +286,14 @@ def test_what_is_missing_is_told_and_written_into_the_figure(tmp_path: Path) -> 
 def test_an_experiment_without_an_explanation_has_no_figure_and_says_why(tmp_path: Path) -> None:
     for name in MAKERS:
         folder = write_run(tmp_path, (name, "docs", "tree"), [failed(0, 2)], {"explainer": "tree", "rule_cap": 1})
-        made = draw_experiment(folder)
+        made = draw(folder)
         assert (made.figures, made.tables) == ((), ())
         assert "docs, tree: none of 1 features has an explanation" in made.missing
 
 
 def test_a_run_that_is_only_begun_is_told(tmp_path: Path) -> None:
     folder = write_run(tmp_path, ("layers", "docs", "tree"), [], {"explainer": "tree"})
-    assert draw_experiment(folder).missing == ("docs, tree: no feature is begun",)
+    assert draw(folder).missing == ("docs, tree: no feature is begun",)
 
 
 def test_undefined_scores_are_left_out_and_counted_never_drawn_as_zero(tmp_path: Path) -> None:
@@ -307,9 +317,9 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
     folder = experiments.explainers(tmp_path, HOSTILE, ("tree-structured",))
     [figure] = drawn(experiments.explainers(tmp_path, "docs_tiny", ("tree-structured",))).values()
     assert visible(HOSTILE)[:13] in texts(figure)
-    made = draw_experiment(folder)
+    made = draw(folder)
     assert latex_escape(HOSTILE) in made.tables[0].read_text()
-    sources = draw_experiment(experiments.complementary(tmp_path, "../" + HOSTILE, ("tr/ee $x", "one-shot")))
+    sources = draw(experiments.complementary(tmp_path, "../" + HOSTILE, ("tr/ee $x", "one-shot")))
     names = [figure.path for figure in sources.figures]
     assert all(path.parent == tmp_path / "complementary/figures" and path.is_file() for path in names)
     assert len(set(names)) == 3
@@ -318,7 +328,7 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
 def test_names_that_name_the_same_file_are_told_apart(tmp_path: Path) -> None:
     folder = experiments.polysemanticity(tmp_path, "a/b")
     experiments.polysemanticity(tmp_path, "a?b")
-    assert [figure.path.stem for figure in draw_experiment(folder).figures] == [
+    assert [figure.path.stem for figure in draw(folder).figures] == [
         "rule_caps_a-b_1",
         "rule_caps_a-b_2",
         "rules_by_depth",
@@ -330,27 +340,27 @@ def test_latex_is_not_needed_and_missed_only_where_it_is_asked_for(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     folder = experiments.layers(tmp_path)
-    assert len(draw_experiment(folder).figures) == 1
+    assert len(draw(folder).figures) == 1
     with pytest.raises(InputError, match="latex and dvipng are not both on the PATH"):
-        draw_experiment(folder, latex=True)
+        draw(folder, latex=True)
 
 
 def test_what_is_no_experiment_is_told_in_words(tmp_path: Path) -> None:
     with pytest.raises(DataFolderError, match="there is no run"):
-        draw_experiment(tmp_path)
+        draw(tmp_path)
     single = write_run(tmp_path, ("", "docs", "tree"), [explained(0, 1, 0.5)], {"explainer": "tree"})
     with pytest.raises(InputError, match="are of no experiment"):
-        draw_experiment(single / "docs" / "tree")
+        draw(single / "docs" / "tree")
     experiments.layers(tmp_path)
     with pytest.raises(InputError, match="several experiments: , layers"):
-        draw_experiment(tmp_path)
+        draw(tmp_path)
 
 
 def test_drawing_leaves_the_users_settings_alone(tmp_path: Path) -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    draw_experiment(experiments.layers(tmp_path))
+    draw(experiments.layers(tmp_path))
     assert dict(matplotlib.rcParams) == before
 
 
@@ -359,7 +369,17 @@ def test_every_latex_command_in_a_name_is_disarmed() -> None:
     assert escaped == (r"\textbackslash{}input\{x\} \% \& \# \$ \_ \textasciicircum{} \textasciitilde{} é ?")
 
 
-@pytest.mark.parametrize("name", PLANS)
-def test_what_is_missing_is_measured_by_the_experiments_own_variants(name: str) -> None:
-    variants = load_experiment(name).variants
-    assert set(PLANS[name].variants) == {variant.name for variant in variants}
+def test_an_experiment_that_declares_no_figures_is_refused_in_words(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, ("mine", "docs", "tree"), [explained(0, 1, 0.5)], {"explainer": "tree"})
+    with pytest.raises(InputError, match="the experiment 'mine' has no figures"):
+        draw(folder)
+    assert not (folder / "figures").exists()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_what_is_missing_is_measured_by_the_experiments_own_variants(name: str, tmp_path: Path) -> None:
+    folder = write_run(tmp_path, (name, "docs", "other"), [explained(0, 1, 0.5)], {"explainer": "tree", "rule_cap": 1})
+    declared = [variant.name for variant in load_experiment(name).variants]
+    assert draw(folder).missing == (f"docs has no run of {', '.join(declared)}",)
+    [figure, *_] = drawn(folder).values() if name != "layers" else [None]
+    assert figure is None or "docs has no run of" in texts(figure).replace("\n", " ")

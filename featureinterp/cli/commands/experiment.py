@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from featureinterp.analysis.findings import write_findings
+from featureinterp.analysis.read_experiment import read_experiments
 from featureinterp.cli import options
 from featureinterp.cli.commands.figures import draw_and_print
 from featureinterp.cli.console import open_console
@@ -55,7 +56,8 @@ def experiment(
     unused = [flag for field, flag in OF_NEW_DATA.items() if field in given]
     if data and unused:
         raise InputError(f"{', '.join(unused)} only makes new data, and --data names a data folder", "leave one out")
-    chosen = choice.of(load_experiment(name))
+    declared = load_experiment(name)
+    chosen = choice.of(declared)
     base = with_paper_models(how.base, paper.preset, given)
     how = replace(how, base=base, command=options.command_line())
     if data:
@@ -63,7 +65,9 @@ def experiment(
     else:
         sizes = {"layers": chosen.layers, "max_features": chosen.latents_per_layer}
         folders = [_make_data(chosen, with_preset(replace(spec, **sizes), paper.preset, given), data_root, how)]
-    _run_and_draw(chosen, folders, out or RESULTS / chosen.name, how)
+    out = out or RESULTS / declared.name
+    _run(chosen, folders, out, how)
+    _show(declared, out)
 
 
 def _make_data(chosen: Experiment, spec: DataSpec, root: Path, how: ExperimentOptions) -> DataFolder:
@@ -73,14 +77,21 @@ def _make_data(chosen: Experiment, spec: DataSpec, root: Path, how: ExperimentOp
         return experiment_data(spec, root, chosen, how.base, stages, how.access.device)
 
 
-def _run_and_draw(chosen: Experiment, folders: Sequence[DataFolder], out: Path, how: ExperimentOptions) -> None:
-    """Run an experiment under a progress bar, then print its findings and draw its figures."""
+def _run(chosen: Experiment, folders: Sequence[DataFolder], out: Path, how: ExperimentOptions) -> None:
+    """Run an experiment under a progress bar."""
     quiet_libraries()
     tell(chosen.question)
     with Features(open_console()) as features:
         run_all(chosen, folders, out, how, features)
-    tell(write_findings(out))
-    draw_and_print(out, out)
+
+
+def _show(declared: Experiment, out: Path) -> None:
+    """Write the summary of a folder and draw the experiment in it; every result is read once."""
+    experiments = read_experiments(out, [declared])
+    tell(write_findings(out, experiments))
+    for read in experiments:
+        if read.experiment is declared and declared.figures:
+            draw_and_print(read, out)
 
 
 def program_parser(name: str, description: str | None) -> argparse.ArgumentParser:

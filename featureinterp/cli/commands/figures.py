@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from featureinterp.analysis.read_experiment import ReadExperiment, read_experiment
 from featureinterp.cli.group import errors_printed
 from featureinterp.cli.screen import tell, tell_error
 
@@ -20,14 +21,14 @@ def figures(
     latex: Annotated[bool, typer.Option("--latex", help="Render text with LaTeX (must be installed).")] = False,
 ) -> None:
     """Draw an experiment's figures (PDF and PNG, page and column width) and LaTeX tables."""
-    draw_and_print(run, out or run, latex)
+    draw_and_print(read_experiment(run), out or run, latex)
 
 
-def draw_and_print(run: Path, out: Path, latex: bool = False) -> None:
+def draw_and_print(read: ReadExperiment, out: Path, latex: bool = False) -> None:
     """Draw an experiment, and print the files and what is missing."""
     from featureinterp.report.figures.files import draw_experiment
 
-    drawn = draw_experiment(run, out / "figures", out / "tables", latex)
+    drawn = draw_experiment(read, out / "figures", out / "tables", latex)
     for path in (*(figure.path.with_suffix(".pdf") for figure in drawn.figures), *drawn.tables):
         tell(path)
     if not drawn.figures:
@@ -44,4 +45,4 @@ def run_figures_program(description: str | None, results: Path) -> None:
     parser.add_argument("--latex", action="store_true", help="render text with LaTeX (must be installed)")
     given = parser.parse_args()
     with errors_printed("error"):
-        draw_and_print(given.results, given.out or given.results, given.latex)
+        draw_and_print(read_experiment(given.results), given.out or given.results, given.latex)

@@ -45,8 +45,9 @@ def results(
 def _lines(run: Path, format_: Format, out: Path | None) -> Iterable[str]:
     if format_ == "summary":
         from featureinterp.analysis.findings import findings
+        from featureinterp.analysis.read_experiment import read_experiments
 
-        return findings(run).splitlines()
+        return findings(read_experiments(run)).splitlines()
     if format_ == "jsonl":
         return json_lines(result_rows(run), ascii_only=out is None and not stdout_takes_unicode())
     return csv_lines(result_rows(run))

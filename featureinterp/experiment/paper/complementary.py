@@ -28,4 +28,5 @@ COMPLEMENTARY = Experiment(
     layers="even",
     latents_per_layer=50,
     questions=questions,
+    figures="featureinterp.report.figures.complementary:draw",
 )

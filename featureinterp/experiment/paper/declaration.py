@@ -65,6 +65,12 @@ class Experiment:
     """Variants that are run only where they are named."""
     questions: Questions = single_run_questions
     """Paired comparisons, from the names of the variants that have runs; one family for the correction of p-values."""
+    sections: tuple[str, ...] = ()
+    """More sections of its summary: places `module:function`, from a `ReadExperiment` to parts of Markdown."""
+    figures: str = ""
+    """Its figures: the place of a function from a `ReadExperiment` and a `Width` to `Drawing` objects; empty: none."""
+    table: str = ""
+    """Its LaTeX table: the place of a function from a `ReadExperiment` to text; empty: none."""
 
     def __post_init__(self) -> None:
         check_numbers(self, latents_per_layer=(1, math.inf))

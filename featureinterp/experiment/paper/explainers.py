@@ -59,9 +59,11 @@ EXPLAINERS = Experiment(
     name="explainers",
     title="Explainer comparison",
     question="Do rules, negative examples, the causes of activations and the search by revision help?",
-    variants=tuple(variant for name, variant in _EVERY.items() if name in _BARS),
+    variants=tuple(_EVERY[name] for name in _BARS),
     layers="spaced:8",
     latents_per_layer=30,
     on_request=tuple(variant for name, variant in _EVERY.items() if name not in _BARS),
     questions=questions,
+    figures="featureinterp.report.figures.explainers:draw",
+    table="featureinterp.report.figures.explainers:table",
 )

@@ -36,4 +36,6 @@ LAYERS = Experiment(
     layers="all",
     latents_per_layer=50,
     questions=questions,
+    sections=("featureinterp.analysis.sections:search_rounds",),
+    figures="featureinterp.report.figures.layers:draw",
 )

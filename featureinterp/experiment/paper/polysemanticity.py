@@ -27,4 +27,6 @@ POLYSEMANTICITY = Experiment(
     layers="spaced:8",
     latents_per_layer=30,
     questions=questions,
+    sections=("featureinterp.analysis.sections:rules_needed",),
+    figures="featureinterp.report.figures.polysemanticity:draw",
 )

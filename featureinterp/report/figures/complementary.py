@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from featureinterp.analysis.means import mean_by
+from featureinterp.analysis.read_experiment import ReadExperiment
 from featureinterp.record import MAIN_SOURCE
-from featureinterp.report.figures.drawing import Drawing, Frames, of_subject
+from featureinterp.report.figures.drawing import Drawing, of_subject
 from featureinterp.report.figures.lines import counts, describe, draw_beside, draw_line, whole_numbers
 from featureinterp.report.figures.style import (
     BLUE,
@@ -25,7 +26,6 @@ from featureinterp.report.figures.style import (
 )
 from featureinterp.report.views import SOURCE_WORDS
 
-VARIANTS = ("one-shot", "tree")
 SOURCE_LOOKS = {
     "similar_negative": Look(VERMILLION, "o", "-"),
     "similar": Look(ORANGE, "s", "--"),
@@ -36,35 +36,35 @@ _BY_SOURCE = {"correlation": "test score", "false_positives_per_sentence": "fals
 _BY_VARIANT = {"correlation": "test score", "complexity": "complexity (0 to 5)", "n_rules": "rules"}
 
 
-def draw(frames: Frames, width: Width) -> list[Drawing]:
+def draw(read: ReadExperiment, width: Width) -> list[Drawing]:
     """Draw, for every subject, its sources by layer for each variant, and its variants beside each other."""
     drawings = []
-    for subject in frames.subjects:
-        own = frames.of(subject)
-        missing, variants = own.missing(VARIANTS), own.variants(VARIANTS)
+    for subject in read.subjects:
+        own = read.of(subject)
+        missing, variants = own.missing(), own.variants()
         own_drawings = [_sources(own.of(subject, variant), variant, width, missing) for variant in variants]
         own_drawings += [_variants(own, width, missing)] if variants else []
-        drawings += [of_subject(drawing, subject, frames) for drawing in own_drawings]
+        drawings += [of_subject(drawing, subject, read) for drawing in own_drawings]
     return drawings
 
 
-def _sources(frames: Frames, variant: str, width: Width, missing: Sequence[str]) -> Drawing:
+def _sources(read: ReadExperiment, variant: str, width: Width, missing: Sequence[str]) -> Drawing:
     figure, every = panels(len(_BY_SOURCE), width)
     looks = {SOURCE_WORDS[source]: look for source, look in SOURCE_LOOKS.items()}
-    spread = 0.3 * min(np.diff(frames.layers), default=1)
+    spread = 0.3 * min(np.diff(read.layers), default=1)
     told, seen = [], []
     for axes, (value, label) in zip(every, _BY_SOURCE.items(), strict=True):
         by_source = {
-            words: mean_by(frames.scores.loc[frames.scores["source"] == source], ["layer"], value)
+            words: mean_by(read.scores.loc[read.scores["source"] == source], ["layer"], value)
             for source, words in SOURCE_WORDS.items()
             if source in SOURCE_LOOKS
         }
         draw_beside(axes, by_source, "layer", looks, spread)
         axes.set_ylabel(label)
-        whole_numbers(axes, frames.layers, "layer")
+        whole_numbers(axes, read.layers, "layer")
         told += [f"{label}, {describe(name, means, 'layer')}" for name, means in by_source.items()]
         seen += by_source.values()
-    floor = mean_by(frames.judged, ["layer"], "floor_token_lookup")
+    floor = mean_by(read.judged, ["layer"], "floor_token_lookup")
     every[0].plot(floor["layer"], floor["mean"], color=FLOOR.colour, linestyle=FLOOR.dashes, label="token lookup")
     every[1].set_ylim(bottom=0)
     note = (
@@ -77,17 +77,17 @@ def _sources(frames: Frames, variant: str, width: Width, missing: Sequence[str])
     )
 
 
-def _variants(frames: Frames, width: Width, missing: Sequence[str]) -> Drawing:
+def _variants(read: ReadExperiment, width: Width, missing: Sequence[str]) -> Drawing:
     figure, every = panels(len(_BY_VARIANT), width)
     told, seen = [], []
     for axes, (value, label) in zip(every, _BY_VARIANT.items(), strict=True):
-        for place, variant in enumerate(frames.variants(VARIANTS)):
-            means = mean_by(frames.judged.loc[frames.judged["variant"] == variant], ["layer"], value)
+        for place, variant in enumerate(read.variants()):
+            means = mean_by(read.judged.loc[read.judged["variant"] == variant], ["layer"], value)
             draw_line(axes, means, "layer", LOOKS[place % len(LOOKS)], words(variant))
             told.append(f"{label}, {describe(variant, means, 'layer')}")
             seen.append(means)
         axes.set_ylabel(label)
-        whole_numbers(axes, frames.layers, "layer")
+        whole_numbers(axes, read.layers, "layer")
     note = f"Means over {counts(seen)} a layer, tested on: {SOURCE_WORDS[MAIN_SOURCE]}; bands: 95% intervals over them."
     finish(figure, note, missing)
     return Drawing("variants", "One-shot against tree", "; ".join(told) + ".", figure)

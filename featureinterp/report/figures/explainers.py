@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featureinterp.analysis.means import mean_by, score_by_variant
+from featureinterp.analysis.read_experiment import ReadExperiment, in_order
 from featureinterp.record import MAIN_SOURCE
-from featureinterp.report.figures.drawing import Drawing, Frames, in_order
+from featureinterp.report.figures.drawing import Drawing
 from featureinterp.report.figures.style import BLACK, FLOOR, GREY, LOOKS, Width, finish, panels, short, words
 from featureinterp.report.figures.tables import booktabs, latex_escape
 from featureinterp.report.number_format import number
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 SEARCHES = ("one-shot", "tree")
 CONFIGURATIONS = ("unstructured", "structured", "structured-negatives", "structured-holistic")
-VARIANTS = tuple(f"{search}-{configuration}" for search in SEARCHES for configuration in CONFIGURATIONS)
 LEVEL = 0.9
 """Of the intervals."""
 
@@ -35,16 +35,16 @@ _BAR = 0.76
 """Height of all bars of a configuration; 1 would leave no space to those of the next."""
 
 
-def draw(frames: Frames, width: Width) -> list[Drawing]:
+def draw(read: ReadExperiment, width: Width) -> list[Drawing]:
     """Draw one panel for every subject: a bar for each variant, those of one configuration together."""
-    subjects = [subject for subject in frames.subjects if frames.of(subject).variants(VARIANTS)]
+    subjects = [subject for subject in read.subjects if read.of(subject).variants()]
     if not subjects:
         return []
     figure, every = panels(len(subjects), width)
-    means = mean_scores(frames)
+    means = mean_scores(read)
     for axes, subject in zip(every, subjects, strict=True):
         _draw_bars(axes, means, subject)
-        floor = frames.of(subject).judged["floor_token_lookup"].mean()
+        floor = read.of(subject).judged["floor_token_lookup"].mean()
         axes.axvline(floor, color=GREY, linestyle=FLOOR.dashes, label="token lookup")
         axes.set_xlabel("test score")
         if len(subjects) > 1:
@@ -56,37 +56,37 @@ def draw(frames: Frames, width: Width) -> list[Drawing]:
         f"Means over explained features, tested on: {SOURCE_WORDS[MAIN_SOURCE]}; lines: {LEVEL:.0%} intervals over "
         f"features; {_span(means['n'].tolist())} features to a bar."
     )
-    finish(figure, note, frames.missing(VARIANTS))
+    finish(figure, note, read.missing())
     told = [f"{row['subject']}, {row['variant']}: {row['mean']:.2f}" for _, row in means.iterrows()]
     return [Drawing("explainers", "Explainer comparison", "Mean test score. " + "; ".join(told) + ".", figure)]
 
 
-def mean_scores(frames: Frames) -> DataFrame:
+def mean_scores(read: ReadExperiment) -> DataFrame:
     """Return the mean test score of every variant of every subject, with its `search` and its `configuration`."""
-    means = score_by_variant(frames.scores, level=LEVEL)
+    means = score_by_variant(read.scores, level=LEVEL)
     means = means.loc[means["n"] > 0]
-    searches = dict(zip(frames.scores["variant"], frames.scores["explainer"], strict=True))
+    searches = dict(zip(read.scores["variant"], read.scores["explainer"], strict=True))
     return means.assign(
         search=[searches[variant] for variant in means["variant"]],
         configuration=[variant.removeprefix(f"{searches[variant]}-") for variant in means["variant"]],
     )
 
 
-def table(frames: Frames) -> str:
+def table(read: ReadExperiment) -> str:
     """Return the comparison as a LaTeX table with booktabs rules: a block for each subject, a row for each variant."""
-    blocks = [list(_table_rows(frames.of(subject), subject)) for subject in frames.subjects]
+    blocks = [list(_table_rows(read.of(subject), subject)) for subject in read.subjects]
     about = [
         f"means over explained features with {LEVEL:.0%} intervals, tested on: {SOURCE_WORDS[MAIN_SOURCE]}",
         "n: features with a score; undefined: explained features without; failed: features that could not be explained",
-        *(f"missing: {message}" for message in frames.missing(VARIANTS)),
+        *(f"missing: {message}" for message in read.missing()),
     ]
     head = ["subject", "variant", *_COLUMNS.values(), "$n$", "undefined", "failed"]
     return booktabs(head, [block for block in blocks if block], "ll" + "r" * (len(head) - 2), about)
 
 
-def _table_rows(frames: Frames, subject: str) -> Iterator[list[str]]:
-    by_variant = {value: mean_by(frames.judged, ["variant"], value, LEVEL).set_index("variant") for value in _COLUMNS}
-    for place, variant in enumerate(frames.variants(VARIANTS)):
+def _table_rows(read: ReadExperiment, subject: str) -> Iterator[list[str]]:
+    by_variant = {value: mean_by(read.judged, ["variant"], value, LEVEL).set_index("variant") for value in _COLUMNS}
+    for place, variant in enumerate(read.variants()):
         rows = [means.loc[variant] for means in by_variant.values()]
         cells = [_cell(row["mean"], row["ci_low"], row["ci_high"]) for row in rows]
         tally = [f"{int(rows[0][name])}" for name in ("n", "n_undefined", "n_failed")]

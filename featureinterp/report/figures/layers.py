@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from featureinterp.analysis.means import mean_by
+from featureinterp.analysis.read_experiment import ReadExperiment
 from featureinterp.analysis.rounds import best_by_round, selections
-from featureinterp.report.figures.drawing import Drawing, Frames, of_subject
+from featureinterp.report.figures.drawing import Drawing, of_subject
 from featureinterp.report.figures.lines import counts, describe, draw_line, whole_numbers
 from featureinterp.report.figures.style import (
     BLUE,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
-VARIANTS = ("tree",)
 SPLITS = {
     "train": Look(ORANGE, "s", "--"),
     "valid": Look(BLUE, "^", "-."),
@@ -34,12 +34,12 @@ SPLITS = {
 CHOSEN, BEST_ON_TRAIN = Look(GREEN, "D", "-"), Look(PURPLE, "v", ":")
 
 
-def draw(frames: Frames, width: Width) -> list[Drawing]:
+def draw(read: ReadExperiment, width: Width) -> list[Drawing]:
     """Draw, for every subject, scores by round, the gap of train and test by layer, and valid against test."""
     return [
-        of_subject(_search(own, width), subject, frames)
-        for subject in frames.subjects
-        if len((own := frames.of(subject)).attempts)
+        of_subject(_search(own, width), subject, read)
+        for subject in read.subjects
+        if len((own := read.of(subject)).attempts)
     ]
 
 
@@ -55,9 +55,9 @@ def gaps(attempts: DataFrame) -> dict[str, DataFrame]:
     }
 
 
-def _search(frames: Frames, width: Width) -> Drawing:
+def _search(read: ReadExperiment, width: Width) -> Drawing:
     figure, (by_round, by_layer, scatter) = panels(3, width)
-    best, told, seen = best_by_round(frames.attempts), [], []
+    best, told, seen = best_by_round(read.attempts), [], []
     for split, look in SPLITS.items():
         means = mean_by(best, ["round"], f"{split}_score")
         draw_line(by_round, means, "round", look, f"{split} score")
@@ -65,18 +65,18 @@ def _search(frames: Frames, width: Width) -> Drawing:
         seen.append(means)
     by_round.set_ylabel("score of the best so far")
     whole_numbers(by_round, sorted(set(best["round"])), "round")
-    for (label, means), look in zip(gaps(frames.attempts).items(), (CHOSEN, BEST_ON_TRAIN), strict=True):
+    for (label, means), look in zip(gaps(read.attempts).items(), (CHOSEN, BEST_ON_TRAIN), strict=True):
         draw_line(by_layer, means, "layer", look, label)
         told.append(f"train minus test score, {describe(label, means, 'layer')}")
     by_layer.axhline(0, color=GREY, linewidth=0.6)
     by_layer.set_ylabel("train − test score")
-    whole_numbers(by_layer, frames.layers, "layer")
-    n_both = _draw_attempts(scatter, frames.attempts)
+    whole_numbers(by_layer, read.layers, "layer")
+    n_both = _draw_attempts(scatter, read.attempts)
     note = (
         f"Best so far: by train score, means over {counts(seen)}; bands: 95% intervals over features; {n_both} "
         f"attempts have a valid and a test score."
     )
-    missing = frames.missing(VARIANTS) + ([] if n_both else ["no attempt was judged on test"])
+    missing = read.missing() + ([] if n_both else ["no attempt was judged on test"])
     finish(figure, note, missing)
     return Drawing("search", "Layer sweep", "; ".join(told) + ".", figure)
 

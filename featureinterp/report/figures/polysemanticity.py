@@ -16,8 +16,9 @@ from featureinterp.analysis.means import (
     one_per_feature,
     polysemanticity_surface,
 )
+from featureinterp.analysis.read_experiment import ReadExperiment
 from featureinterp.record import MAIN_SOURCE
-from featureinterp.report.figures.drawing import Drawing, Frames, of_subject
+from featureinterp.report.figures.drawing import Drawing, of_subject
 from featureinterp.report.figures.lines import counts, describe, draw_line
 from featureinterp.report.figures.style import GREY, LOOKS, PALE, Width, finish, panels, short, words
 from featureinterp.report.number_format import number
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
-CAPS = (1, 2, 3, 4, 5)
-VARIANTS = tuple(f"cap-{cap}" for cap in CAPS)
 _BY_DEPTH = {"rule_cap": f"rules for {SHARE_OF_BEST:.0%} of the best", "complexity": "complexity (0 to 5)"}
 LEVEL = 0.8
 """Of the intervals by depth."""
@@ -43,12 +42,12 @@ Grid = tuple[list[int], list[int], NDArray[np.float64]]
 """Layers, rule caps, and a mean for each cell [caps, layers]; NaN where none is defined."""
 
 
-def draw(frames: Frames, width: Width) -> list[Drawing]:
+def draw(read: ReadExperiment, width: Width) -> list[Drawing]:
     """Draw the heat maps of every subject, and all subjects by relative depth."""
-    if not frames.variants(VARIANTS):
+    if not read.variants():
         return []
-    maps = [of_subject(_heat_maps(frames.of(subject), width), subject, frames) for subject in frames.subjects]
-    return [*maps, _by_depth(frames, width)]
+    maps = [of_subject(_heat_maps(read.of(subject), width), subject, read) for subject in read.subjects]
+    return [*maps, _by_depth(read, width)]
 
 
 def grid(surface: DataFrame, value: str) -> Grid:
@@ -57,9 +56,9 @@ def grid(surface: DataFrame, value: str) -> Grid:
     return [int(layer) for layer in means.columns], [int(cap) for cap in means.index], means.to_numpy(np.float64)
 
 
-def _heat_maps(frames: Frames, width: Width) -> Drawing:
+def _heat_maps(read: ReadExperiment, width: Width) -> Drawing:
     figure, every = panels(len(MAPS), width, (2, 2) if width == "full" else (4, 1))
-    surface = polysemanticity_surface(frames.scores)
+    surface = polysemanticity_surface(read.scores)
     grids = {value: grid(surface, value) for value in MAPS}
     for axes, (value, label) in zip(every, MAPS.items(), strict=True):
         alike = [means for name, (_, _, means) in grids.items() if ("share" in name) == ("share" in value)]
@@ -67,13 +66,13 @@ def _heat_maps(frames: Frames, width: Width) -> Drawing:
         axes.set_title(label)
     if any(np.isnan(means).any() for _, _, means in grids.values()):
         every[0].bar(0, 0, label="undefined", **_UNDEFINED)
-    least = least_caps(frames.scores)
+    least = least_caps(read.scores)
     no_share = int(least["least_cap"].isna().sum())
     note = (
         f"Means over {len(least)} features, tested on: {SOURCE_WORDS[MAIN_SOURCE]}. Best so far: of this rule cap and "
         f"those below." + (f" {no_share} without a score above 0 are in no share." if no_share else "")
     )
-    finish(figure, note, frames.missing(VARIANTS))
+    finish(figure, note, read.missing())
     return Drawing("rule_caps", "Score by layer and rule cap", _in_words(grids["score"]), figure)
 
 
@@ -124,12 +123,12 @@ def _in_words(cells: Grid) -> str:
     return f"Mean test score at rule caps {', '.join(map(str, caps))}. {'; '.join(told)}."
 
 
-def _by_depth(frames: Frames, width: Width) -> Drawing:
+def _by_depth(read: ReadExperiment, width: Width) -> Drawing:
     figure, every = panels(len(_BY_DEPTH), width)
-    enough = with_complexity(frames.scores)
+    enough = with_complexity(read.scores)
     told, seen = [], []
     for axes, (value, label) in zip(every, _BY_DEPTH.items(), strict=True):
-        for place, subject in enumerate(frames.subjects):
+        for place, subject in enumerate(read.subjects):
             means = mean_by(enough.loc[enough["subject"] == subject], ["relative_depth"], value, LEVEL)
             draw_line(axes, means, "relative_depth", LOOKS[place % len(LOOKS)], words(short(subject)))
             told.append(f"{label}, {describe(subject, means, 'relative_depth', 'depth')}")
@@ -141,7 +140,7 @@ def _by_depth(frames: Frames, width: Width) -> Drawing:
         f"Means over {counts(seen)} a layer, of the least rule cap whose best score so far reaches {SHARE_OF_BEST:.0%} "
         f"of the best of all caps, and of the complexity there; bands: {LEVEL:.0%} intervals over features."
     )
-    finish(figure, note, frames.missing(VARIANTS))
+    finish(figure, note, read.missing())
     return Drawing("rules_by_depth", "Rules needed and complexity by relative depth", "; ".join(told) + ".", figure)
 
 

@@ -2,29 +2,30 @@
 
     index.html    figures/    tables/    runs/{subject}_{variant}/index.html and the pages of its features
 
-What holds for the pages of a run holds here: they work from `file://`, nothing is fetched from elsewhere, and every
-name is text.
+Like the pages of a run they work from `file://`, fetch nothing, and escape every name. Each result is decoded once: the
+pages of its run are written from it while it is read into frames, and all else is made from the frames.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featureinterp.analysis.findings import findings
+from featureinterp.analysis.frames import RunReader
 from featureinterp.analysis.means import score_by_variant
-from featureinterp.analysis.runs import RunInfo, open_runs, run_info, run_summary
+from featureinterp.analysis.read_experiment import ReadExperiment, experiment_name, experiments_of
+from featureinterp.analysis.runs import RunInfo, open_runs, run_labels
 from featureinterp.core import Score
-from featureinterp.experiment.paper.experiments import experiment_of_runs
 from featureinterp.experiment.result import FeatureKey
 from featureinterp.experiment.store import RunStore
 from featureinterp.files import atomic_write
 from featureinterp.record import MAIN_SOURCE
-from featureinterp.report.figures.files import DrawnExperiment, draw_experiment, file_names, read_frames
+from featureinterp.report.figures.files import DrawnExperiment, draw_experiment, file_names
 from featureinterp.report.pages.markdown_html import markdown_html
-from featureinterp.report.pages.run_pages import asset_bytes, file_name, make_environment, write_report
+from featureinterp.report.pages.run_pages import asset_bytes, file_name, make_environment, write_run
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -32,18 +33,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunPages:
-    """A run and where its pages are."""
+    """A run and the place of its pages."""
 
     head: RunInfo
     folder: str
     """Relative to the experiment's page."""
     pages: Mapping[FeatureKey, str]
-    """Names of the features' pages, without folder and ending."""
+    """Names of the features' pages, without folder and suffix."""
     score: Score
     """Mean test score of its explained features."""
 
     def link(self, key: FeatureKey) -> str | None:
-        """Return where a feature's page is; None where the run has not finished it."""
+        """Return the link to a feature's page; None if the run has not finished it."""
         return f"{self.folder}/features/{self.pages[key]}.html" if key in self.pages else None
 
 
@@ -52,18 +53,18 @@ class FeatureLink:
     """One feature in one run."""
 
     href: str | None
-    """None where it is not finished."""
+    """None if it is not finished."""
     words: str
-    """Its test score, or what became of it."""
+    """Its test score or status."""
 
 
 @dataclass(frozen=True)
 class LayerLinks:
-    """The features of a layer: what is behind the points that stand at it."""
+    """The features of a layer."""
 
     layer: int
     rows: Sequence[tuple[int, Sequence[FeatureLink]]]
-    """Of each latent a link for each run of the subject."""
+    """For each latent, a link for each run of the subject."""
 
 
 def write_experiment(folder: Path, out: Path) -> Path:
@@ -77,44 +78,59 @@ def write_experiment(folder: Path, out: Path) -> Path:
         The path of the overview.
 
     Raises:
-        InputError: if the runs are of no experiment, or of several.
+        InputError: if the runs are of no experiment, or of several; if its figures or sections cannot be imported.
         DataFolderError: if there is no run, or one cannot be read.
         StorageError: if a file cannot be written.
     """
-    drawn = draw_experiment(folder, out / "figures", out / "tables")
-    scores = read_frames(folder).scores
-    runs = list(_write_runs(folder, out, scores))
+    experiment_name(folder)
+    reader = RunReader()
+    places = list(_write_runs(folder, out, reader))
+    (read,) = experiments_of(reader)
+    runs = list(_with_scores(read, places))
+    drawn = _draw(read, out)
     environment = make_environment()
     atomic_write(out / "report.css", asset_bytes(environment, "report.css"))
     page = environment.get_template("experiment.html.j2").render(
-        title=experiment_of_runs(drawn.experiment).title,
-        experiment=drawn.experiment,
+        title=read.experiment.title,
+        experiment=read.experiment.name,
         figures=_figures(drawn, out),
         tables=[path.relative_to(out).as_posix() for path in drawn.tables],
         missing=drawn.missing,
-        found=markdown_html(findings(folder).partition("\n")[2], top=2),
+        found=markdown_html(findings([read]).partition("\n")[2], top=2),
         runs=runs,
-        subjects=[(name, own, _layers(own, scores)) for name, own in _by_subject(runs)],
+        subjects=[(name, own, _layers(own, read.scores)) for name, own in _by_subject(runs)],
     )
     atomic_write(out / "index.html", page.encode())
     return out / "index.html"
 
 
-def _write_runs(folder: Path, out: Path, scores: DataFrame) -> Iterator[RunPages]:
-    """Write the pages of every run."""
-    names = [f"{head.subject}_{head.variant}" for head in map(run_info, open_runs(folder))]
-    means = score_by_variant(scores, level=0.95).set_index(["subject", "variant"])
-    for store, name in zip(open_runs(folder), file_names(names), strict=True):
-        head = run_info(store)
-        summary = replace(run_summary(store), title=f"{head.variant}, {head.subject}")
-        write_report(store.results(), summary, out / "runs" / name)
-        yield RunPages(head, f"runs/{name}", _page_names(store), _mean(means, head))
+def _write_runs(folder: Path, out: Path, reader: RunReader) -> Iterator[tuple[str, dict[FeatureKey, str]]]:
+    """Write the pages of every run while it is read; yield its folder and the names of its features' pages."""
+    labels = [run_labels(store) for store in open_runs(folder)]
+    names = file_names([f"{each['subject']}_{each['variant']}" for each in labels])
+    for store, own, name in zip(open_runs(folder), labels, names, strict=True):
+        place = f"runs/{name}"
+        write_run(store, out / place, title=f"{own['variant']}, {own['subject']}", results=reader.results(store))
+        yield place, _page_names(store)
+
+
+def _draw(read: ReadExperiment, out: Path) -> DrawnExperiment:
+    """Draw the figures and tables that the experiment declares."""
+    if not read.experiment.figures:
+        return DrawnExperiment((), (), tuple(read.missing()))
+    return draw_experiment(read, out / "figures", out / "tables")
 
 
 def _page_names(store: RunStore) -> dict[FeatureKey, str]:
     taken: set[str] = set()
     in_order = sorted(store.finished(), key=lambda key: (key.layer, key.latent, key.hook_name))
     return {key: file_name(key, taken) for key in in_order}
+
+
+def _with_scores(read: ReadExperiment, places: Sequence[tuple[str, dict[FeatureKey, str]]]) -> Iterator[RunPages]:
+    means = score_by_variant(read.scores, level=0.95).set_index(["subject", "variant"])
+    for run, (place, pages) in zip(read.runs, places, strict=True):
+        yield RunPages(run, place, pages, _mean(means, run))
 
 
 def _mean(means: DataFrame, head: RunInfo) -> Score:
@@ -127,7 +143,7 @@ def _mean(means: DataFrame, head: RunInfo) -> Score:
 
 
 def _figures(drawn: DrawnExperiment, out: Path) -> list[dict[str, object]]:
-    """Return figures with their files relative to the page; a picture for a column serves narrow screens."""
+    """Return figures with their files relative to the page; narrow screens show the one at column width."""
     found = []
     for figure in drawn.figures:
         name = figure.path.relative_to(out).with_suffix("").as_posix()
@@ -139,7 +155,7 @@ def _figures(drawn: DrawnExperiment, out: Path) -> list[dict[str, object]]:
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    """Return width and height of a PNG in pixels: a page that knows them does not move when its pictures come."""
+    """Return width and height of a PNG in pixels; with them the page does not move while pictures load."""
     with path.open("rb") as file:
         head = file.read(24)
     return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
@@ -171,11 +187,11 @@ def _layers(runs: Sequence[RunPages], scores: DataFrame) -> list[LayerLinks]:
 
 
 def _words(rows: DataFrame) -> dict[tuple[str, FeatureKey], str]:
-    """Return each feature's test score, or what became of it, by variant."""
+    """Return each feature's test score or status, by variant and feature."""
     found = {}
     for row in rows.to_dict("records"):
         key = FeatureKey(row["hook_name"], row["layer"], row["latent"])
         score = row["correlation"]
-        told = f"{score:.2f}".replace("-", "−") if score == score else "undefined"
-        found[row["variant"], key] = told if row["status"] == "explained" else row["status"]
+        shown = f"{score:.2f}".replace("-", "−") if score == score else "undefined"
+        found[row["variant"], key] = shown if row["status"] == "explained" else row["status"]
     return found

@@ -8,17 +8,19 @@ stream: one in memory at a time.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from featureinterp import codec
+from featureinterp.analysis.runs import run_summary
 from featureinterp.core import Score, Scores, worst_first
 from featureinterp.display import visible
 from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
+from featureinterp.experiment.store import RunStore
 from featureinterp.files import atomic_write
 from featureinterp.record import MAIN_SOURCE
 from featureinterp.report.feature_row import FeatureRow
@@ -69,8 +71,41 @@ class FeaturePage:
     beside: FeatureComparison | None = None
 
 
+def write_run(
+    store: RunStore,
+    out: Path,
+    beside: ComparedRun | None = None,
+    title: str = "",
+    results: Iterable[FeatureResult] | None = None,
+) -> Path:
+    """Write the pages of a stored run, each result decoded once; arguments and errors as `write_report`.
+
+    Args:
+        store: the run.
+        out: folder to write to.
+        beside: another run over the same features.
+        title: of the pages; empty: that of the run.
+        results: its results, where they pass through another reader.
+
+    Returns:
+        The path of the index page.
+    """
+
+    def summary(damaged: Collection[FeatureKey] | None) -> RunSummary:
+        made = run_summary(store, damaged)
+        return replace(made, title=title or made.title)
+
+    # Damaged rows are found by reading them, so the index gets a summary that is made after the last result.
+    features = store.results() if results is None else results
+    return write_report(features, summary(()), out, beside, read=lambda: summary(None))
+
+
 def write_report(
-    results: Iterable[FeatureResult], summary: RunSummary, out: Path, beside: ComparedRun | None = None
+    results: Iterable[FeatureResult],
+    summary: RunSummary,
+    out: Path,
+    beside: ComparedRun | None = None,
+    read: Callable[[], RunSummary] | None = None,
 ) -> Path:
     """Write the pages of a run; the index is written last.
 
@@ -79,6 +114,7 @@ def write_report(
         summary: metadata of the run.
         out: folder to write to, made if missing; files of an earlier report are replaced.
         beside: another run over the same features, shown next to this one.
+        read: returns the summary of the index, called after the last result; None: `summary`.
 
     Returns:
         The path of the index page.
@@ -100,7 +136,7 @@ def write_report(
     atomic_write(out / INDEX_SCRIPT, index_script(rows, names))
     index = out / "index.html"
     compared = compare_with_run(pairs, beside.title) if beside and pairs else None
-    atomic_write(index, render_index(environment, rows, names, summary, compared).encode())
+    atomic_write(index, render_index(environment, rows, names, read() if read else summary, compared).encode())
     return index
 
 

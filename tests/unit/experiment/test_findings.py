@@ -15,6 +15,7 @@ import pytest
 from featureinterp.analysis.comparisons import compare
 from featureinterp.analysis.findings import findings, sentence, write_findings
 from featureinterp.analysis.frames import read_scores
+from featureinterp.analysis.read_experiment import read_experiments
 from featureinterp.core import Attempt, Proposal, Score, Scores, StructuredExplanation
 from featureinterp.experiment.paper.questions import method_question
 from featureinterp.experiment.result import FeatureKey, FeatureResult
@@ -80,7 +81,7 @@ def complementary(tmp_path) -> Path:
 
 
 def test_each_comparison_is_a_sentence_with_its_numbers(complementary):
-    text = findings(complementary)
+    text = findings(read_experiments(complementary))
     frame = read_scores(complementary)
     judged = frame[(frame.variant == "tree") & (frame.source == "similar_negative")].correlation
     p = 2 / 2**N_LATENTS * 4  # the smallest possible, four comparisons being as clear
@@ -104,7 +105,7 @@ def test_equal_results_give_equal_bytes_wherever_and_whenever(complementary, tmp
                 store.put(replace(each, seconds=99.0))
         with closing(sqlite3.connect(store.path)) as connection, connection:
             connection.execute("UPDATE about SET value = 'another time' WHERE name = 'created'")
-    first, second = (write_findings(path).read_bytes() for path in (complementary, other))
+    first, second = (write_findings(path, read_experiments(path)).read_bytes() for path in (complementary, other))
     assert first == second
     assert str(tmp_path) not in first.decode()
     assert "/secret" not in first.decode()
@@ -116,7 +117,7 @@ def test_what_is_missing_failed_or_undefined_is_said(tmp_path):
     failed = FeatureResult(FeatureKey("blocks.0", 0, 40), "failed", "none of 3 attempts could be scored")
     some = [result(0, 0.5), result(1, 0.25), result(2, None)]
     write(tmp_path, "one-shot", [*some, result(40, 0.75)])
-    text = findings(write(tmp_path, "tree", [*some, failed], waiting=waiting))
+    text = findings(read_experiments(write(tmp_path, "tree", [*some, failed], waiting=waiting)))
     assert f"**Incomplete**: 2 features not finished: 2 of 6 of {SUBJECT} tree." in text
     assert f"| {SUBJECT} | tree | 6 | 3 | 1 | 0 | 0 | 2 | 1 | 9 | 0 |" in text
     assert r"Scores are undefined because: not tested (14); the prediction \| is constant (4)." in text
@@ -130,7 +131,7 @@ def test_what_is_missing_failed_or_undefined_is_said(tmp_path):
 
 
 def test_nothing_explained_is_said_too(tmp_path):
-    text = findings(write(tmp_path, "tree", [], waiting=[FeatureKey("blocks.0", 0, 1)]))
+    text = findings(read_experiments(write(tmp_path, "tree", [], waiting=[FeatureKey("blocks.0", 0, 1)])))
     assert "1 feature not finished" in text
     assert "No feature is explained yet" in text
 
@@ -138,7 +139,9 @@ def test_nothing_explained_is_said_too(tmp_path):
 def test_no_name_writes_anything_but_itself(tmp_path):
     hostile = "a|b <script>alert(1)</script>\n# [x](http://y) `c` *d* \x1b[31m"
     about = {"variant": hostile, "subject": SUBJECT, "model": hostile}
-    text = findings(write(tmp_path, "x", [result(0, 0.5), result(1, 0.25)], experiment=hostile, about=about))
+    text = findings(
+        read_experiments(write(tmp_path, "x", [result(0, 0.5), result(1, 0.25)], experiment=hostile, about=about))
+    )
     assert "<script" not in text
     assert "\x1b" not in text
     assert "\n# [" not in text
@@ -155,7 +158,7 @@ def test_the_rules_that_a_feature_needs_are_told_by_layer(tmp_path):
     for cap, of_layers in ((1, (0.5, 0.2)), (2, (0.52, 0.8))):
         results = [result(i, score + 0.01 * i, layer=layer) for layer, score in enumerate(of_layers) for i in range(3)]
         write(tmp_path, f"cap-{cap}", results, "polysemanticity", cap=cap)
-    text = findings(tmp_path)
+    text = findings(read_experiments(tmp_path))
     assert f"| {SUBJECT} | 0 | 0.00 | 1.000 [1.000, 1.000] | 3 | 0 | 1.000 [1.000, 1.000] |" in text
     assert f"| {SUBJECT} | 1 | 1.00 | 2.000 [2.000, 2.000] | 3 | 0 | 1.000 [1.000, 1.000] |" in text
     shares = np.mean([(0.2 + 0.01 * i) / (0.8 + 0.01 * i) for i in range(3)])
@@ -165,7 +168,7 @@ def test_the_rules_that_a_feature_needs_are_told_by_layer(tmp_path):
 
 
 def test_the_rounds_of_a_search_are_told(tmp_path):
-    text = findings(write(tmp_path, "tree", [result(i, 0.5) for i in range(N_LATENTS)], "layers"))
+    text = findings(read_experiments(write(tmp_path, "tree", [result(i, 0.5) for i in range(N_LATENTS)], "layers")))
     test = 0.4 + 0.01 * np.mean(range(N_LATENTS))  # the first of attempts that are equal on train
     row = next(line for line in text.splitlines() if line.startswith(f"| {SUBJECT} | tree | 2 | 0.900"))
     assert f"| {test:.3f} [" in row
@@ -175,11 +178,11 @@ def test_the_rounds_of_a_search_are_told(tmp_path):
 
 
 def test_experiments_in_one_folder_are_families_of_their_own(complementary, tmp_path):
-    alone = findings(complementary)
+    alone = findings(read_experiments(complementary))
     both = tmp_path / "both"
     shutil.copytree(complementary, both / "complementary")
     write(both / "layers", "tree", [result(i, 0.5) for i in range(3)], "layers")
-    assert findings(both).startswith(alone.rstrip("\n"))
+    assert findings(read_experiments(both)).startswith(alone.rstrip("\n"))
 
 
 def test_a_sentence_for_what_cannot_be_compared(tmp_path):
