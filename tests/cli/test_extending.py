@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from featureinterp.analysis.frames import read_scores
+from featureinterp.cli.pages import write_pages
 from featureinterp.core import ScoredSequence, Scores, SequenceSimulation, StructuredExplanation
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.prepare import subject_of
@@ -41,7 +45,8 @@ parts.SIMULATORS["quoted-tokens"] = lambda: quoted_tokens.make_quoted_tokens("",
 
 
 def test_every_part_is_complete_in_under_thirty_lines() -> None:
-    parts = ["my_method.py", "top_tokens.py", "quoted_tokens.py", "same_token.py", "peaks.py", "own_parts.py"]
+    parts = ["my_method.py", "top_tokens.py", "quoted_tokens.py", "same_token.py", "peaks.py"]
+    parts += ["widths.py", "width_results.py", "own_parts.py"]
     assert list(FILES) == parts
     assert all(code.count("\n") < 30 for code in FILES.values())
     assert len(SNIPPETS) == 3
@@ -121,3 +126,29 @@ def test_the_score_is_what_it_says_and_is_made_of_a_finished_run(
         store.put(FeatureResult(FeatureKey("h", 0, 8), "dead", reason="never fires"))
     run_block(SNIPPETS[2], RunStore=RunStore, Path=Path, score_with=score_with, peaks_found=peaks_found)
     assert capsys.readouterr().out.strip() == f"{key} {score_with(peaks_found, pairs)}"
+
+
+def test_the_experiment_runs_and_has_its_comparison_section_and_figure(rich: Path, tmp_path: Path) -> None:
+    for name in ("widths.py", "width_results.py"):
+        (tmp_path / name).write_text(FILES[name])
+    [command] = re.findall(r"^    PYTHONPATH=\. featureinterp (experiment .*) --data \S+$", PAGE, flags=re.MULTILINE)
+    small = ("--data", str(rich), "--layers", "0,1", "--latents-per-layer", "4", "--depth", "1", "--workers", "1")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    program = [sys.executable, "-m", "featureinterp.cli", *command.split(), *small]
+    run = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+    assert run.returncode == 0, run.stderr
+    results = tmp_path / "results" / "widths"
+    means = read_scores(results).query("source == 'similar_negative'").groupby("variant")["correlation"].mean()
+    summary = (results / "summary.md").read_text()
+    assert summary.count("width-2 and width-1") + summary.count("than width-1") == 1
+    assert "random negative is" not in summary, "its questions are its own"
+    section = summary.partition("## Score by width")[2]
+    assert dict(re.findall(r"\| (width-\d) \| (\S+) \|", section)) == {
+        variant: str(round(mean, 3)) for variant, mean in means.items()
+    }
+    assert {path.name for path in (results / "figures").iterdir()} == {
+        f"widths{width}.{suffix}" for width in ("", "_column") for suffix in ("png", "pdf")
+    }
+    page = write_pages(results, tmp_path / "page").read_text()  # here its name is not registered
+    assert "<img" not in page
+    assert "width-2 on similar negative" in page

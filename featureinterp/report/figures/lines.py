@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def draw_line(axes: Axes, means: DataFrame, x: str, look: Look, label: str) -> None:
-    """Draw means over a column `x` as a line with its band; a single one gets a bar in place of the band."""
+    """Draw means over a column `x` as a line with an interval band; a single mean gets an error bar."""
     from matplotlib.colors import to_rgba
 
     means = _defined(means)
@@ -31,10 +31,10 @@ def draw_beside(
     """Draw close lines: error bars instead of bands, points of one x side by side.
 
     Args:
-        axes: where.
-        lines: means by their labels.
-        x: column that the means are over.
-        looks: by the same labels.
+        axes: panel to draw in.
+        lines: means by label.
+        x: column of the horizontal axis.
+        looks: line styles by label.
         spread: from the first to the last point of one x, in units of x.
     """
     for place, (label, means) in enumerate(lines.items()):
@@ -63,7 +63,7 @@ def counts(means: Iterable[DataFrame]) -> str:
 
 
 def whole_numbers(axes: Axes, numbers: Sequence[int], label: str) -> None:
-    """Put ticks at the layers or rounds that there are, or at some whole numbers where these are many."""
+    """Put a tick at each layer or round; at some whole numbers if there are more than 12."""
     from matplotlib.ticker import FixedLocator, MaxNLocator
 
     axes.xaxis.set_major_locator(FixedLocator(numbers) if len(numbers) <= 12 else MaxNLocator(integer=True))

@@ -121,9 +121,9 @@ def panels(n: int, width: Width, shape: tuple[int, int] | None = None) -> tuple[
     """Make a figure of `n` panels: up to three side by side (page width), stacked (column width).
 
     Args:
-        n: how many panels.
+        n: number of panels.
         width: of the figure.
-        shape: rows and columns of the panels, where they are to be others.
+        shape: rows and columns of panels, instead of these.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -141,8 +141,8 @@ def finish(figure: Figure, note: str, messages: Sequence[str]) -> None:
 
     Args:
         figure: with labelled artists in its panels.
-        note: what means and intervals are over.
-        messages: what is missing.
+        note: number of features behind the means, and level of the intervals.
+        messages: missing results.
     """
     full = figure.get_figwidth() > 5
     for axes in figure.axes:

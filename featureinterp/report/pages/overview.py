@@ -38,17 +38,22 @@ class Found:
     comparable: int
     """Features that have both scores."""
     best: tuple[tuple[str, FeatureRow], ...]
-    """Names of files and rows of the features with the highest scores, the highest first."""
+    """File names and rows of the features with the highest scores, highest first."""
     worst: tuple[tuple[str, FeatureRow], ...]
-    """The same of the lowest, the lowest first; none is in both."""
+    """File names and rows of the features with the lowest scores, lowest first; disjoint from `best`."""
 
 
 N_TELLING = 3
-"""Features named as the best and as the worst explained."""
+"""Largest number of features in `best` and in `worst`."""
 
 
 def run_found(rows: Sequence[FeatureRow], names: Sequence[str]) -> Found | None:
-    """Return what was found of features whose files have these names; None where no score is defined."""
+    """Return the overview of a run's features; None if no score is defined.
+
+    Args:
+        rows: the features.
+        names: of their files, in the same order.
+    """
     scored = [pair for pair in zip(names, rows, strict=True) if pair[1].score().value is not None]
     if not scored:
         return None
@@ -65,7 +70,7 @@ def run_found(rows: Sequence[FeatureRow], names: Sequence[str]) -> Found | None:
 
 
 def means_by_source(rows: Sequence[FeatureRow]) -> list[GroupMeans]:
-    """Return the mean test correlation against each complementary source that was used, the hardest first."""
+    """Return the mean test correlation for each complementary source with scores, the hardest first."""
     used = {source for row in rows for source in row.scores}
     return [_means(words, rows, source) for source, words in SOURCE_WORDS.items() if source in used]
 
