@@ -1,5 +1,6 @@
 """The shipped weights keep what the documentation promises, and go through SAELens and Hugging Face unchanged."""
 
+import asyncio
 from itertools import islice
 
 import numpy as np
@@ -9,12 +10,15 @@ from sae_lens import SAE
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from featureinterp.core import CorpusTokens, Rule, StructuredExplanation
 from featureinterp.dataset.activations.capture import capture_activations
 from featureinterp.dataset.activations.store import SparseActivations
 from featureinterp.dataset.corpus.python_docs import python_documentation
 from featureinterp.dataset.corpus.windows import WindowParams, cut_windows
 from featureinterp.dataset.layout import Layout
 from featureinterp.experiment.doctor import Figure
+from featureinterp.simulator import LexicalSimulatorFactory
+from featureinterp.simulator.lexical_corpus import LexicalCorpus
 from featureinterp.subject.embedded import is_held_out, model_folder, sae_folder, weights_bytes
 from featureinterp.subject.quality import bits_per_byte, sae_quality
 
@@ -41,6 +45,24 @@ def test_saelens_loads_the_saes_in_32_bit():
     for name, tensor in sae.state_dict().items():
         assert tensor.dtype == torch.float32
         torch.testing.assert_close(tensor, stored[name].float(), atol=0, rtol=0)
+
+
+def test_a_corpus_is_simulated_as_its_windows_of_strings_are(embedded_subject, windows):
+    forms = (
+        "the tokens ' the', '.'; or the word 'returns'",
+        "words ending in 'ing' but not right after ' the'",
+        "any token right after ' a', ' an' with '(' before",
+        "line breaks",
+        'mentions of "object" or numbers',
+    )
+    explanation = StructuredExplanation(tuple(Rule(words, 5 - i) for i, words in enumerate(forms)))
+    strings = embedded_subject.model.token_strings
+    expected, claimed = LexicalCorpus(CorpusTokens.of(windows.text_tokens, strings)).simulate(explanation)
+    sequences = [tuple(strings(row)) for row in windows.text_tokens.tolist()]
+    simulations = asyncio.run(LexicalSimulatorFactory()(explanation).simulate(sequences))
+    assert np.array_equal(expected, np.array([each.expected_activations for each in simulations], dtype=np.float32))
+    assert np.array_equal(claimed, [each.claims for each in simulations])
+    assert set(np.unique(expected)) == {0, 1, 2, 3, 4, 5}
 
 
 def test_capture_equals_saelens_on_hugging_faces_hidden_states(embedded_subject, windows, tmp_path):
