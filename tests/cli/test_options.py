@@ -153,6 +153,7 @@ def test_records_hold_three_splits_of_what_a_run_takes() -> None:
         ("estimate", "--write-holistic-acts", "stages.names", ("holistic_acts",)),
         ("demo", "--seed 3", "spec.seed", 3),
         ("demo", "--seed 3", "data_spec.seed", 3),
+        ("demo", "--no-train-negatives", "spec.records.train_sources", ()),
         ("demo", "--features 5", "size.n_features", 5),
         ("experiment", "--variants a,b", "choice.variants", ("a", "b")),
         ("experiment", "--seed 2", "spec.seed", 2),
@@ -223,3 +224,18 @@ def test_first_sentences(doc: str, sentence: str) -> None:
 def test_no_module_reads_its_options_by_name() -> None:
     calls = [node for tree in modules().values() for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert not [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "locals"]
+
+
+def test_options_of_new_data_beside_a_data_folder_are_an_error(cli, tmp_path: Path) -> None:
+    words = ["--max-dataset-size", 50, "--no-ascii-only", "--data-root", tmp_path / "root"]
+    told = cli("experiment", "layers", "--data", tmp_path / "data", "--out", tmp_path / "out", *words)
+    assert told.code == 2
+    assert "--max-dataset-size, --ascii-only, --data-root only" in told.err
+    assert "--data" in told.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_experiment_is_an_error_that_lists_them(cli, tmp_path: Path) -> None:
+    told = cli("experiment", "sideways", "--out", tmp_path / "out")
+    assert told.code == 2
+    assert all(name in told.err for name in ("sideways", "complementary", "polysemanticity"))

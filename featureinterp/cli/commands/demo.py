@@ -36,7 +36,7 @@ CORPUS_AND_SUBJECT = (
 def demo(
     ctx: typer.Context,
     size: DemoSpec,
-    spec: Annotated[RunSpec, without("records", "engine")],
+    spec: Annotated[RunSpec, without("positives_per_split", "negatives_per_split", "engine")],
     paper: PresetChoice,
     data_spec: Annotated[DataSpec, only(*CORPUS_AND_SUBJECT)] = DEMO_DATA,
     out: options.RunOut = Path("runs/demo"),
