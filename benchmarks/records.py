@@ -17,13 +17,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.similar_negatives import sentences
-from featureinterp.codec import encode_index_record
+from featureinterp.codec import encode_index_record, encode_more_records
 from featureinterp.dataset.activations.arrays import write_arrays
 from featureinterp.dataset.activations.merging import MergeTarget, merge_shards
 from featureinterp.dataset.activations.store import SparseActivations
 from featureinterp.dataset.corpus.windows import Windows
 from featureinterp.dataset.records.hook_records import HookData
 from featureinterp.dataset.retrieval.exact import ExactRanker
+from featureinterp.dataset.retrieval.window_index import WindowIndex
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.files import atomic_write
 from featureinterp.subject.model import SubjectModel
@@ -60,16 +61,20 @@ def main() -> int:
     spec = DataSpec(top_sample_n=30, complementary_sample_n=30)
     with tempfile.TemporaryDirectory() as name, threadpool_limits(1):
         folder, embeddings = Path(name), sentences(n, 384)
+        begun = time.process_time()
+        index = WindowIndex.of(windows, model.token_strings)
+        print(f"index of {n} windows by token, and near-duplicates: {time.process_time() - begun:.1f} s")
         data = HookData(
-            "hook", 0, windows, embeddings, ExactRanker(embeddings), activations(folder, n, args.latents),
+            "hook", 0, windows, embeddings, ExactRanker(embeddings), index, activations(folder, n, args.latents),
             model.token_strings,
         )  # fmt: skip
         begun, made = time.process_time(), 0
         for latent, plan in data.plans(range(args.latents), spec):
             assert plan.selection is not None
-            encoded = encode_index_record(data.record(latent, plan.selection, None))
-            atomic_write(folder / f"{latent}.json", encoded)
-            made += len(encoded)
+            record = data.record(latent, plan.selection, None)
+            for kind, encoded in (("", encode_index_record(record)), ("more", encode_more_records(record))):
+                atomic_write(folder / f"{kind}{latent}.json", encoded)
+                made += len(encoded)
         taken = 1000 * (time.process_time() - begun) / args.latents
     print(f"{args.latents} latents over {n} windows: {taken:.1f} ms and {made / args.latents / 1000:.0f} kB each")
     print(f"at most {MOST_MILLISECONDS:g} ms are promised")

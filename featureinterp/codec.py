@@ -1,7 +1,8 @@
 """JSON encoding of the data types, with exact error paths.
 
 Two encodings: any frozen dataclass of the package as versioned JSON (`encode`, `decode`), and one latent's records in
-the original's schema (`encode_index_record`, `decode_index_record`). Floats survive a round trip bit for bit: they are
+the original's schema (`encode_index_record`, `decode_index_record`), with what it has no keys for in a second file
+(`encode_more_records`, `decode_more_records`). Floats survive a round trip bit for bit: they are
 written as the shortest decimal that reads back as the same double.
 """
 
@@ -10,13 +11,14 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
 
 from featureinterp.errors import DataFolderError, FeatureInterpError, InputError
-from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SAEIndexId, SAEIndexRecord
+from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SAEIndexId, SAEIndexRecord, Stratum
 
 SCHEMA_VERSION = 1
 """Incremented if an encoded class changes so that older readers would misread it."""
@@ -200,6 +202,11 @@ _LISTS: dict[str, ComplementaryRecordSource | None] = {
     "similar_projected_no_act_records": ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED,
 }
 
+_MORE_LISTS = {
+    "same_token_no_act_records": ComplementaryRecordSource.SAME_TOKEN_NEGATIVE,
+    "corpus_records": ComplementaryRecordSource.CORPUS,
+}
+
 
 def encode_index_record(record: SAEIndexRecord) -> bytes:
     """Return one latent's records as JSON with exactly the original's keys.
@@ -207,21 +214,14 @@ def encode_index_record(record: SAEIndexRecord) -> bytes:
     Raises:
         InputError: if an activation is NaN or infinite, or a token holds a lone surrogate.
     """
-    lists = {
-        name: [
-            _Record(list(r.tokens), list(r.expressions), list(r.holistic_expressions), r.dataset_index)
-            for r in getattr(record, name)
-        ]
-        for name in _LISTS
-    }
+    lists = {name: [_Record(*_fields(one)) for one in getattr(record, name)] for name in _LISTS}
     wire = _IndexRecord(
         id=_Id(record.id.layer_index, record.id.latent_index),
         max_expression=record.max_expression,
         max_holistic_expression=record.max_holistic_expression,
         **lists,
     )
-    _refuse_what_json_cannot_say(msgspec.to_builtins(wire), "$")
-    return msgspec.json.encode(wire)
+    return _written(wire)
 
 
 def decode_index_record(encoded: bytes | str, where: str = "record file") -> SAEIndexRecord:
@@ -231,7 +231,7 @@ def decode_index_record(encoded: bytes | str, where: str = "record file") -> SAE
         DataFolderError: if it is not JSON, or a field is missing, unknown or of another type (with its path).
     """
     wire = decode_json(encoded, _IndexRecord, where)
-    lists = {name: _records(getattr(wire, name), name, wire, where) for name in _LISTS}
+    lists: dict[str, Any] = {name: _records(getattr(wire, name), name, wire, where) for name in _LISTS}
     return SAEIndexRecord(
         id=SAEIndexId(wire.id.layer_index, wire.id.latent_index),
         max_expression=wire.max_expression,
@@ -240,7 +240,78 @@ def decode_index_record(encoded: bytes | str, where: str = "record file") -> SAE
     )
 
 
-def _records(records: list[_Record], name: str, parent: _IndexRecord, where: str) -> tuple[ActivationRecord, ...]:
+class _CorpusRecord(_Record, forbid_unknown_fields=True):
+    """A corpus record; its stratum by its place among the strata."""
+
+    stratum: int
+
+
+class _MoreRecords(msgspec.Struct, forbid_unknown_fields=True):
+    """A latent's records that the original's schema has no keys for."""
+
+    id: _Id
+    same_token_no_act_records: list[_Record]
+    corpus_records: list[_CorpusRecord]
+    strata: list[Stratum]
+
+
+def encode_more_records(record: SAEIndexRecord) -> bytes:
+    """Return what `encode_index_record` leaves out as JSON: same-token negatives, corpus records and strata.
+
+    Raises:
+        InputError: as `encode_index_record`, or if a corpus record is from none of the strata.
+    """
+    places = {stratum.name: place for place, stratum in enumerate(record.strata)}
+    unknown = [one.stratum for one in record.corpus_records if one.stratum not in places]
+    if unknown:
+        raise InputError(f"a corpus record is from stratum {unknown[0]!r}", f"the strata are {', '.join(places)}")
+    wire = _MoreRecords(
+        id=_Id(record.id.layer_index, record.id.latent_index),
+        same_token_no_act_records=[_Record(*_fields(one)) for one in record.same_token_no_act_records],
+        corpus_records=[_CorpusRecord(*_fields(one), places[one.stratum]) for one in record.corpus_records],
+        strata=list(record.strata),
+    )
+    return _written(wire)
+
+
+def decode_more_records(encoded: bytes | str, record: SAEIndexRecord, where: str = "record file") -> SAEIndexRecord:
+    """Return a latent's records with what `encode_more_records` wrote beside them.
+
+    Raises:
+        DataFolderError: as `decode_index_record`, or if it is of another latent.
+    """
+    wire = decode_json(encoded, _MoreRecords, where)
+    check_address(
+        where,
+        layer=(wire.id.layer_index, record.id.layer_index),
+        latent=(wire.id.latent_index, record.id.latent_index),
+    )
+    outside = [one.stratum for one in wire.corpus_records if not 0 <= one.stratum < len(wire.strata)]
+    if outside:
+        raise DataFolderError(f"{where} has a record of stratum {outside[0]}, there are {len(wire.strata)} strata")
+    same_token = _records(wire.same_token_no_act_records, "same_token_no_act_records", record, where)
+    corpus = _records(wire.corpus_records, "corpus_records", record, where)
+    names = [wire.strata[one.stratum].name for one in wire.corpus_records]
+    return replace(
+        record,
+        same_token_no_act_records=same_token,
+        corpus_records=tuple(replace(one, stratum=name) for one, name in zip(corpus, names, strict=True)),
+        strata=tuple(wire.strata),
+    )
+
+
+def _fields(record: ActivationRecord) -> tuple[list[str], list[float], list[float], int]:
+    return list(record.tokens), list(record.expressions), list(record.holistic_expressions), record.dataset_index
+
+
+def _written(wire: msgspec.Struct) -> bytes:
+    _refuse_what_json_cannot_say(msgspec.to_builtins(wire), "$")
+    return msgspec.json.encode(wire)
+
+
+def _records(
+    records: Sequence[_Record], name: str, parent: _IndexRecord | SAEIndexRecord, where: str
+) -> tuple[ActivationRecord, ...]:
     made = []
     for position, record in enumerate(records):
         try:
@@ -252,7 +323,7 @@ def _records(records: list[_Record], name: str, parent: _IndexRecord, where: str
                     dataset_index=record.dataset_index,
                     max_expression=parent.max_expression,
                     max_holistic_expression=parent.max_holistic_expression,
-                    source=_LISTS[name],
+                    source=(_LISTS | _MORE_LISTS)[name],
                 )
             )
         except InputError as error:

@@ -191,6 +191,12 @@ class Scores:
         """Whether false positives, precision, recall and F1 go by claims: not in runs made before they were stored."""
         return self.false_positives_expected_per_sentence != BEFORE_CLAIMS
 
+    @classmethod
+    def undefined(cls, reason: str) -> Scores:
+        """Make scores without any value, of no sentences."""
+        names = [field.name for field in fields(cls) if field.name not in ("n_sentences", "n_complementary")]
+        return cls(**dict.fromkeys(names, Score.undefined(reason)), n_sentences=0, n_complementary=0)
+
     def to_html(self) -> str:
         """Return it as HTML for a notebook."""
         values = ((field.name, getattr(self, field.name)) for field in fields(self))

@@ -9,6 +9,7 @@ them to the field's words.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -26,15 +27,27 @@ MAX_LEVEL = 5
 class ComplementaryRecordSource(str, Enum):
     """Source of the complementary sentences."""
 
+    SAME_TOKEN_NEGATIVE = "same_token_negative"
+    """Silent windows that contain a token on which the latent peaks."""
     RANDOM = "random"
     RANDOM_NEGATIVE = "random_negative"
     SIMILAR = "similar"
     SIMILAR_NEGATIVE = "similar_negative"
     SIMILAR_PROJECTED = "similar_projected"
     SIMILAR_NEGATIVE_PROJECTED = "similar_negative_projected"
+    CORPUS = "corpus"
+    """Windows drawn from all strata of the corpus, active ones too; see `SAEIndexRecord.corpus_records`."""
     OTHER = "other"
     """Sentences of one's own choosing: no latent's records hold them, `DataFolder.activation_records` makes them."""
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the latent is silent on all of its windows."""
+        return "negative" in self.value
+
+
+EVERYWHERE = "fires on 100% of windows"
+"""Why a latent has no silent windows."""
 
 MAIN_SOURCE = ComplementaryRecordSource.SIMILAR_NEGATIVE.value
 """The source that a feature is judged by first."""
@@ -44,8 +57,9 @@ MEASURED_SOURCES = (
     ComplementaryRecordSource.RANDOM_NEGATIVE,
     ComplementaryRecordSource.SIMILAR,
     ComplementaryRecordSource.SIMILAR_NEGATIVE,
+    ComplementaryRecordSource.SAME_TOKEN_NEGATIVE,
 )
-"""The complementary sources of the paper; every explanation of a run is tested on them."""
+"""The complementary sources that every explanation of a run is tested on, the hardest last."""
 
 
 class Split(int, Enum):
@@ -54,6 +68,20 @@ class Split(int, Enum):
     TRAIN = 0
     VALID = 1
     TEST = 2
+
+
+N_SPLITS = len(Split)
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Part of the corpus that a latent's corpus records are drawn from."""
+
+    name: str
+    size: int
+    """Windows of the corpus in it."""
+    is_active: bool
+    """Whether the latent fires on them."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +100,8 @@ class ActivationRecord:
     max_holistic_expression: float = 0.0
     source: ComplementaryRecordSource | None = None
     """The complementary list it was taken from; None for a positive."""
+    stratum: str = ""
+    """Name of the stratum that a corpus record was drawn from; empty in other lists."""
 
     def __post_init__(self) -> None:
         n = len(self.tokens)
@@ -181,6 +211,28 @@ def one_per_window(records: Sequence[ActivationRecord]) -> tuple[ActivationRecor
     return tuple(first.values())
 
 
+def corpus_weights(records: Sequence[ActivationRecord], strata: Sequence[Stratum]) -> list[float]:
+    """Return how many windows of the corpus each record stands for: its stratum's size over the number drawn from it.
+
+    Within a stratum every window is equally likely to be drawn, so weighted sums estimate sums over the corpus (Horvitz
+    and Thompson, 1952). A stratum from which no record was drawn is not covered: the weights add up to the sizes of the
+    others.
+
+    Args:
+        records: corpus records of one latent and one split.
+        strata: of the latent.
+
+    Raises:
+        InputError: if a record is from none of the strata.
+    """
+    sizes = {stratum.name: stratum.size for stratum in strata}
+    drawn = Counter(record.stratum for record in records)
+    unknown = sorted(set(drawn) - set(sizes))
+    if unknown:
+        raise InputError(f"a record of stratum {unknown[0]!r} has no weight", "take corpus records of the same latent")
+    return [sizes[record.stratum] / drawn[record.stratum] for record in records]
+
+
 @dataclass(frozen=True)
 class SAEIndexRecord:
     """All evidence about one latent. Lists are ordered so that `i::3` slices share no document."""
@@ -195,10 +247,23 @@ class SAEIndexRecord:
     similar_no_act_records: tuple[ActivationRecord, ...]
     similar_projected_records: tuple[ActivationRecord, ...] = ()
     similar_projected_no_act_records: tuple[ActivationRecord, ...] = ()
+    same_token_no_act_records: tuple[ActivationRecord, ...] = ()
+    corpus_records: tuple[ActivationRecord, ...] = ()
+    """Windows of every stratum, equally many in each split; see `corpus_weights`."""
+    strata: tuple[Stratum, ...] = ()
+    """Active windows by largest activation, the weakest first, then silent windows with and without a peak token;
+    together they are the corpus. Empty in records made before strata were drawn."""
+
+    @property
+    def active_records(self) -> tuple[ActivationRecord, ...]:
+        """Windows drawn evenly over the strata of active windows: what fires weakly, too."""
+        return tuple(record for record in self.corpus_records if record.is_active)
 
     def complementary_records(self, source: ComplementaryRecordSource) -> tuple[ActivationRecord, ...]:
         """Return the whole complementary list of one source."""
         return {
+            ComplementaryRecordSource.SAME_TOKEN_NEGATIVE: self.same_token_no_act_records,
+            ComplementaryRecordSource.CORPUS: self.corpus_records,
             ComplementaryRecordSource.RANDOM: self.random_records,
             ComplementaryRecordSource.RANDOM_NEGATIVE: self.random_no_act_records,
             ComplementaryRecordSource.SIMILAR: self.similar_records,
@@ -207,6 +272,15 @@ class SAEIndexRecord:
             ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED: self.similar_projected_no_act_records,
             ComplementaryRecordSource.OTHER: (),
         }[source]
+
+    def why_empty(self, source: ComplementaryRecordSource) -> str:
+        """Return why a source has no records in a split."""
+        silent = [stratum.size for stratum in self.strata if not stratum.is_active]
+        if source.is_silent and self.strata and not any(silent):
+            return EVERYWHERE
+        if source is ComplementaryRecordSource.SAME_TOKEN_NEGATIVE and silent and silent[0] == 0:
+            return "fires on every window that contains a peak token"
+        return f"the corpus has too few {source.value.replace('_', ' ')} windows for this latent"
 
     def splits(self, params: SplitParams | None = None) -> Splits:
         """Split the records: positives, then those of each selected complementary source.

@@ -38,10 +38,12 @@ def parse() -> dict:
     parser = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
     for name, told in ((name, told) for names, told in OPTIONS.items() for name in names.split()):
         default = getattr(DataSpec(), name)
-        kind, told = str if default is None else type(default), f"{told} (default: {default!r})"
+        kind = int if "int" in DataSpec.__annotations__[name] else str
+        told = f"{told} (default: {default!r})"
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=told)
     either = argparse.BooleanOptionalAction
     parser.add_argument("--ascii-only", action=either, help="leave out documents beyond ASCII (default), or keep them")
+    parser.add_argument("--centre", action=either, help="compare embeddings minus their mean (default), or as they are")
     for stage in STAGES:
         parser.add_argument(f"--write-{stage.replace('_', '-')}", dest="stages", action="append_const", const=stage)
     parser.add_argument("--download-wandb", action="store_true", help="first fetch the data folder from W&B")

@@ -23,7 +23,7 @@ from featureinterp.dataset.corpus.documents import Document
 from featureinterp.dataset.corpus.open import open_corpus, read_documents
 from featureinterp.dataset.corpus.window_texts import texts_of
 from featureinterp.dataset.corpus.windows import Windows, cut_windows
-from featureinterp.dataset.records.selection import PLACING_ORDER, PROJECTED
+from featureinterp.dataset.records.selection import ADDED, PLACING_ORDER, PROJECTED
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.subject.subject import Subject
 
@@ -97,8 +97,8 @@ class _Probe:
 
     @property
     def windows_per_latent(self) -> int:
-        sources = len(PLACING_ORDER) + len(PROJECTED) * self.spec.projected
-        return self.spec.top_sample_n + sources * self.spec.complementary_sample_n
+        sources = len(PLACING_ORDER) + len(ADDED) + len(PROJECTED) * self.spec.projected
+        return 2 * self.spec.top_sample_n + sources * self.spec.complementary_sample_n
 
 
 def estimate(spec: DataSpec, stages: Collection[str], subject: Subject) -> Estimate:
@@ -194,7 +194,7 @@ def _embedding_cost(probe: _Probe) -> tuple[StageCost, int]:
     made: list[NDArray[np.float32]] = []
     seconds, flops = _measure(lambda: made.append(embedder.embed(texts)), probe.subject.model.device)
     scale, dimensions = probe.n / len(texts), made[0].shape[1]
-    stored = probe.n * dimensions * _NUMBER_BYTES
+    stored = probe.n * dimensions * _NUMBER_BYTES * (2 if probe.spec.centre else 1)
     return StageCost("similarity_retriever", 0, 0, flops * scale, stored, seconds * scale), dimensions
 
 

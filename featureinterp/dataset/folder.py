@@ -207,7 +207,8 @@ class DataFolder:
         Raises:
             DataFolderError: if the file is damaged.
         """
-        path = Layout(self.path).recall
+        made = self.manifest.stages.get("records")
+        path = Layout(self.path).recall(made is not None and made.settings.get("centre") is True)
         return decode(read_file(path), IndexRecall, str(path)) if path.exists() else None
 
     def corpus_counts(self) -> Mapping[str, int]:

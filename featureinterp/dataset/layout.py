@@ -8,7 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from featureinterp.codec import check_address, decode, decode_index_record, encode, encode_index_record
+from featureinterp.codec import (
+    check_address,
+    decode,
+    decode_index_record,
+    decode_more_records,
+    encode,
+    encode_index_record,
+    encode_more_records,
+)
 from featureinterp.dataset.activations.latent_stats import LatentProfile, ProfileTable
 from featureinterp.dataset.records.build import LatentReport
 from featureinterp.errors import DamagedFeatureError, DataFolderError
@@ -65,14 +73,17 @@ class Layout:
         return self.folder / "similarity_retriever" / "embeddings.safetensors"
 
     @property
-    def index(self) -> Path:
-        """The approximate index of the embeddings."""
-        return self.folder / "similarity_retriever" / "index.faiss"
+    def centred_embeddings(self) -> Path:
+        """The embeddings minus their mean over the corpus."""
+        return self.folder / "similarity_retriever" / "centred.safetensors"
 
-    @property
-    def recall(self) -> Path:
-        """Path of the recall of the approximate index."""
-        return self.folder / "similarity_retriever" / "recall.json"
+    def index(self, centred: bool) -> Path:
+        """Return the path of the approximate index of the embeddings, as they are or centred."""
+        return self.folder / "similarity_retriever" / ("centred.faiss" if centred else "index.faiss")
+
+    def recall(self, centred: bool) -> Path:
+        """Return the path of the recall of the approximate index."""
+        return self.folder / "similarity_retriever" / ("centred.recall.json" if centred else "recall.json")
 
     @property
     def records(self) -> Path:
@@ -82,6 +93,10 @@ class Layout:
     def record(self, hook_name: str, latent: int) -> Path:
         """Return the path of one latent's records."""
         return self.records / hook_name / f"{latent}.json"
+
+    def more_records(self, hook_name: str, latent: int) -> Path:
+        """Return the path of what the original's schema has no keys for (missing in older folders)."""
+        return self.folder / "more_records" / hook_name / f"{latent}.json"
 
     def latents(self, hook_name: str) -> Path:
         """Return the path of the reports of a hook's latents."""
@@ -158,17 +173,25 @@ class Layout:
             raise DamagedFeatureError(error.problem, _AGAIN) from error
         if report is not None and not _is_as_written(encoded, record, report):
             raise DamagedFeatureError(f"{path} is not the file that was written: it was changed or replaced", _AGAIN)
-        return record
+        if report is None or report.more_checksum is None:
+            return record
+        return _with_more(record, self.more_records(hook_name, latent), report.more_checksum)
 
     def write_record(self, hook_name: str, record: SAEIndexRecord, report: LatentReport) -> LatentReport:
-        """Write the records of a latent, and return its report with the file's checksum.
+        """Write the records of a latent, and return its report with the checksums of the files.
+
+        What the original has no keys for, where there is any, goes into a second file.
 
         Raises:
             StorageError: if it cannot be written.
         """
-        encoded = encode_index_record(record)
-        atomic_write(self.record(hook_name, record.id.latent_index), encoded)
-        return replace(report, checksum=zlib.crc32(encoded))
+        latent, encoded = record.id.latent_index, encode_index_record(record)
+        more = encode_more_records(record) if record.strata else None
+        atomic_write(self.record(hook_name, latent), encoded)
+        if more is not None:
+            atomic_write(self.more_records(hook_name, latent), more)
+        more_checksum = None if more is None else zlib.crc32(more)
+        return replace(report, checksum=zlib.crc32(encoded), more_checksum=more_checksum)
 
 
 def _check_table(path: Path, hook: tuple[str, str], latents: list[int], n_latents: int) -> None:
@@ -189,6 +212,20 @@ def _check_table(path: Path, hook: tuple[str, str], latents: list[int], n_latent
         raise DataFolderError(f"{path} holds latent {unknown[0]}, the SAE has latents 0 to {n_latents - 1}", _AGAIN)
     if len(set(latents)) < len(latents):
         raise DataFolderError(f"{path} holds a latent twice", _AGAIN)
+
+
+def _with_more(record: SAEIndexRecord, path: Path, checksum: int) -> SAEIndexRecord:
+    """Return records with what the file beside them holds."""
+    try:
+        encoded = read_file(path)
+        made = decode_more_records(encoded, record, str(path))
+    except FileNotFoundError as error:
+        raise DamagedFeatureError(f"{path} is missing", _AGAIN) from error
+    except DataFolderError as error:
+        raise DamagedFeatureError(error.problem, _AGAIN) from error
+    if zlib.crc32(encoded) != checksum:
+        raise DamagedFeatureError(f"{path} is not the file that was written: it was changed or replaced", _AGAIN)
+    return made
 
 
 def _is_as_written(encoded: bytes, record: SAEIndexRecord, report: LatentReport) -> bool:

@@ -54,8 +54,10 @@ class DataSpec:
     """Sample positives from the top 1/N of windows by maximum activation."""
     complementary_sample_n: int = SampleParams.complementary_sample_n
     """Number of sentences per complementary source, over all splits."""
-    special_n: int = SampleParams.special_n
-    """Number of top-activating windows used as the similarity query."""
+    special_n: int | None = SampleParams.special_n
+    """Number of top-activating windows used as the similarity query (default: 0.4% of windows, from 30 to 400)."""
+    centre: bool = True
+    """Compare embeddings minus their mean over the corpus (default), or as they are, as the original does."""
     min_documents: int = SampleParams.min_documents
     """Minimum number of documents in which a latent fires; below it, the latent is rare and has no records."""
     projected: bool = SampleParams.projected

@@ -31,8 +31,14 @@ from featureinterp.dataset.manifest import HookEntry, Manifest, Setting, StageEn
 from featureinterp.dataset.records.build import LatentReport
 from featureinterp.dataset.records.hook_records import HookData, Plan
 from featureinterp.dataset.retrieval.approximate import ApproximateRanker
-from featureinterp.dataset.retrieval.embeddings import EmbedderSource, embed_corpus
+from featureinterp.dataset.retrieval.embeddings import (
+    EmbedderSource,
+    centre_embeddings,
+    content_of,
+    embed_corpus,
+)
 from featureinterp.dataset.retrieval.exact import ExactRanker, Ranker
+from featureinterp.dataset.retrieval.window_index import WindowIndex
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError
 from featureinterp.files import atomic_write
@@ -78,6 +84,7 @@ class Preparation:
         manifest = self._open_manifest()
         self._known: dict[str, dict[int, LatentReport]] = {}
         self._damaged: dict[str, list[int]] = {}
+        self._index: WindowIndex | None = None
         self.stages = self._needed(manifest, stages)
         """Stages to run."""
         self.manifest = self._begin(manifest)
@@ -158,7 +165,7 @@ class Preparation:
         capture_activations(self._subject, windows.tokens, windows.has_bos, self._layout.folder, params, told)
 
     def embed(self, windows: Windows) -> NDArray[np.float32]:
-        """Embed the text of every window, float32 [windows, d], or load existing embeddings."""
+        """Return the vectors of the windows that similarity compares, float32 [windows, d], making missing ones."""
 
         def texts(rows: range) -> list[str]:
             tokens = windows.text_tokens[rows.start : rows.stop]
@@ -166,7 +173,11 @@ class Preparation:
             return [join(strings) for strings in texts_of(tokens, self._subject.model.token_strings)]
 
         told = partial(self._progress, "similarity_retriever")
-        return embed_corpus(self._layout.embeddings, len(windows), texts, self._embedder, told)
+        path = self._layout.embeddings
+        embeddings = embed_corpus(path, len(windows), texts, self._embedder, told)
+        if not self._spec.centre:
+            return embeddings
+        return centre_embeddings(self._layout.centred_embeddings, embeddings, content_of(path))
 
     def holistic(self, windows: Windows, embeddings: NDArray[np.float32]) -> None:
         """Measure the holistic activations of all known latents.
@@ -197,6 +208,10 @@ class Preparation:
                     reports[latent] = self._write_record(data, latent, plan)
                     self._progress(f"records of {hook}", done, len(missing))
                 self._layout.write_latents(hook, reports.values())
+        entry = self.manifest.stages["records"]
+        counts = {"special_n": self._spec.sample_params().query_size(len(windows))}
+        self.manifest = self.manifest.with_stage("records", replace(entry, counts=counts))
+        self.manifest.save(self._layout.folder)
 
     def profiles(self) -> None:
         """Write missing or damaged statistics of the selected latents, in older folders too."""
@@ -247,9 +262,15 @@ class Preparation:
         """Return the latents of a hook to process: new ones, and those with damaged records."""
         reports = self._reports(hook_name)
         new = [latent for latent in self.latents[hook_name] if latent not in reports]
+        older = [latent for latent, report in reports.items() if report.status == "ok" and report.more_checksum is None]
+        if older and hook_name not in self._damaged:
+            _logger.warning(
+                "%d latents of %s have records without same-token negatives and strata; they are made again",
+                len(older), hook_name,
+            )  # fmt: skip
         if hook_name not in self._damaged:
             self._damaged[hook_name] = [latent for latent in reports if self._is_damaged(hook_name, reports[latent])]
-        return sorted({*new, *self._damaged[hook_name]})
+        return sorted({*new, *older, *self._damaged[hook_name]})
 
     def _is_damaged(self, hook_name: str, report: LatentReport) -> bool:
         if report.status != "ok":
@@ -275,22 +296,26 @@ class Preparation:
     def _hook_data(self, hook_name: str, windows: Windows, embeddings: NDArray[np.float32]) -> HookData:
         activations = SparseActivations.open(self._layout.activations_of(hook_name))
         layer, strings = self._subject.saes[hook_name].layer, self._subject.model.token_strings
-        return HookData(hook_name, layer, windows, embeddings, self._ranker(embeddings), activations, strings)
+        if self._index is None:
+            self._index = WindowIndex.of(windows, strings)
+        ranker = self._ranker(embeddings)
+        return HookData(hook_name, layer, windows, embeddings, ranker, self._index, activations, strings)
 
     def _ranker(self, embeddings: NDArray[np.float32]) -> Ranker:
         if not self._spec.faiss:
             return ExactRanker(embeddings, self._spec.max_memory)
-        path = self._layout.index
+        path = self._layout.index(self._spec.centre)
         if path.exists() and path.stat().st_mtime_ns < self._layout.embeddings.stat().st_mtime_ns:
             path.unlink()
         return ApproximateRanker.open(path, embeddings)
 
     def _measure_recall(self, data: HookData, latents: Sequence[int]) -> None:
         """Store the recall of the index, measured on the first firing latents."""
-        if isinstance(data.ranker, ApproximateRanker) and not self._layout.recall.exists():
+        path = self._layout.recall(self._spec.centre)
+        if isinstance(data.ranker, ApproximateRanker) and not path.exists():
             tops = list(islice(data.tops(latents, self._spec), _RECALL_SAMPLE))
             if tops:
-                atomic_write(self._layout.recall, encode(data.ranker.recall(tops)))
+                atomic_write(path, encode(data.ranker.recall(tops)))
 
     def _needed(self, manifest: Manifest, stages: Collection[str]) -> frozenset[str]:
         """Return the stages to run for the request and the existing records."""
@@ -318,7 +343,7 @@ class Preparation:
         }
         similarity = {**tokens, "embedder": self._embedder.identity}
         measured = "holistic_acts" in self.stages
-        similar = {**similarity, "faiss": spec.faiss}
+        similar = {**similarity, "faiss": spec.faiss, "centre": spec.centre or None}  # absent from older folders
         chosen = {**similar, "seed": spec.seed, **asdict(spec.sample_params())}
         return {
             "tokens": tokens,

@@ -58,6 +58,8 @@ class FeatureResult:
     test_sequences: tuple[ScoredSequence, ...] = ()
     """Every test window once per list it is in (see `record.source`), with what the explanation expects there."""
     train_positives: tuple[ActivationRecord, ...] = ()
+    near_duplicates: int | None = None
+    """Pairs of windows in two splits whose token sets have a Jaccard similarity above 1/2; None where not counted."""
     max_activation: float = 0.0
     """Largest activation over the corpus: level 5."""
     density: float = 0.0

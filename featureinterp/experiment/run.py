@@ -23,6 +23,7 @@ from typing import Protocol
 from featureinterp.chat import Usage
 from featureinterp.complexity import ComplexityAnalyzer
 from featureinterp.core import Attempt, Score, ScoredSequence, Scores, StructuredExplanation
+from featureinterp.dataset.records.audit import near_duplicates_across
 from featureinterp.errors import OF_ONE_FEATURE, check_numbers
 from featureinterp.experiment.contributions import RuleContribution, rule_contributions, undefined_contributions
 from featureinterp.experiment.result import FeatureKey, FeatureResult
@@ -126,9 +127,9 @@ async def explain_feature(
         reason = f"fires on {len(record.most_act_records)} usable windows, at least {LEAST_POSITIVES} are needed"
         return replace(result, status="rare", reason=reason)
     splits = record.splits(params)
+    result = replace(result, near_duplicates=near_duplicates_across(splits))
     found = await method.explainer.generate_explanations(splits.train, splits.valid)
-    positives = tuple(each for each in splits.train if each.source is None)
-    result = replace(result, attempts=found.trace, train_positives=positives)
+    result = replace(result, attempts=found.trace, train_positives=tuple(r for r in splits.train if r.source is None))
     if params.judge_attempts:
         result = replace(result, attempts=await judged(found.trace, method, one_per_window(splits.test)))
     if not found.explanations:
@@ -144,7 +145,7 @@ async def explain_feature(
         contributions=await _contributions(explanation, method, sequences, seed_of("rules")),
         chosen=found.chosen[0] if found.chosen else None,
         test_sequences=sequences,
-        scores=score_on_test(sequences, key, seed),
+        scores=score_on_test(sequences, key, seed) | _scores_of_none(record, splits.test, params),
         floors={
             "token_lookup": await floor_scores(TokenLookupSimulator(splits.train), sequences, seed_of("token_lookup"))
         },
@@ -160,6 +161,17 @@ async def _contributions(
         return await rule_contributions(explanation, method.simulator_factory, sequences, seed)
     except OF_ONE_ATTEMPT as error:
         return undefined_contributions(explanation, sequences, str(error))
+
+
+def _scores_of_none(
+    record: SAEIndexRecord, test: Sequence[ActivationRecord], params: FeatureRunParams
+) -> dict[str, Scores]:
+    """Return undefined scores for the sources without test records; records of older folders lack whole sources."""
+    if not record.strata or params.negatives_per_split == 0:
+        return {}
+    there = {one.source for one in test}
+    missing = [source for source in params.test_sources if source not in there]
+    return {source.value: Scores.undefined(record.why_empty(source)) for source in missing}
 
 
 def score_on_test(sequences: Sequence[ScoredSequence], key: FeatureKey, seed: int) -> dict[str, Scores]:

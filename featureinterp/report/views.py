@@ -17,12 +17,14 @@ Mark = Literal["", "miss", "alarm"]
 """miss: active but not claimed; alarm: claimed but silent."""
 
 SOURCE_WORDS: dict[str, str] = {
+    ComplementaryRecordSource.SAME_TOKEN_NEGATIVE.value: "same-token negatives",
     ComplementaryRecordSource.SIMILAR_NEGATIVE.value: "similar negatives",
     ComplementaryRecordSource.SIMILAR.value: "similar sentences",
     ComplementaryRecordSource.RANDOM_NEGATIVE.value: "random negatives",
     ComplementaryRecordSource.RANDOM.value: "random sentences",
     ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED.value: "projected similar negatives",
     ComplementaryRecordSource.SIMILAR_PROJECTED.value: "projected similar sentences",
+    ComplementaryRecordSource.CORPUS.value: "corpus sample",
     ComplementaryRecordSource.OTHER.value: "custom sentences",
 }
 """Display names of complementary sources, hardest first."""

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from fractions import Fraction
 from functools import partial
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from featureinterp.dataset.corpus.windows import Windows
+from featureinterp.dataset.records.same_token import peak_tokens, same_token_windows
 from featureinterp.dataset.records.selection import (
     PLACING_ORDER,
     PROJECTED,
     SampleParams,
     Selection,
-    add_projected,
-    held_out_documents,
+    add_lists,
+    add_sample,
+    held_out_groups,
     interleave,
     select_windows,
     silent_windows,
 )
 from featureinterp.dataset.retrieval.exact import ExactRanker, top_sequences
+from featureinterp.dataset.retrieval.window_index import WindowIndex
 from featureinterp.record import ComplementaryRecordSource as Source
 from featureinterp.stats import generator
 
@@ -153,14 +159,15 @@ def test_a_ranking_depends_on_no_companion_nor_on_how_far_it_is_read(
 
 
 @given(latents(), st.integers(0, 2**32))
-def test_projected_lists_follow_the_same_rules(
+def test_added_lists_follow_the_same_rules(
     case: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, SampleParams], seed: int
 ):
     active, _, similar, documents, params = case
     before = select(case)
     mapped = np.random.default_rng(seed).permutation(similar)
     silent = silent_windows(active, len(documents))
-    chosen = add_projected(before, mapped, silent, documents, params.complementary_sample_n)
+    candidates = dict(zip(PROJECTED, (mapped[silent[mapped]], mapped), strict=True))
+    chosen = add_lists(before, candidates, documents, params.complementary_sample_n)
     assert {source: chosen.complementary[source] for source in before.complementary} == dict(before.complementary)
     assert all(silent[window] for window in chosen.complementary[Source.SIMILAR_NEGATIVE_PROJECTED])
     window_of: dict[int, int] = {}
@@ -172,7 +179,7 @@ def test_projected_lists_follow_the_same_rules(
     positive_documents = {int(documents[window]) for window in chosen.positives}
     added = [window for source in PROJECTED for window in chosen.complementary[source]]
     assert not positive_documents & {int(documents[window]) for window in added}
-    held_out = set(held_out_documents(before, documents).tolist())
+    held_out = set(held_out_groups(before, documents).tolist())
     lists = (before.positives, *before.complementary.values())
     assert held_out == {int(documents[w]) for windows in lists for i, w in enumerate(windows) if i % 3}
 
@@ -183,3 +190,95 @@ def test_top_sequences_equal_a_plain_sort(pairs: list[tuple[int, int]], n: int):
     maxima = np.array([value for _, value in pairs], dtype=np.float32)
     expected = [sequence for sequence, _ in sorted(pairs, key=lambda pair: (-pair[1], pair[0]))][:n]
     assert top_sequences(sequences, maxima, n).tolist() == expected
+
+
+@st.composite
+def token_corpora(draw: st.DrawFn) -> tuple[WindowIndex, np.ndarray, np.ndarray]:
+    """Index of a corpus of few tokens, and a latent's activations on it, [windows, T]."""
+    n, seed = draw(st.integers(6, 90)), draw(st.integers(0, 2**32))
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(0, draw(st.sampled_from([4, 30, 500])), (n, 5)).astype(np.int32)
+    windows = Windows(tokens, np.sort(rng.integers(0, n, n)).astype(np.int32), False)
+    activations = rng.integers(0, 5, (n, 5)) * (rng.random((n, 1)) < draw(st.sampled_from([0.1, 0.4, 1.0])))
+    return WindowIndex.of(windows, lambda ids: [f"t{i}" for i in ids]), tokens, activations.astype(np.float32)
+
+
+@given(token_corpora())
+def test_the_index_has_every_window_of_every_token(case: tuple[WindowIndex, np.ndarray, np.ndarray]):
+    index, tokens, _ = case
+    for token in np.unique(tokens).tolist():
+        number = int(index.tokens[tokens == token][0])
+        assert index.windows_with(number).tolist() == np.flatnonzero((tokens == token).any(axis=1)).tolist()
+        np.testing.assert_array_equal(index.contain([number]), (tokens == token).any(axis=1))
+    assert (np.unique(index.tokens[tokens == tokens[0, 0]]) == index.tokens[0, 0]).all()
+
+
+def by_seats(peaks: dict[int, int], windows_of: dict[int, list[int]]) -> list[int]:
+    """Allot seats of three windows by the largest quotient, then list each window where it comes first."""
+    given, seats = [], dict.fromkeys(peaks, 0)
+    left = {token: list(windows) for token, windows in windows_of.items()}
+    while any(left.values()):
+        open_tokens = [token for token in peaks if left[token]]
+        token = max(
+            open_tokens, key=lambda token: (Fraction(peaks[token], 2 * seats[token] + 1), -list(peaks).index(token))
+        )
+        given += left[token][:3]
+        left[token], seats[token] = left[token][3:], seats[token] + 1
+    return list(dict.fromkeys(given))
+
+
+@given(token_corpora(), st.integers(0, 20))
+def test_same_token_windows_are_all_silent_windows_with_a_peak_token_in_proportion(
+    case: tuple[WindowIndex, np.ndarray, np.ndarray], seed: int
+):
+    index, tokens, activations = case
+    maxima = activations.max(axis=1)
+    positives = np.flatnonzero(maxima > 0)[:6].tolist()
+    peaks = peak_tokens(index.tokens[positives], activations[positives])
+    counts = Counter(
+        next(t for t, a in zip(index.tokens[w], activations[w], strict=True) if a == maxima[w]) for w in positives
+    )
+    assert peaks == counts and list(peaks) == sorted(counts, key=lambda token: (-counts[token], token))
+    silent = maxima <= 0
+    offered = list(same_token_windows(peaks, index, silent, np.random.default_rng(seed)))
+    assert len(set(offered)) == len(offered)
+    assert set(offered) == {w for w in np.flatnonzero(silent).tolist() if peaks.keys() & set(index.tokens[w].tolist())}
+    rng = np.random.default_rng(seed)
+    shuffled = {t: rng.permutation(index.windows_with(t)[silent[index.windows_with(t)]]).tolist() for t in peaks}
+    assert offered == by_seats(peaks, shuffled)
+
+
+@given(latents(), st.integers(0, 2**32), st.sampled_from([0.0, 0.3, 1.0]))
+def test_a_sample_of_the_corpus_divides_no_group_and_knows_its_strata(
+    case: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, SampleParams], seed: int, share: float
+):
+    active, maxima, _, groups, params = case
+    before = select(case)
+    rng = np.random.default_rng(seed)
+    with_peak = rng.random(len(groups)) < share
+    made = add_sample(before, (active, maxima), with_peak, groups, params, np.random.default_rng(seed))
+    assert made == add_sample(before, (active, maxima), with_peak, groups, params, np.random.default_rng(seed))
+    sample, largest = made.sample, dict(zip(active.tolist(), maxima.tolist(), strict=True))
+    assert sum(stratum.size for stratum in sample.strata) == len(groups)
+    sizes = [stratum.size for stratum in sample.strata]
+    silent = [window for window in range(len(groups)) if window not in largest]
+    assert sizes[-2:] == [sum(with_peak[w] for w in silent), sum(not with_peak[w] for w in silent)]
+    if len(sizes) > 3:
+        assert max(sizes[:-2]) - min(sizes[:-2]) <= 1 and min(sizes[:-2]) >= 9
+    n_active, ranked = len(sizes) - 2, sorted(largest, key=lambda w: (largest[w], -w))
+    edges = np.cumsum([0, *sizes[:-2]])
+    for window, number in zip(sample.windows, sample.numbers, strict=True):
+        if number < n_active:
+            assert window in ranked[edges[number] : edges[number + 1]]
+        else:
+            assert window not in largest and with_peak[window] == (number == n_active)
+    assert len(set(sample.windows)) == len(sample.windows)
+    residue_of: dict[int, int] = {}
+    for windows in made.lists:
+        for place, window in enumerate(windows):
+            assert residue_of.setdefault(int(groups[window]), place % 3) == place % 3
+    per_split = [Counter(sample.numbers[split::3]) for split in range(3)]
+    assert per_split[0] == per_split[1] == per_split[2]
+    top, complementary = params.top_sample_n // 3, params.complementary_sample_n // 3
+    assert sum(n for number, n in per_split[0].items() if number < n_active) <= top
+    assert per_split[0][n_active] + per_split[0][n_active + 1] <= complementary

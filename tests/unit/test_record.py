@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from featureinterp.errors import InputError
@@ -14,6 +16,8 @@ from featureinterp.record import (
     Split,
     SplitParams,
     Splits,
+    Stratum,
+    corpus_weights,
     scale_to_levels,
     split_records,
 )
@@ -29,7 +33,10 @@ def indices(records) -> list[int]:
 
 @pytest.fixture(scope="module")
 def index_record() -> SAEIndexRecord:
-    lists = [some(n, start) for start, n in ((0, 9), (100, 6), (200, 6), (300, 7), (400, 2), (500, 3), (600, 3))]
+    lists = [
+        some(n, start)
+        for start, n in ((0, 9), (100, 6), (200, 6), (300, 7), (400, 2), (500, 3), (600, 3), (700, 3), (800, 3))
+    ]
     return SAEIndexRecord(SAEIndexId(3, 17), 2.0, 0.0, *lists)
 
 
@@ -73,6 +80,8 @@ def test_each_source_has_its_own_list(index_record):
         ComplementaryRecordSource.SIMILAR_NEGATIVE: 400,
         ComplementaryRecordSource.SIMILAR_PROJECTED: 500,
         ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED: 600,
+        ComplementaryRecordSource.SAME_TOKEN_NEGATIVE: 700,
+        ComplementaryRecordSource.CORPUS: 800,
     }
 
 
@@ -114,3 +123,34 @@ def test_splits_share_no_sequence():
             Splits(*parts)
     with pytest.raises(InputError, match="sequence 2 is in both the train and the test split"):
         Splits(a, b, a[2:])
+
+
+def test_corpus_records_stand_for_the_windows_of_their_stratum():
+    strata = (Stratum("active", 12, True), Stratum("silent", 90, False), Stratum("never drawn", 5, False))
+    names = ["active", "silent", "active", "silent", "silent"]
+    records = [replace(record, stratum=name) for record, name in zip(some(5), names, strict=True)]
+    assert corpus_weights(records, strata) == [6.0, 30.0, 6.0, 30.0, 30.0]
+    assert corpus_weights([], strata) == []
+    with pytest.raises(InputError, match="a record of stratum 'other' has no weight"):
+        corpus_weights([replace(records[0], stratum="other")], strata)
+
+
+def test_negatives_are_silent_by_their_name():
+    silent = {source.value for source in ComplementaryRecordSource if source.is_silent}
+    assert silent == {
+        "same_token_negative", "random_negative", "similar_negative", "similar_negative_projected"
+    }  # fmt: skip
+
+
+def test_an_empty_source_says_why():
+    same, similar = ComplementaryRecordSource.SAME_TOKEN_NEGATIVE, ComplementaryRecordSource.SIMILAR
+    record = SAEIndexRecord(SAEIndexId(3, 17), 2.0, 0.0, some(3), (), (), (), ())
+
+    def why(with_peak: int, other: int, source: ComplementaryRecordSource) -> str:
+        strata = (Stratum("active", 9, True), Stratum("peak", with_peak, False), Stratum("other", other, False))
+        return replace(record, strata=strata).why_empty(source)
+
+    assert why(0, 0, same) == "fires on 100% of windows"
+    assert why(0, 7, same) == "fires on every window that contains a peak token"
+    assert why(1, 7, same) == "the corpus has too few same token negative windows for this latent"
+    assert why(0, 0, similar) == "the corpus has too few similar windows for this latent"

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.dataset.records.selection import Selection
-from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SAEIndexId, SAEIndexRecord
+from featureinterp.dataset.records.selection import SampleParams, Selection
+from featureinterp.record import (
+    EVERYWHERE,
+    N_SPLITS,
+    ActivationRecord,
+    ComplementaryRecordSource,
+    SAEIndexId,
+    SAEIndexRecord,
+)
 
 LatentStatus = Literal["ok", "dead", "rare"]
 """ok: it has records; dead: it never fires on the corpus; rare: it fires in too few documents."""
@@ -36,6 +43,10 @@ class LatentReport:
     has no more."""
     checksum: int | None = None
     """CRC-32 of the file of its records; None where it has none, and in older folders."""
+    more_checksum: int | None = None
+    """CRC-32 of the file beside it, with same-token negatives, corpus records and strata; None where it has none."""
+    shortfalls: Mapping[str, str] = field(default_factory=dict)
+    """Why lists are shorter than asked for, by list."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +92,19 @@ def report_latent(
     )
 
 
-def list_sizes(selection: Selection) -> dict[str, int]:
-    """Return the number of windows in each list of a latent."""
-    return {
-        "positives": len(selection.positives),
-        **{source.value: len(selection.complementary[source]) for source in sorted(selection.complementary)},
+def with_lists(report: LatentReport, selection: Selection, params: SampleParams) -> LatentReport:
+    """Return a latent's report with the number of windows in each list, and why some are short."""
+    chosen = selection.complementary
+    sizes = {"positives": len(selection.positives)} | {one.value: len(chosen[one]) for one in sorted(chosen)}
+    asked = dict.fromkeys(sizes, params.complementary_sample_n) | {"positives": params.top_sample_n}
+    asked |= {ComplementaryRecordSource.CORPUS.value: N_SPLITS * sum(params.sample_sizes)}
+    silent = {source.value for source in chosen if source.is_silent} if report.density == 1.0 else set()
+    shortfalls = {
+        name: EVERYWHERE if name in silent else f"the corpus gives {size} of {asked[name]} windows"
+        for name, size in sizes.items()
+        if size < asked[name]
     }
+    return replace(report, list_sizes=sizes, shortfalls=shortfalls)
 
 
 def index_record(identity: SAEIndexId, selection: Selection, evidence: LatentEvidence) -> SAEIndexRecord:
@@ -112,6 +130,8 @@ def index_record(identity: SAEIndexId, selection: Selection, evidence: LatentEvi
     def complementary(source: ComplementaryRecordSource) -> tuple[ActivationRecord, ...]:
         return records(selection.complementary.get(source, ()), source)
 
+    sample = selection.sample
+    corpus = zip(complementary(ComplementaryRecordSource.CORPUS), sample.numbers, strict=True)
     return SAEIndexRecord(
         id=identity,
         max_expression=evidence.max_expression,
@@ -123,4 +143,7 @@ def index_record(identity: SAEIndexId, selection: Selection, evidence: LatentEvi
         similar_no_act_records=complementary(ComplementaryRecordSource.SIMILAR_NEGATIVE),
         similar_projected_records=complementary(ComplementaryRecordSource.SIMILAR_PROJECTED),
         similar_projected_no_act_records=complementary(ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED),
+        same_token_no_act_records=complementary(ComplementaryRecordSource.SAME_TOKEN_NEGATIVE),
+        corpus_records=tuple(replace(one, stratum=sample.strata[number].name) for one, number in corpus),
+        strata=sample.strata,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,19 +12,22 @@ from numpy.typing import NDArray
 from featureinterp.dataset.activations.store import HolisticActivations, SparseActivations
 from featureinterp.dataset.corpus.window_texts import TokenStrings, texts_of
 from featureinterp.dataset.corpus.windows import Windows
-from featureinterp.dataset.records.build import LatentEvidence, LatentReport, index_record, list_sizes, report_latent
+from featureinterp.dataset.records.build import LatentEvidence, LatentReport, index_record, report_latent, with_lists
+from featureinterp.dataset.records.same_token import peak_tokens, same_token_windows
 from featureinterp.dataset.records.selection import (
-    N_SPLITS,
+    PROJECTED,
     Selection,
-    add_projected,
-    held_out_documents,
+    add_lists,
+    add_sample,
+    held_out_groups,
     select_windows,
     silent_windows,
 )
 from featureinterp.dataset.retrieval.exact import LARGEST_BLOCK, Ranker, top_sequences
 from featureinterp.dataset.retrieval.projection import NEGATIVES, train_projection
+from featureinterp.dataset.retrieval.window_index import WindowIndex
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.record import SAEIndexId, SAEIndexRecord, Split
+from featureinterp.record import N_SPLITS, ComplementaryRecordSource, SAEIndexId, SAEIndexRecord, Split
 from featureinterp.stats import generator
 
 
@@ -47,22 +50,25 @@ class HookData:
     """Of the text of each window, float32 [windows, d], unit rows."""
     ranker: Ranker
     """Ranks them by similarity to some of them."""
+    index: WindowIndex
+    """The windows of each token, and groups."""
     activations: SparseActivations
     token_strings: TokenStrings
 
     def plans(self, latents: Sequence[int], spec: DataSpec) -> Iterator[tuple[int, Plan]]:
         """Yield the report of each latent, with selected windows if it is live."""
         params, documents = spec.sample_params(), self.windows.documents
+        query_size = params.query_size(len(documents))
         for start in range(0, len(latents), LARGEST_BLOCK):
             block = latents[start : start + LARGEST_BLOCK]
             found = {latent: self.activations.latent(latent).sequence_maxima() for latent in block}
             reports = {n: report_latent(n, *found[n], documents, params.min_documents) for n in block}
             fine = [latent for latent in block if reports[latent].status == "ok"]
-            rankings = iter(self.ranker.rankings(top_sequences(*found[latent], params.special_n) for latent in fine))
+            rankings = iter(self.ranker.rankings(top_sequences(*found[latent], query_size) for latent in fine))
             for latent in block:
                 if reports[latent].status == "ok":
                     selection = self._select(latent, found[latent], next(rankings), spec)
-                    yield latent, Plan(replace(reports[latent], list_sizes=list_sizes(selection)), selection)
+                    yield latent, Plan(with_lists(reports[latent], selection, params), selection)
                 else:
                     yield latent, Plan(reports[latent], None)
 
@@ -71,7 +77,7 @@ class HookData:
         for latent in latents:
             found = self.activations.latent(latent).sequence_maxima()
             if len(found[0]):
-                yield top_sequences(*found, spec.special_n)
+                yield top_sequences(*found, spec.sample_params().query_size(len(self.windows)))
 
     def _select(
         self,
@@ -81,18 +87,26 @@ class HookData:
         spec: DataSpec,
     ) -> Selection:
         """Select the windows of a latent from its active sequences, their maxima, and the ranked corpus."""
-        params, documents = spec.sample_params(), self.windows.documents
+        params, groups = spec.sample_params(), self.index.groups
         random = partial(generator, spec.seed, self.hook_name, latent)
-        selection = select_windows(*found, similar, documents, params, random)
+        selection = select_windows(*found, similar, groups, params, random)
+        silent = silent_windows(found[0], len(groups))
+        train = list(selection.positives[Split.TRAIN :: N_SPLITS])
+        peaks = peak_tokens(self.index.tokens[train], self.activations.dense(latent, train))
+        source = ComplementaryRecordSource.SAME_TOKEN_NEGATIVE
+        same_token = same_token_windows(peaks, self.index, silent, random(source.value))
+        selection = add_lists(selection, {source: same_token}, groups, params.complementary_sample_n)
+        selection = add_sample(selection, found, self.index.contain(peaks), groups, params, random("corpus"))
         if not params.projected:
             return selection
-        silent = silent_windows(found[0], len(documents))
-        positives = np.array(selection.positives[Split.TRAIN :: N_SPLITS])
-        usable = np.flatnonzero(silent & ~np.isin(documents, held_out_documents(selection, documents)))
+        usable = np.flatnonzero(silent & ~np.isin(groups, held_out_groups(selection, groups)))
         drawn = np.sort(random("projection").permutation(usable)[:NEGATIVES])
-        rows = self.embeddings[positives], self.embeddings[drawn]
-        similar = train_projection(*rows, random("projection map")).rank(self.embeddings, positives)
-        return add_projected(selection, similar, silent, documents, params.complementary_sample_n)
+        rows = self.embeddings[train], self.embeddings[drawn]
+        mapped = train_projection(*rows, random("projection map")).rank(self.embeddings, np.array(train))
+        candidates: dict[ComplementaryRecordSource, NDArray[np.int64]] = dict(
+            zip(PROJECTED, (mapped[silent[mapped]], mapped), strict=True)
+        )
+        return add_lists(selection, candidates, groups, params.complementary_sample_n)
 
     def record(self, latent: int, selection: Selection, holistic: HolisticActivations | None) -> SAEIndexRecord:
         """Build a latent's records from its selected windows."""

@@ -1,8 +1,9 @@
 """Selection of a latent's windows: positives, similar, random, and their negatives.
 
-Everything here is arithmetic on arrays. Every list is ordered so that its `i::3` slices are train, valid and test, and
-that within a latent no document gives windows to two of them: a document is bound, once and for all lists, to one
-window and to one position modulo 3.
+Everything here is arithmetic on arrays. A *group* is a document with its near-duplicates (`window_groups`). Every list
+is ordered so that its `i::3` slices are train, valid and test, and that within a latent no group gives windows to two
+of them: a group is bound, once and for all lists, to one window and to one position modulo 3. Only the sample of the
+corpus may hold several windows of a group, at positions of its residue.
 """
 
 from __future__ import annotations
@@ -15,24 +16,30 @@ from itertools import tee
 import numpy as np
 from numpy.typing import NDArray
 
+from featureinterp.dataset.records.corpus_sample import CorpusSample, divide, draw_sample
 from featureinterp.dataset.retrieval.exact import top_sequences
 from featureinterp.errors import check_numbers
-from featureinterp.record import ComplementaryRecordSource
+from featureinterp.record import N_SPLITS, ComplementaryRecordSource
 
-N_SPLITS = 3
 PLACING_ORDER = (
     ComplementaryRecordSource.SIMILAR_NEGATIVE,
     ComplementaryRecordSource.SIMILAR,
     ComplementaryRecordSource.RANDOM_NEGATIVE,
     ComplementaryRecordSource.RANDOM,
 )
-"""The complementary lists, the most particular first: later ones take what is left."""
+"""The first complementary lists, the most particular first: later ones take what is left."""
+
+ADDED = (ComplementaryRecordSource.SAME_TOKEN_NEGATIVE, ComplementaryRecordSource.CORPUS)
+"""Lists that depend on the train positives, and are filled after those."""
 
 PROJECTED = (
     ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED,
     ComplementaryRecordSource.SIMILAR_PROJECTED,
 )
 """Two more lists, where asked for, in the order in which they are filled after the others."""
+
+
+_LARGEST_QUERY, _SMALLEST_QUERY, _QUERY_PER_MILLE = 400, 30, 4
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,8 @@ class SampleParams:
     """Number of equal chunks of the corpus ranked by maximum activation; positives come from the first."""
     complementary_sample_n: int = 90
     """Windows of each complementary source: 30 per split, as for positives."""
-    special_n: int = 400
-    """Top-activating windows used as the similarity query."""
+    special_n: int | None = None
+    """Top-activating windows used as the similarity query; None for 0.4% of the corpus, 30 to 400 (`query_size`)."""
     min_documents: int = 9
     """Minimum number of documents in which a latent fires, 3 per split; below it, the latent is rare."""
     projected: bool = False
@@ -62,6 +69,22 @@ class SampleParams:
             min_documents=(1, math.inf),
         )
 
+    @property
+    def sample_sizes(self) -> tuple[int, int]:
+        """Windows that each split draws from active and from silent strata."""
+        return self.top_sample_n // N_SPLITS, self.complementary_sample_n // N_SPLITS
+
+    def query_size(self, n_windows: int) -> int:
+        """Return the number of top active windows that the similar ones are similar to.
+
+        The mean of many windows points to the mean of the corpus, whatever the latent: by default they are at most
+        0.4% of the corpus, but at least 30.
+
+        >>> [SampleParams().query_size(n) for n in (150, 20_000, 1_000_000)], SampleParams(special_n=7).query_size(150)
+        ([30, 80, 400], 7)
+        """
+        return self.special_n or min(_LARGEST_QUERY, max(_SMALLEST_QUERY, n_windows * _QUERY_PER_MILLE // 1000))
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -69,27 +92,34 @@ class Selection:
 
     positives: tuple[int, ...]
     complementary: Mapping[ComplementaryRecordSource, tuple[int, ...]]
+    sample: CorpusSample = CorpusSample((), (), ())
+    """Strata, and which one each window of the corpus list is from."""
+
+    @property
+    def lists(self) -> tuple[tuple[int, ...], ...]:
+        """All lists, the positives first."""
+        return self.positives, *self.complementary.values()
 
     @property
     def sequences(self) -> tuple[int, ...]:
         """All selected windows, sorted, without duplicates."""
-        return tuple(sorted({*self.positives, *(s for chosen in self.complementary.values() for s in chosen)}))
+        return tuple(sorted({window for chosen in self.lists for window in chosen}))
 
 
 def interleave(
-    candidates: Sequence[Iterable[int]], sizes: Sequence[int], documents: NDArray[np.integer]
+    candidates: Sequence[Iterable[int]], sizes: Sequence[int], groups: NDArray[np.integer]
 ) -> list[tuple[int, ...]]:
-    """Fill lists from candidates so that no document is in two `i::3` slices.
+    """Fill lists from candidates so that no group is in two `i::3` slices.
 
-    Lists are filled one after the other, each from its candidates in order. A document that is not bound yet takes
+    Lists are filled one after the other, each from its candidates in order. A group that is not bound yet takes
     the lowest free slot and is bound to that window and to the slot's position modulo 3. A bound one enters a further
-    list only with the same window, in the lowest free slot of the same residue, else it is passed over. Documents of
+    list only with the same window, in the lowest free slot of the same residue, else it is passed over. Groups of
     the first list enter no other. Where candidates run out, a list ends before its first empty slot.
 
     Args:
         candidates: for each list, distinct windows, the preferred ones first.
         sizes: how long each list may become.
-        documents: int [windows], the document of each window.
+        groups: int [windows], the group of each window.
 
     >>> interleave([[0], [1, 2, 3]], [1, 2], np.array([0, 0, 1, 2]))
     [(0,), (2, 3)]
@@ -98,7 +128,7 @@ def interleave(
     closed: frozenset[int] = frozenset()
     filled = []
     for position, (windows, size) in enumerate(zip(candidates, sizes, strict=True)):
-        filled.append(_fill(windows, size, documents, bound, closed))
+        filled.append(_fill(windows, size, groups, bound, closed))
         if position == 0:
             closed = frozenset(bound)
     return filled
@@ -107,27 +137,27 @@ def interleave(
 def _fill(
     windows: Iterable[int],
     size: int,
-    documents: NDArray[np.integer],
+    groups: NDArray[np.integer],
     bound: dict[int, tuple[int, int]],
     closed: frozenset[int],
 ) -> tuple[int, ...]:
-    """Fill one list and add its documents to `bound`."""
+    """Fill one list and add its groups to `bound`."""
     slots: dict[int, int] = {}
     free = list(range(N_SPLITS))  # the lowest free slot of each residue
     for window in windows:
         if len(slots) == size:
             break
-        document = int(documents[window])
-        if document in closed:
+        group = int(groups[window])
+        if group in closed:
             continue
-        bound_window, residue = bound.get(document, (window, None))
+        bound_window, residue = bound.get(group, (window, None))
         if bound_window != window:
             continue
         slot = min(free) if residue is None else free[residue]
         if slot >= size:
             continue
         slots[slot] = int(window)
-        bound[document] = (int(window), slot % N_SPLITS)
+        bound[group] = (int(window), slot % N_SPLITS)
         free[slot % N_SPLITS] += N_SPLITS
     return tuple(slots[slot] for slot in range(min(*free, size)))
 
@@ -136,7 +166,7 @@ def select_windows(
     active: NDArray[np.integer],
     maxima: NDArray[np.floating],
     similar: Iterable[int],
-    documents: NDArray[np.integer],
+    groups: NDArray[np.integer],
     params: SampleParams,
     random: Callable[[str], np.random.Generator],
 ) -> Selection:
@@ -146,15 +176,15 @@ def select_windows(
         active: int [m], the windows on which the latent fires, distinct.
         maxima: float [m], its largest activation on each.
         similar: all windows from the most to the least similar; read only as far as needed.
-        documents: int [windows], the document of each window.
+        groups: int [windows], the group of each window.
         params: how many of each.
         random: gives the generator of a purpose.
 
     Returns:
         Positives: from the first of `quantile_n` chunks of the ranking, at least twice the sample, in random order;
-        where that holds too few documents, the ranking goes on. A list is as long as there are candidates, at most.
+        where that holds too few groups, the ranking goes on. A list is as long as there are candidates, at most.
     """
-    n_windows = len(documents)
+    n_windows = len(groups)
     ranked = top_sequences(active, maxima, len(active))
     pool = max(-(-n_windows // params.quantile_n), 2 * params.top_sample_n)
     positives = np.concatenate([random("positives").permutation(ranked[:pool]), ranked[pool:]])
@@ -168,7 +198,7 @@ def select_windows(
     }
     sizes = [params.top_sample_n, *[params.complementary_sample_n] * len(PLACING_ORDER)]
     ordered = [positives, *(candidates[source] for source in PLACING_ORDER)]
-    chosen, *others = interleave(ordered, sizes, documents)
+    chosen, *others = interleave(ordered, sizes, groups)
     return Selection(chosen, dict(zip(PLACING_ORDER, others, strict=True)))
 
 
@@ -179,30 +209,51 @@ def silent_windows(active: NDArray[np.integer], n_windows: int) -> NDArray[np.bo
     return silent
 
 
-def add_projected(
+def add_lists(
     selection: Selection,
-    similar: NDArray[np.integer],
-    silent: NDArray[np.bool_],
-    documents: NDArray[np.integer],
+    candidates: Mapping[ComplementaryRecordSource, Iterable[int]],
+    groups: NDArray[np.integer],
     size: int,
 ) -> Selection:
-    """Add the two lists ranked by projected similarity, under the same rules.
+    """Fill further lists under the same rules.
 
     Args:
         selection: the lists that are there.
-        similar: int [windows], all windows from the most to the least similar under the map.
-        silent: bool [windows], whether the latent is silent.
-        documents: int [windows], the document of each window.
+        candidates: for each further list, distinct windows, the preferred ones first.
+        groups: int [windows], the group of each window.
         size: how long each list may become.
     """
-    lists = (selection.positives, *selection.complementary.values())
-    bound = {int(documents[w]): (w, place % N_SPLITS) for chosen in lists for place, w in enumerate(chosen)}
-    closed = frozenset(int(documents[window]) for window in selection.positives)
-    made = [_fill(windows, size, documents, bound, closed) for windows in (similar[silent[similar]], similar)]
-    return replace(selection, complementary={**selection.complementary, **dict(zip(PROJECTED, made, strict=True))})
+    bound = {int(groups[w]): (w, place % N_SPLITS) for chosen in selection.lists for place, w in enumerate(chosen)}
+    closed = frozenset(int(groups[window]) for window in selection.positives)
+    made = {source: _fill(windows, size, groups, bound, closed) for source, windows in candidates.items()}
+    return replace(selection, complementary={**selection.complementary, **made})
 
 
-def held_out_documents(selection: Selection, documents: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Return the documents of valid and test records."""
-    lists = (selection.positives, *selection.complementary.values())
-    return documents[[window for chosen in lists for place, window in enumerate(chosen) if place % N_SPLITS]]
+def add_sample(
+    selection: Selection,
+    found: tuple[NDArray[np.integer], NDArray[np.floating]],
+    with_peak: NDArray[np.bool_],
+    groups: NDArray[np.integer],
+    params: SampleParams,
+    random: np.random.Generator,
+) -> Selection:
+    """Add the list of windows that stand for the corpus.
+
+    Args:
+        selection: the lists that are there.
+        found: the windows on which the latent fires, and its largest activation on each.
+        with_peak: bool [windows], whether a window contains a peak token.
+        groups: int [windows], the group of each window.
+        params: active and silent windows are as many as positives, and as windows of a complementary source.
+        random: draws the windows.
+    """
+    sizes = params.sample_sizes
+    bound = {int(groups[w]): place % N_SPLITS for chosen in selection.lists for place, w in enumerate(chosen)}
+    sample = draw_sample(divide(*found, with_peak, sizes[0]), groups, bound, sizes, random)
+    complementary = {**selection.complementary, ComplementaryRecordSource.CORPUS: sample.windows}
+    return replace(selection, complementary=complementary, sample=sample)
+
+
+def held_out_groups(selection: Selection, groups: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the groups of valid and test records."""
+    return groups[[window for chosen in selection.lists for place, window in enumerate(chosen) if place % N_SPLITS]]

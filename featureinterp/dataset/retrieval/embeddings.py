@@ -121,6 +121,51 @@ def load_embeddings(path: Path) -> NDArray[np.float32]:
     return np.asarray(file.mapped(_ARRAY))
 
 
+def centre_embeddings(path: Path, embeddings: NDArray[np.float32], content: str) -> NDArray[np.float32]:
+    """Write the embeddings minus their mean over the corpus, as unit rows; returns a memory map, float32 [n, d].
+
+    Cosines of sentence embeddings are all similar, because the vectors share a large common part; without it they are
+    about what differs (Mu and Viswanath, All-but-the-Top, ICLR 2018). A row that equals the mean becomes 0.
+
+    Args:
+        path: the file.
+        embeddings: unit rows, float32 [n, d].
+        content: hash of their texts and embedder.
+
+    Raises:
+        StorageError: if the file cannot be written.
+    """
+    content = f"{content} centred"
+    if _is_made_of(path, content):
+        return load_embeddings(path)
+    blocks = [slice(start, start + SHARD_TEXTS) for start in range(0, len(embeddings), SHARD_TEXTS)]
+    total = sum((embeddings[block].sum(axis=0, dtype=np.float64) for block in blocks), np.zeros(embeddings.shape[1]))
+    mean = total / max(len(embeddings), 1)
+
+    def centred(block: slice) -> NDArray[np.float32]:
+        rows = embeddings[block] - mean
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0).astype(np.float32)
+
+    found = 0
+    for block in blocks:
+        found = checksum(centred(block), found)
+    whole = ArraySpec(embeddings.shape, np.float32)
+    with array_writer(path, {_ARRAY: whole}, {"content": content, "checksum": str(found)}) as writer:
+        for block in blocks:
+            writer.write(_ARRAY, block.start, centred(block))
+    return load_embeddings(path)
+
+
+def content_of(path: Path) -> str:
+    """Return the hash of texts and embedder that a file of embeddings was made of.
+
+    Raises:
+        DataFolderError: if the file is missing or damaged.
+    """
+    return ArrayFile.open(path).metadata.get("content", "")
+
+
 def _is_made_of(path: Path, content: str) -> bool:
     """Return whether a file has intact embeddings of this content; warn if it is damaged."""
     if not path.exists():

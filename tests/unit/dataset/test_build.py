@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from featureinterp.dataset.records.build import LatentEvidence, index_record, list_sizes, report_latent
-from featureinterp.dataset.records.selection import Selection
+from featureinterp.dataset.records.build import LatentEvidence, index_record, report_latent, with_lists
+from featureinterp.dataset.records.corpus_sample import CorpusSample
+from featureinterp.dataset.records.selection import SampleParams, Selection
 from featureinterp.record import ComplementaryRecordSource as Source
-from featureinterp.record import SAEIndexId
+from featureinterp.record import SAEIndexId, Stratum
 
 DOCUMENTS = np.array([0, 0, 1, 2, 2, 3, 4, 5])
 
@@ -28,9 +29,10 @@ def test_documents_and_not_windows_make_a_latent_rare():
 
 
 def test_records_carry_their_windows_maxima_and_lists():
-    selection = Selection(
-        (5, 2), {Source.SIMILAR_NEGATIVE: (0,), Source.SIMILAR: (), Source.RANDOM_NEGATIVE: (0,), Source.RANDOM: (6, 0)}
-    )
+    lists = {Source.SIMILAR_NEGATIVE: (0,), Source.SIMILAR: (), Source.RANDOM_NEGATIVE: (0,), Source.RANDOM: (6, 0)}
+    strata = (Stratum("active", 3, True), Stratum("silent", 5, False))
+    added = {Source.SAME_TOKEN_NEGATIVE: (0,), Source.CORPUS: (2, 0, 5)}
+    selection = Selection((5, 2), lists | added, CorpusSample(strata, (2, 0, 5), (0, 1, 0)))
     assert selection.sequences == (0, 2, 5, 6)
     evidence = LatentEvidence(
         sequences=selection.sequences,
@@ -50,13 +52,38 @@ def test_records_carry_their_windows_maxima_and_lists():
     assert {one.source for one in record.random_records} == {Source.RANDOM}
     assert {one.max_expression for one in record.random_records} == {4.0}
     assert record.similar_records == ()
-    assert list_sizes(selection) == {
-        "positives": 2,
-        "random": 2,
-        "random_negative": 1,
-        "similar": 0,
-        "similar_negative": 1,
-    }
+    assert [(one.dataset_index, one.source) for one in record.same_token_no_act_records] == [
+        (0, Source.SAME_TOKEN_NEGATIVE)
+    ]
+    assert [(one.dataset_index, one.stratum) for one in record.corpus_records] == [
+        (2, "active"),
+        (0, "silent"),
+        (5, "active"),
+    ]
+    assert {one.source for one in record.corpus_records} == {Source.CORPUS} and record.strata == strata
+    assert [one.dataset_index for one in record.active_records] == [2, 5]
     unmeasured = index_record(SAEIndexId(3, 7), selection, replace(evidence, holistic_expressions=None))
     assert unmeasured.max_holistic_expression == 0.0
     assert all(one.holistic_expressions == () for one in unmeasured.most_act_records)
+
+
+def test_a_report_says_which_lists_are_short():
+    report = report_latent(7, np.array([0, 1, 3]), np.ones(3, np.float32), DOCUMENTS, 2)
+    chosen = {Source.RANDOM: (1, 2, 3), Source.RANDOM_NEGATIVE: (), Source.CORPUS: (4, 5, 6)}
+    selection = Selection((5, 2, 7), chosen)
+    found = with_lists(report, selection, SampleParams(top_sample_n=3, complementary_sample_n=3))
+    assert found.list_sizes == {"positives": 3, "corpus": 3, "random": 3, "random_negative": 0}
+    assert found.shortfalls == {
+        "corpus": "the corpus gives 3 of 6 windows",
+        "random_negative": "the corpus gives 0 of 3 windows",
+    }
+
+
+def test_a_latent_without_silent_windows_says_that_it_fires_everywhere():
+    report = report_latent(7, np.arange(8), np.ones(8, np.float32), DOCUMENTS, 2)
+    selection = Selection((5, 2, 7), dict.fromkeys((Source.RANDOM, Source.SAME_TOKEN_NEGATIVE), ()))
+    found = with_lists(report, selection, SampleParams(top_sample_n=3, complementary_sample_n=3))
+    assert found.shortfalls == {
+        "random": "the corpus gives 0 of 3 windows",
+        "same_token_negative": "fires on 100% of windows",
+    }

@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featureinterp.dataset.retrieval.embeddings import EmbedderSource, embed_corpus, load_embeddings
+from featureinterp.dataset.retrieval.embeddings import (
+    EmbedderSource,
+    centre_embeddings,
+    content_of,
+    embed_corpus,
+    load_embeddings,
+)
 from featureinterp.errors import DataFolderError
 
 
@@ -125,3 +131,32 @@ def test_a_missing_or_damaged_file_is_named(tmp_path: Path):
             path.write_bytes(content)
         with pytest.raises(DataFolderError, match=r"embeddings\.safetensors cannot be read"):
             load_embeddings(path)
+
+
+def test_centred_embeddings_are_unit_differences_from_the_mean(tmp_path: Path):
+    path, centred = tmp_path / "e.safetensors", tmp_path / "centred.safetensors"
+    raw = Corpus(10).make(path)
+    made = centre_embeddings(centred, raw, content_of(path))
+    wide = raw.astype(np.float64) - raw.astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(made, wide / np.linalg.norm(wide, axis=1, keepdims=True), atol=1e-6)
+    stamp = centred.stat().st_mtime_ns
+    centre_embeddings(centred, raw, content_of(path))
+    assert centred.stat().st_mtime_ns == stamp
+    other = Corpus(10, "other").make(path)
+    centre_embeddings(centred, other, content_of(path))
+    assert centred.stat().st_mtime_ns > stamp
+
+
+def test_a_damaged_file_of_centred_embeddings_is_made_again(tmp_path: Path):
+    path, centred = tmp_path / "e.safetensors", tmp_path / "centred.safetensors"
+    raw = Corpus(10).make(path)
+    centre_embeddings(centred, raw, content_of(path))
+    whole = centred.read_bytes()
+    centred.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    centre_embeddings(centred, raw, content_of(path))
+    assert centred.read_bytes() == whole
+
+
+def test_equal_embeddings_have_no_direction(tmp_path: Path):
+    rows = np.tile(np.array([[0.6, 0.8]], np.float32), (5, 1))
+    assert not np.asarray(centre_embeddings(tmp_path / "centred.safetensors", rows, "equal")).any()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import msgspec
@@ -11,12 +12,13 @@ import torch
 
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.prepare import prepare
+from featureinterp.dataset.records.audit import near_duplicates_across
 from featureinterp.dataset.records.selection import PLACING_ORDER
 from featureinterp.dataset.retrieval.embeddings import load_embeddings
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import CorpusError, DataFolderError, InputError
+from featureinterp.record import MEASURED_SOURCES, SAEIndexRecord, Split, SplitParams
 from featureinterp.record import ComplementaryRecordSource as Source
-from featureinterp.record import SAEIndexRecord, Split
 from featureinterp.subject.subject import Subject
 
 QUICK = ["sae_acts", "records"]
@@ -28,8 +30,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def lists_of(record: SAEIndexRecord) -> dict[str, list[int]]:
     lists = {"positives": record.most_act_records} | {
-        source.value: record.complementary_records(source)
-        for source in (Source.RANDOM, Source.RANDOM_NEGATIVE, Source.SIMILAR, Source.SIMILAR_NEGATIVE)
+        source.value: record.complementary_records(source) for source in (*PLACING_ORDER, Source.SAME_TOKEN_NEGATIVE)
     }
     return {name: [one.dataset_index for one in records] for name, records in lists.items()}
 
@@ -95,6 +96,38 @@ def test_no_document_gives_records_to_two_splits(folder: DataFolder):
         assert len(record.records(Split.TEST)) >= 3
 
 
+def test_negatives_with_a_peak_token_are_silent_windows_of_other_documents(folder: DataFolder, two_layers: Subject):
+    windows = folder.windows()
+    for hook, latent in live(folder):
+        record, activations = folder.index_record(hook, latent), folder.activations(hook)
+        peaks = {one.tokens[int(np.argmax(one.expressions))] for one in record.most_act_records[::3]}
+        everywhere = folder.activation_records(hook, latent, range(len(windows)), two_layers.model.token_strings)
+        candidates = {one.dataset_index for one in everywhere if not one.is_active and peaks & set(one.tokens)}
+        found = [one.dataset_index for one in record.same_token_no_act_records]
+        assert set(found) <= candidates
+        documents = windows.documents[[one.dataset_index for one in record.most_act_records]]
+        assert not set(windows.documents[found].tolist()) & set(documents.tolist())
+        assert record.strata[-2].size == len(candidates)
+        assert sum(stratum.size for stratum in record.strata if stratum.is_active) == len(
+            activations.latent(latent).sequence_maxima()[0]
+        )
+        assert sum(stratum.size for stratum in record.strata) == len(windows)
+
+
+def test_no_near_duplicate_of_a_record_is_in_another_split(folder: DataFolder):
+    for hook, latent in live(folder):
+        record = folder.index_record(hook, latent)
+        every = [record.most_act_records, *(record.complementary_records(source) for source in Source)]
+        split_of = {one: place % 3 for records in every for place, one in enumerate(records)}
+        for one, other in combinations(split_of, 2):
+            left, right = set(one.tokens), set(other.tokens)
+            if 2 * len(left & right) > len(left | right):
+                assert split_of[one] == split_of[other]
+        sources = (*MEASURED_SOURCES, Source.CORPUS)
+        splits = record.splits(SplitParams(9, 18, sources, sources, test_sources=sources))
+        assert near_duplicates_across(splits) == 0
+
+
 def test_a_report_counts_what_there_is(folder: DataFolder, two_layers: Subject):
     windows = folder.windows()
     for hook in folder.hook_names:
@@ -109,8 +142,11 @@ def test_a_report_counts_what_there_is(folder: DataFolder, two_layers: Subject):
             enough = report.n_documents >= 9
             assert report.status == ("dead" if not fires.any() else "ok" if enough else "rare")
             if report.status == "ok":
-                sizes = {name: len(chosen) for name, chosen in lists_of(folder.index_record(hook, latent)).items()}
-                assert report.list_sizes == sizes and report.reason == ""
+                record = folder.index_record(hook, latent)
+                sizes = {name: len(chosen) for name, chosen in lists_of(record).items()}
+                assert report.list_sizes == sizes | {"corpus": len(record.corpus_records)} and report.reason == ""
+                asked = dict.fromkeys(sizes, 9) | {"corpus": 18}
+                assert set(report.shortfalls) == {name for name, n in report.list_sizes.items() if n < asked[name]}
             else:
                 with pytest.raises(InputError, match=f"latent {latent} of {hook} is {report.status}: it "):
                     folder.index_record(hook, latent)
@@ -330,7 +366,7 @@ def test_holistic_activations_are_in_the_records(spec: DataSpec, two_layers: Sub
         by_hand = deletion_by_hand(two_layers, hook, latent, windows.tokens[one.dataset_index], int(windows.has_bos))
         np.testing.assert_allclose(one.holistic_expressions, by_hand, atol=1e-4)
         assert one.holistic_expressions[-1] == 0
-    held = [*record.most_act_records, *(r for source in PLACING_ORDER for r in record.complementary_records(source))]
+    held = [*record.most_act_records, *(r for source in Source for r in record.complementary_records(source))]
     assert record.max_holistic_expression == max(0.0, *(max(one.holistic_expressions) for one in held))
     undisturbed = prepare(few, tmp_path / "b", stages=stages, subject=two_layers)
     assert contents(undisturbed.path) == contents(folder.path)
@@ -394,7 +430,7 @@ def test_what_projected_lists_are_does_not_depend_on_valid_and_test_positives(
 
     monkeypatch.setattr(records, "train_projection", watching)
     made = prepare(replace(spec, projected=True), tmp_path, stages=QUICK, subject=two_layers)
-    embeddings = load_embeddings(made.path / "similarity_retriever" / "embeddings.safetensors")
+    embeddings = load_embeddings(made.path / "similarity_retriever" / "centred.safetensors")
     documents = made.windows().documents
     for (hook, latent), (positives, negatives) in zip(live(made), seen, strict=True):
         lists = lists_of(made.index_record(hook, latent))
@@ -404,7 +440,10 @@ def test_what_projected_lists_are_does_not_depend_on_valid_and_test_positives(
         assert {row.tobytes() for row in negatives} <= allowed
 
 
-@pytest.mark.parametrize("name", ["sae_acts/blocks.1.hook_resid_post", "similarity_retriever/embeddings"])
+@pytest.mark.parametrize(
+    "name",
+    ["sae_acts/blocks.1.hook_resid_post", "similarity_retriever/embeddings", "similarity_retriever/centred"],
+)
 def test_damaged_files_are_made_again(copied: Path, folder: DataFolder, spec: DataSpec, two_layers: Subject, name: str):
     path = copied / spec.folder_name / f"{name}.safetensors"
     whole = path.read_bytes()

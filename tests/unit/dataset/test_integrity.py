@@ -18,7 +18,7 @@ from featureinterp.dataset.corpus.windows import Windows
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.errors import DataFolderError, InputError
+from featureinterp.errors import DamagedFeatureError, DataFolderError, InputError
 from featureinterp.subject.subject import Subject
 
 QUICK = ["sae_acts", "records"]
@@ -252,3 +252,55 @@ def test_what_a_header_claims_beyond_the_file_is_refused(tmp_path: Path):
     path.write_bytes((60_000).to_bytes(8, "little") + b'{"a":' + b"[" * 60_000)
     with pytest.raises(DataFolderError, match="cannot be read as arrays"):
         ArrayFile.open(path)
+
+
+def as_before_strata(folder: Path) -> None:
+    """Leave what a folder of an older version has: no second file, and no word of one."""
+    shutil.rmtree(folder / "more_records")
+    for path in (folder / "records").glob("*.latents.json"):
+        content = json.loads(path.read_bytes())
+        for report in content["data"]["reports"]:
+            del report["more_checksum"], report["shortfalls"]
+            report["list_sizes"] = {
+                name: n for name, n in report["list_sizes"].items() if name not in ("same_token_negative", "corpus")
+            }
+        path.write_text(json.dumps(content))
+
+
+def test_a_folder_without_strata_opens_and_gets_them(
+    copied: Path, folder: DataFolder, spec: DataSpec, two_layers: Subject, caplog: pytest.LogCaptureFixture
+):
+    hook, latent = _live(folder)
+    as_before_strata(copied / spec.folder_name)
+    older, whole = (
+        DataFolder.open(copied / spec.folder_name).index_record(hook, latent),
+        folder.index_record(hook, latent),
+    )
+    assert older == replace(whole, same_token_no_act_records=(), corpus_records=(), strata=())
+    made = prepare(spec, copied, stages=QUICK, subject=two_layers)
+    assert made.index_record(hook, latent) == whole
+    assert f"latents of {hook} have records without same-token negatives and strata; they are made again" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["flipped", "missing", "of another latent"])
+def test_a_damaged_second_file_is_refused_and_made_again(
+    copied: Path, folder: DataFolder, spec: DataSpec, two_layers: Subject, damage: str
+):
+    hook, latent = _live(folder)
+    path = copied / spec.folder_name / "more_records" / hook / f"{latent}.json"
+    whole = path.read_bytes()
+    if damage == "flipped":
+        flip(path, whole.index(b"expressions") + 20)
+    elif damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(next(other.read_bytes() for other in path.parent.iterdir() if other != path))
+    with pytest.raises(DamagedFeatureError, match=rf"more_records.*{latent}\.json"):
+        DataFolder.open(copied / spec.folder_name).index_record(hook, latent)
+    prepare(spec, copied, stages=QUICK, subject=two_layers)
+    assert path.read_bytes() == whole
+
+
+def test_the_size_of_the_similarity_query_is_stored(folder: DataFolder, spec: DataSpec):
+    assert folder.manifest.stages["records"].counts == {"special_n": 20}
+    assert spec.special_n == 20

@@ -106,6 +106,7 @@ class World:
             random_no_act_records=random_no_act,
             similar_records=windows(n_negative, 300, sources.SIMILAR, (0, 5)),
             similar_no_act_records=similar_no_act,
+            same_token_no_act_records=windows(n_negative, 500, sources.SAME_TOKEN_NEGATIVE, ()),
         )
 
     @staticmethod

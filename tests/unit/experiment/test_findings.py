@@ -120,7 +120,7 @@ def test_what_is_missing_failed_or_undefined_is_said(tmp_path):
     text = findings(read_experiments(write(tmp_path, "tree", [*some, failed], waiting=waiting)))
     assert f"**Incomplete**: 2 features not finished: 2 of 6 of {SUBJECT} tree." in text
     assert f"| {SUBJECT} | tree | 6 | 3 | 1 | 0 | 0 | 2 | 1 | 9 | 0 |" in text
-    assert r"Scores are undefined because: not tested (14); the prediction \| is constant (4)." in text
+    assert r"Scores are undefined because: not tested (21); the prediction \| is constant (4)." in text
     assert "Features failed because: none of 3 attempts could be scored (1)." in text
     line = next(
         line

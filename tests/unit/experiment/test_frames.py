@@ -16,7 +16,7 @@ from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
 from featureinterp.experiment.store import RunStore
 
-SOURCES = ["random", "random_negative", "similar", "similar_negative"]
+SOURCES = ["random", "random_negative", "similar", "similar_negative", "same_token_negative"]
 METHOD = {
     "explainer": "tree", "proposer": "lexical", "simulator": "lexical", "structured": True, "holistic": False,
     "rule_cap": 3,
