@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import pytest
 import wandb
@@ -28,8 +29,7 @@ def test_records_are_made_with_the_originals_options(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     corpus = tmp_path / "corpus.txt"
-    sentences = (f"The method number {n} returns the list of all {word} names." for n, word in enumerate("abcd" * 15))
-    corpus.write_text("\n\n".join(sentences))
+    corpus.write_text("\n\n".join(topics[name] for name in sorted(topics)[:12]), encoding="utf-8")
     options = {
         "model-name": "embedded",
         "sae-name": "embedded",
