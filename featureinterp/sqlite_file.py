@@ -28,7 +28,7 @@ class DatabaseKind:
     """Marks and tables of one kind of file, and its words in errors."""
 
     noun: str
-    """What a file is, such as `run`."""
+    """Kind of the file for errors, such as `run`."""
     application_id: int
     """Distinguishes the kind from any other database, in SQLite's header."""
     version: int
@@ -36,11 +36,11 @@ class DatabaseKind:
     tables: str
     """SQL statements that create the tables."""
     kept: str
-    """What a failed write leaves, such as `finished features are kept`."""
+    """Effect of a failed write, such as `finished features are kept`."""
     other_file: str
-    """Hint where the file is something else, or damaged."""
+    """Hint if the file is something else, or damaged."""
     other_version: str
-    """Hint where the file is of another version."""
+    """Hint if the file has another version."""
 
     @property
     def statements(self) -> tuple[str, ...]:
@@ -60,12 +60,12 @@ class SqliteFile:
 
         Args:
             path: the file.
-            kind: what it should be.
+            kind: expected kind.
             across_threads: whether threads share the connection; they must not use it at the same time.
 
         Raises:
             StorageError: if it cannot be opened, or is a folder, a pipe or a device.
-            DataFolderError: if it is no database.
+            DataFolderError: if it is not a database.
         """
         self.path = path
         self._kind = kind
@@ -74,7 +74,7 @@ class SqliteFile:
             self.connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, check_same_thread=not across_threads)
         except (OSError, sqlite3.OperationalError) as error:
             raise _unopened(path, error) from error
-        self.connection.text_factory = lambda text: text.decode(errors="replace")  # damaged text spoils its row alone
+        self.connection.text_factory = lambda text: text.decode(errors="replace")  # damaged text affects only its row
         with self._closed_on_error(), self.errors():
             self.connection.execute("PRAGMA synchronous = FULL")
 
@@ -104,7 +104,7 @@ class SqliteFile:
 
         Args:
             path: the file.
-            kind: what it should be.
+            kind: expected kind.
             fill: writes the first rows, in the transaction that creates the tables.
             across_threads: whether threads share the connection; they must not use it at the same time.
             folder_mode: permissions of the folder, if it is created.
@@ -165,7 +165,7 @@ class SqliteFile:
         """Yield the connection; commit when the block succeeds, roll back otherwise.
 
         Raises:
-            StorageError: if the file cannot be written; it is as before then.
+            StorageError: if the file cannot be written; it is unchanged then.
             DataFolderError: if it is damaged.
         """
         with self.errors(), self.connection:
@@ -174,7 +174,7 @@ class SqliteFile:
     def use_write_ahead_log(self) -> None:
         """Keep a write-ahead log with normal sync: a power failure may lose the last transactions, never the file.
 
-        Where the file system has no such log (some network folders), the rollback journal and full sync stay.
+        If the file system has no such log (some network folders), the rollback journal and full sync remain.
 
         Raises:
             StorageError: if another program keeps the file locked.
@@ -198,14 +198,14 @@ class SqliteFile:
 
         Raises:
             StorageError: if the file cannot be read or written now.
-            DataFolderError: if it is no database, or damaged.
+            DataFolderError: if it is not a database, or damaged.
         """
         try:
             yield
         except sqlite3.OperationalError as error:
             raise StorageError(
                 f"{self.path} cannot be read or written: {error}; {self._kind.kept}",
-                "make room or check the permissions, then give the same command again",
+                "free space or check the permissions, then repeat the command",
             ) from error
         except sqlite3.DatabaseError as error:
             raise self._other_file(str(error)) from error

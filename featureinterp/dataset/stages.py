@@ -254,7 +254,7 @@ class Preparation:
                 n_latents = self._subject.saes[hook_name].n_latents
                 self._known[hook_name] = self._layout.latent_reports(hook_name, n_latents)
             except DataFolderError as error:
-                _logger.warning("%s; it is created again with the latents that are asked for now", error.problem)
+                _logger.warning("%s; it is created again with the selected latents", error.problem)
                 self._known[hook_name] = {}
         return self._known[hook_name]
 

@@ -17,7 +17,7 @@ def canonical_json(configuration: Mapping[str, object]) -> str:
 
 
 LACKING = {"method": {"answer_tokens": 1024}}
-"""Settings that runs made before they could be chosen do not name, and the values that they had."""
+"""Settings that are missing in runs of older versions, with their values."""
 
 
 def completed(found: Mapping[str, object], wanted: Mapping[str, object]) -> dict[str, object]:
@@ -57,7 +57,7 @@ def changed_settings(stored: str, wanted: Mapping[str, object]) -> Iterator[str]
 
     Args:
         stored: canonical JSON.
-        wanted: the configuration it is compared with.
+        wanted: configuration to compare with.
 
     >>> list(changed_settings('{"seed":0}', {"seed": 1}))
     ['seed=0 instead of 1']

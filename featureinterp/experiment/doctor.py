@@ -17,12 +17,12 @@ class Figure:
     """One measured figure with its released value and target."""
 
     name: str
-    """Such as `layer 3: variance explained`."""
+    """Name, such as `layer 3: variance explained`."""
     measured: float
     released: float | None
-    """The same measurement when the weights were released; None where the card has none."""
+    """Value at the release of the weights; None if the card has none."""
     at_least: float | None = None
-    """What was promised; None where no bound was."""
+    """Target value; None if there is none."""
     at_most: float | None = None
 
     @property
@@ -36,8 +36,8 @@ class Figure:
 def check_embedded(device: str = "auto") -> list[Figure]:
     """Measure the embedded subject on this machine: two minutes on two idle cores.
 
-    Bits per byte, active latents and variance explained are over documents that were held out from training, of all
-    packages of the training mixture that are installed here; dead latents are those that never fire on the whole
+    Bits per byte, active latents and variance explained are measured on documents held out from training, of all
+    installed packages of the training mixture; dead latents are those that never fire on the whole
     default corpus.
 
     Raises:

@@ -18,10 +18,10 @@ def prompt_text(
     """Return the prompt for a first explanation, or for a revision of an attempt.
 
     Args:
-        record: all evidence about the latent.
-        records: how many records a split takes, and from which sources.
+        record: records of the latent.
+        records: size and sources of the splits.
         params: structured or not, the rule cap, and whether activation-causing tokens are shown.
-        revised: an attempt of a run that was revised in it.
+        revised: a revised attempt of a run.
 
     Raises:
         InputError: if the attempt was never revised, or activation-causing tokens were not measured.
@@ -48,7 +48,7 @@ def find_attempt(result: FeatureResult, number: int) -> Attempt:
     """Return an attempt of a feature's search.
 
     Raises:
-        InputError: if there is none of that number.
+        InputError: if there is no attempt of that number.
     """
     if not 0 <= number < len(result.attempts):
         last = len(result.attempts) - 1

@@ -1,6 +1,6 @@
 """Hashes of a run's prompts, checked on resumption.
 
-A version counts the changes of our words. The chat template and the tokenizer of a local model can change without it.
+The prompt version covers the packaged texts. The chat template and the tokenizer of a local model can change too.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from featureinterp.experiment.store import RunStore
 from featureinterp.simulator import registry
 
 _NAMES = {"simulator": "simulator prompt hash", "complexity": "complexity prompt hash"}
-"""What a run calls them in what it says of itself."""
+"""Name of the hashes in a run's metadata."""
 
 
 def hold_prompts(store: RunStore, method: MethodSpec, keys: Sequence[FeatureKey]) -> None:
     """Compare the prompt hashes of a run's simulator and complexity model with the stored ones, or store them.
 
-    A run of an earlier version has none noted: it goes on with those of today, and a warning says so.
+    A run of an earlier version has none: it continues with the current ones, with a warning.
 
     Args:
         store: the run.
-        method: how it explains.
-        keys: the features that it is to hold; where all are finished, no model is asked and nothing is compared.
+        method: method of the run.
+        keys: requested features; if all are finished, no model is loaded and nothing is compared.
 
     Raises:
-        DataFolderError: if a prompt is another one.
+        DataFolderError: if a prompt has changed.
         SubjectError: if the tokenizer of a local model cannot be loaded, or cannot render the prompt.
         StorageError: if the run cannot be written.
     """

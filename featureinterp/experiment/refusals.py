@@ -1,8 +1,8 @@
 """Rejected requests: failure of a feature, or a problem of the endpoint.
 
-A server that takes no system role, a key without a right, or a proxy that lets no large request through refuse every
-feature in the same words. What was refused is therefore held back, and stored as failed only once another feature was
-answered. Where none was, the run ends, nothing of it is stored, and the same command asks again.
+A server without a system role, a key without a permission, or a proxy that blocks large requests reject every
+feature with the same message. Rejected features are therefore held back, and stored as failed only once another
+feature was answered. If none was, the run ends, nothing of it is stored, and the same command tries again.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from featureinterp.experiment.sweep import Unit
 
 FIRST, LATER = 5, 10
-"""Features refused in the same words, before any was answered and after some were, that make it the endpoint's refusal.
-Where one request in four is refused for what it holds, five at the start are chance once in 1,000 runs; ten in a row
+"""Features rejected with the same message (before the first answer, and later) that count as the endpoint's rejection.
+If one request in four is rejected for its content, five at the start are chance once in 1,000 runs; ten in a row
 later once in a million features."""
 
 _NUMBERED = re.compile(r"\S*\d\S*")
@@ -42,7 +42,7 @@ class Refusals:
         """Add a result and yield the decided ones.
 
         Raises:
-            EndpointConfigError: if so many features were refused in the same words that it is the endpoint's refusal.
+            EndpointConfigError: if enough features were rejected with the same message.
         """
         if result.status != "refused":
             if result.status == "explained" or result.usage.requests:
@@ -59,7 +59,7 @@ class Refusals:
         """Yield the remaining decided results at the end.
 
         Raises:
-            EndpointConfigError: if nothing was ever answered, and all that was asked was refused in the same words.
+            EndpointConfigError: if there was no answer, and all requests were rejected with the same message.
         """
         words = [_words(result) for _, result in self._held]
         alike = max(map(words.count, words), default=0)
@@ -82,5 +82,5 @@ def _of_endpoint(alike: int, result: FeatureResult) -> EndpointConfigError:
     told = f"{alike} features were refused in the same words" if alike > 1 else "the only feature was refused"
     return EndpointConfigError(
         f"{told}, and none was answered: {result.reason}",
-        "mend that, then give the same command again: nothing of it is stored",
+        "fix the cause, then repeat the command: nothing of it is stored",
     )

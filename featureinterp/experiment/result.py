@@ -15,9 +15,9 @@ from featureinterp.record import ActivationRecord
 
 FeatureStatus = Literal["explained", "dead", "rare", "failed", "unfinished", "refused", "damaged"]
 """dead: never fires on the corpus; rare: fires on too few documents; failed: no attempt could be scored; unfinished: an
-endpoint left a request unanswered; refused: an endpoint refused all that was asked for it, which a sweep takes for
-failed once another feature was answered; damaged: its records cannot be read. The last three are never stored, and
-tried again."""
+endpoint left a request unanswered; refused: an endpoint rejected all its requests, which counts as failed once
+another feature was answered; damaged: its records cannot be read. The last three are never stored, and are tried
+again."""
 NEVER_STORED = ("unfinished", "refused", "damaged")
 
 
@@ -37,26 +37,26 @@ class FeatureResult:
     key: FeatureKey
     status: FeatureStatus
     reason: str = ""
-    """Why there is no explanation; empty when there is one."""
+    """Reason for a missing explanation; empty if there is one."""
     explainer: str = ""
     """Registered name of the explainer, such as `tree`, with its proposer: `tree/lexical`."""
     explanation: StructuredExplanation | None = None
     complexity: float | None = None
-    """Of the explanation: mean over its rules, 0 (names a token) to 5 (an abstract idea); None without one."""
+    """Complexity: mean over the rules, 0 (names a token) to 5 (an abstract idea); None without an explanation."""
     complexity_reason: str = ""
-    """Why an explanation has no complexity; empty where it has one."""
+    """Reason for a missing complexity; empty if there is one."""
     scores: Mapping[str, Scores] = field(default_factory=dict)
     """Test scores by complementary source (its enum value): positives plus that source's records."""
     floors: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
     """Correlation of each floor (`token_lookup`, `shuffled`) by complementary source, on the same records."""
     contributions: tuple[RuleContribution, ...] = ()
-    """What each rule of the explanation adds on the test windows; empty in runs made before it was measured."""
+    """Contribution of each rule on the test windows; empty in runs of older versions."""
     attempts: tuple[Attempt, ...] = ()
-    """Every node of the explainer's search, failed ones too."""
+    """Every node of the explainer's search, including failed ones."""
     chosen: int | None = None
     """Number of the attempt that became the explanation."""
     test_sequences: tuple[ScoredSequence, ...] = ()
-    """Every test window once per list it is in (see `record.source`), with what the explanation expects there."""
+    """Every test window once per list (see `record.source`), with the expected activations of the explanation."""
     train_positives: tuple[ActivationRecord, ...] = ()
     near_duplicates: int | None = None
     """Pairs of windows in two splits whose token sets have a Jaccard similarity above 1/2; None where not counted."""
@@ -65,12 +65,12 @@ class FeatureResult:
     density: float = 0.0
     """Share of the corpus's windows on which the feature fires, 0..1."""
     profile: LatentProfile | None = None
-    """How its activations are distributed, and which next tokens it promotes; None where its data folder has none."""
+    """Activation histogram and promoted tokens; None if the data folder has none."""
     usage: Usage = Usage()
-    """What answers of language models behind endpoints took, stored ones as when they were asked for: those that
+    """Usage of language models behind endpoints, cached answers with their original usage: those that
     proposed, simulated and judged complexity."""
     floor_usage: Usage = Usage()
-    """The same of the shuffled floor, which is made again where a run grows."""
+    """Usage of the shuffled baseline, which is computed again if a run grows."""
     seconds: float = 0.0
     """Wall time spent on this feature; the only field that differs between two equal runs."""
 
@@ -101,13 +101,13 @@ class RunSummary:
 
     title: str
     command: str = ""
-    """The command line that makes the run again."""
+    """Command line that reproduces the run."""
     created: str = ""
-    """When, ISO 8601."""
+    """Start of the run, ISO 8601."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """Name to value of all that decides the results: model, SAE, corpus, seed, versions; in reading order."""
+    """Settings that determine the results (model, SAE, corpus, seed, versions) by name, in reading order."""
     finished: bool = True
-    """Whether every feature that was asked for is done."""
+    """Whether every requested feature is finished."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Features by what became of them; `waiting` for those not finished, `damaged` for those that cannot be read. A
     report counts statuses itself."""

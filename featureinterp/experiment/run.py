@@ -107,7 +107,7 @@ async def explain_feature(
     """Explain one latent and score the explanation on held-out windows.
 
     Args:
-        record: all evidence about the latent.
+        record: records of the latent.
         key: which latent it is.
         method: how to explain and simulate.
         params: how many records each split takes.

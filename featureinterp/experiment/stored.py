@@ -1,6 +1,6 @@
 """Validated reading of a run store's rows.
 
-A feature's row names the feature twice, in its columns and in its result, and its body has the checksum of zlib.
+A feature's row identifies the feature twice, in its columns and in its result, and its body has the checksum of zlib.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def read_result(key: FeatureKey, columns: Sequence[Any], path: Path) -> FeatureR
     """Read and validate the result in a feature's row.
 
     Args:
-        key: the feature that the row was found by.
-        columns: the row's layer, status and result.
-        path: the run's file, for the error.
+        key: feature of the row.
+        columns: layer, status and result of the row.
+        path: file of the run, for errors.
 
     Raises:
-        DamagedFeatureError: if it cannot be read, or is of another feature.
+        DamagedFeatureError: if it cannot be read, or belongs to another feature.
     """
     (layer, status, body), where = columns, f"the result of latent {key.latent} of {key.hook_name} in {path}"
     try:
@@ -87,20 +87,20 @@ def read_key(columns: Sequence[Any], path: Path) -> FeatureKey:
     """Return the feature key of a row.
 
     Raises:
-        DataFolderError: if they are no text and whole numbers.
+        DataFolderError: if they are not text and integers.
     """
     wanted = (str, int, int)
     if all(isinstance(value, kind) for value, kind in zip(columns, wanted, strict=True)):
         return FeatureKey(*columns)
     told = ", ".join(map(_kind, columns))
-    raise DataFolderError(f"a row of {path} names no feature: it holds {told}", "nothing is lost but this row")
+    raise DataFolderError(f"a row of {path} names no feature: it holds {told}", "only this row is lost")
 
 
 def read_about(rows: Iterable[tuple[Any, Any]], path: Path) -> dict[str, str]:
     """Return a run's metadata.
 
     Raises:
-        DataFolderError: if a value is no text, or it does not say how it was made.
+        DataFolderError: if a value is not text, or the configuration is missing.
     """
     about = dict(rows)
     for name, value in about.items():
@@ -116,7 +116,7 @@ def read_about(rows: Iterable[tuple[Any, Any]], path: Path) -> dict[str, str]:
 
 
 def _nameless(path: Path, told: str) -> DataFolderError:
-    return DataFolderError(f"{path} does not say how it was made: {told}", "make the run again in another folder")
+    return DataFolderError(f"{path} does not record how it was made: {told}", "make the run again in another folder")
 
 
 def _kind(value: object) -> str:
@@ -133,7 +133,7 @@ def copy_rows(source: SqliteFile, target: Path, keys: Iterable[FeatureKey]) -> N
         keys: features whose rows can be read.
 
     Raises:
-        DataFolderError: if the metadata, or a feature's row, cannot be read after all.
+        DataFolderError: if the metadata or a feature's row cannot be read.
         StorageError: if the file cannot be written.
     """
     where = "WHERE hook_name = ? AND latent = ?"

@@ -137,12 +137,12 @@ def _what_is_left(damaged: list[str], unanswered: list[str], of: int) -> Feature
     if damaged:
         return DamagedFeatureError(
             f"{len(damaged)} of {of} features are not explained, their records are damaged: {damaged[0]}",
-            "make them again: `featureinterp records` with the options of the folder; then give the same command again",
+            "recreate them: `featureinterp records` with the options of the folder; then repeat the command",
         )
     if unanswered:
         return RequestFailedError(
-            f"{len(unanswered)} of {of} features are unfinished for want of answers: {unanswered[0]}",
-            "give the same command again: what is stored is not asked for again",
+            f"{len(unanswered)} of {of} features are unfinished, their requests failed: {unanswered[0]}",
+            "repeat the command: cached answers are reused",
         )
     return None
 

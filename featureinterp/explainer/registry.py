@@ -95,7 +95,8 @@ def proposer_params(name: str, params: Any, options: Mapping[str, object]) -> An
     shared = {field.name: getattr(params, field.name) for field in fields(params)}
     if own is None:
         return with_options(params, options, owner, shared)
-    filled = own.of(params) if hasattr(own, "of") else _filled(own, shared, owner)
+    convert: Callable[[Any], Any] | None = getattr(own, "of", None)
+    filled = convert(params) if convert else _filled(own, shared, owner)
     return with_options(filled, options, owner, shared)
 
 

@@ -115,7 +115,7 @@ class Candidates:
                 names = axis.number[tokens.ravel()[places]]
                 places, names = places[names != NO_TOKEN], names[names != NO_TOKEN]
                 sturdy[places] &= _repeated(names, places // self.evidence.ids.shape[1])
-        return sturdy.reshape(self.evidence.ids.shape)
+        return np.reshape(sturdy, self.evidence.ids.shape)
 
     @cached_property
     def _axes(self) -> list[Axis]:
@@ -133,7 +133,7 @@ class Candidates:
     def slots(self) -> list[Slot]:
         """Frames with an open slot, each with every axis that can name its tokens."""
         evidence = self.evidence
-        slots = []
+        slots: list[Slot] = []
         active = (evidence.levels > 0).ravel()
         caused = active & self._after_cause.ravel()
         for names_target, frame in self._frames():
@@ -153,7 +153,8 @@ class Candidates:
         """Make a slot of the names at active positions; others can save nothing."""
         distinct, compact = np.unique(names, return_inverse=True)
         repeated = _repeated(compact, places // self.evidence.ids.shape[1])
-        axis = replace(axis, names=tuple(axis.names[i] for i in distinct))
+        kept: list[int] = distinct.tolist()
+        axis = replace(axis, names=tuple(axis.names[i] for i in kept))
         rows = compact + len(distinct) * np.arange(MAX_LEVEL)[:, None]
         return Slot(frame, names_target, axis, places + self.evidence.ids.size * repeated, rows, frame.n_quoted)
 

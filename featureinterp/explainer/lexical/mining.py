@@ -174,7 +174,7 @@ class Miner:
         """Squared error that raising a token to each strength saves, float64 [strengths, windows · tokens]."""
         levels = self.evidence.levels
         raised = np.maximum(expected, self._strengths[:, None, None])
-        return ((levels - expected) ** 2 - (levels - raised) ** 2).reshape(len(self._strengths), -1)
+        return np.reshape((levels - expected) ** 2 - (levels - raised) ** 2, (len(self._strengths), -1))
 
     def _best_group(self, slot: Slot, saved: Levels) -> _Found:
         """Return the best group of names (one at least) at its best strength, with what it saves.
@@ -183,7 +183,8 @@ class Miner:
         """
         n, n_strengths = len(slot.axis.names), len(self._strengths)
         here = saved[:, slot.columns]
-        by_name = np.bincount(slot.rows[:n_strengths].ravel(), here.ravel(), n_strengths * n).reshape(n_strengths, n)
+        summed = np.bincount(slot.rows[:n_strengths].ravel(), here.ravel(), n_strengths * n)
+        by_name = np.reshape(summed, (n_strengths, n))
         by_name -= self.params.string_cost + self.params.prior_count * self._strengths[:, None] ** 2
         fixed = self.params.rule_cost + self.params.string_cost * slot.n_quoted
         most = float(np.maximum(by_name, 0.0).sum(axis=1).max()) - fixed

@@ -71,7 +71,7 @@ class LexicalProposer:
         miner = self._miner(train_records)
         if not miner.evidence.levels.any():
             return [Proposal(None, failure="the feature is silent on all train records")] * n
-        proposals = []
+        proposals: list[Proposal] = []
         for i in range(n):
             factor = PRICE_FACTORS[i % len(PRICE_FACTORS)]
             priced = miner.priced(self.params.mining.scaled(factor))
@@ -103,7 +103,7 @@ class LexicalProposer:
             return [Proposal(None, failure=f"not a lexical explanation: {error.problem}")] * n
         if not self.params.structured:
             miner = miner.at_strength(rules[0].strength)
-        proposals = []
+        proposals: list[Proposal] = []
         for changed, words in self._edits(miner, rules)[:n]:
             told = [words]
             while len(told) < self.params.edits_per_revision and (more := self._edits(miner, changed)):

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from featureinterp.core import Proposal, Rule, StructuredExplanation
 from featureinterp.display import visible
@@ -89,7 +89,7 @@ def _rules(text: str, cut: bool) -> tuple[list[Rule], str]:
     start, closed, value = next((each for each in reversed(found) if each[2]), found[-1])
     if cut and closed and not _BEGINNING.fullmatch(text[:start]):
         raise ExplanationError(f"a list of rules that may be a draft: {_excerpt(text)}")
-    told = value.get("improvement") if isinstance(value, Mapping) else None
+    told = value.get("improvement") if _is_object(value) else None
     return _rules_of(value), _improvement(told if isinstance(told, str) else _LABEL.sub("", text[:start]))
 
 
@@ -157,12 +157,12 @@ def _is_meant_as_rules(value: object, *, whole: bool = True) -> bool:
 
     A list without a closing bracket is truncated if it holds objects only; else it is part of prose.
     """
-    if isinstance(value, Mapping):
+    if _is_object(value):
         named = _named(value)
         return any(isinstance(named.get(key), list) for key in _RULES_KEYS) or "activateson" in named
-    if not isinstance(value, list) or not (whole or all(isinstance(item, Mapping) for item in value)):
+    if not _is_list(value) or not (whole or all(map(_is_object, value))):
         return False
-    return not value or any(isinstance(item, Mapping) and _is_meant_as_rules(item) for item in value)
+    return not value or any(_is_object(item) and _is_meant_as_rules(item) for item in value)
 
 
 def _rules_of(value: Any) -> list[Rule]:
@@ -171,7 +171,7 @@ def _rules_of(value: Any) -> list[Rule]:
     Raises:
         ExplanationError: if it has no rule, or an unclear one.
     """
-    if isinstance(value, Mapping):
+    if _is_object(value):
         named = _named(value)
         value = next((named[key] for key in _RULES_KEYS if isinstance(named.get(key), list)), [value])
     if not value:
@@ -180,11 +180,11 @@ def _rules_of(value: Any) -> list[Rule]:
 
 
 def _rule(item: object) -> Rule:
-    if not isinstance(item, Mapping):
+    if not _is_object(item):
         raise ExplanationError(f"a rule is {_excerpt(repr(item))}; expected activates_on and strength")
     named = _named(item)
     words = named.get("activateson")
-    if isinstance(words, list) and words and all(isinstance(part, str) for part in words):
+    if _is_list(words) and words and all(isinstance(part, str) for part in words):
         words = ", ".join(words)
     if not isinstance(words, str) or not (words := _escaped(words)).strip(" .…") or _REFUSAL.match(words):
         raise ExplanationError(f"a rule is empty: {_excerpt(repr(item))}")
@@ -209,7 +209,15 @@ def _strength(value: object) -> int:
     return math.floor(number + 0.5)
 
 
-def _named(item: Mapping[Any, Any]) -> dict[str, Any]:
+def _is_object(value: object) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, Mapping)
+
+
+def _is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def _named(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return an object by its keys in small letters without spaces and signs: `Activates On` is `activateson`."""
     return {re.sub(r"[\W_]+", "", str(key)).lower(): value for key, value in item.items()}
 
@@ -234,7 +242,7 @@ def _sentence(text: str, *, labelled: bool) -> str:
 def _sentence_in_json(text: str) -> str:
     """Read `{"explanation": "a sentence"}`; a sentence may begin with a bracket too, but rules are none."""
     value = _strict(text) if text[:1] in "[{" else None
-    told = _named(value).get("explanation") if isinstance(value, Mapping) else None
+    told = _named(value).get("explanation") if _is_object(value) else None
     if isinstance(told, str):
         return told
     has_rules = "strength" in text.lower() and any(rules for _, _, rules in _rule_lists(text))

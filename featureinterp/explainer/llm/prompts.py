@@ -120,7 +120,7 @@ def _records(records: Sequence[ActivationRecord], params: OneShotExplainerParams
 def _in_turn(records: Sequence[ActivationRecord]) -> list[ActivationRecord]:
     """Take the first of every complementary source, then the second, and so on."""
     place: dict[object, int] = {}
-    numbered = []
+    numbered: list[tuple[int, ActivationRecord]] = []
     for record in records:
         place[record.source] = place.get(record.source, -1) + 1
         numbered.append((place[record.source], record))

@@ -59,9 +59,8 @@ class LLMProposer:
 
     async def _samples(self, purpose: str, messages: tuple[Message, ...], n: int) -> list[Proposal]:
         temperatures = self.params.temperatures
-        stride = -(
-            -n // len(temperatures)
-        )  # samples per request, so that a repeated request never uses the number of another
+        # Samples per request, so that a repeated request never uses the number of another.
+        stride = -(-n // len(temperatures))
         requests = [
             ChatRequest(messages, temperature, self.params.answer_tokens, purpose=f"{purpose}/{PROMPT_VERSION}")
             for temperature in temperatures
@@ -70,7 +69,7 @@ class LLMProposer:
         return list(await asyncio.gather(*asked))
 
     async def _sample(self, request: ChatRequest, number: int, stride: int) -> Proposal:
-        reasons = []
+        reasons: list[str] = []
         for again in range(MOST_ANSWERS):
             try:
                 (answer,) = await self.model.answer(request, n=1, first=number + again * stride)

@@ -28,12 +28,12 @@ _IDLE_SECONDS = 5
 """Seconds that an idle connection is kept open."""
 
 
-def serve(spec: ServeSpec, tell: Callable[[str], None]) -> None:
+def serve(spec: ServeSpec, announce: Callable[[str], None]) -> None:
     """Serve a run until it is interrupted.
 
     Args:
         spec: run, data folder and address.
-        tell: called with the URL to open, and with what is missing.
+        announce: called with the URL to open, and with what is missing.
 
     Raises:
         DataFolderError: if the run does not exist or has another version, or the data folder is not that of the run.
@@ -51,12 +51,12 @@ def serve(spec: ServeSpec, tell: Callable[[str], None]) -> None:
         if not summary.finished:
             n = summary.counts.get(WAITING, 0)
             waiting = f"{n} feature waits" if n == 1 else f"{n} features wait"
-            tell(f"The run is not finished: {waiting}; what is there is served.")
+            announce(f"The run is not finished: {waiting}; what is there is served.")
         missing = subject.missing()
         if missing:
-            tell(f"No sentences can be tried: {missing}")
-        tell(f"Serving {spec.run}: {address(spec.host, host, port, access_token)}")
-        tell("Ctrl-C ends it.")
+            announce(f"No sentences can be tried: {missing}")
+        announce(f"Serving {spec.run}: {address(spec.host, host, port, access_token)}")
+        announce("Ctrl-C ends it.")
         _serve_until_interrupted(make_server(app, limits), listener)
 
 
