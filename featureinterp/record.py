@@ -324,7 +324,7 @@ class SAEIndexRecord:
         return self.records(Split.TEST, params)
 
     def _exact(self, params: RecordSliceParams) -> SplitParams:
-        """Return the limits at which every split holds exactly what is wanted of it."""
+        """Return the limits at which every split holds exactly the requested records."""
 
         def count(records: Sequence[ActivationRecord], wanted: int | None) -> int:
             return len(split_records(records, Split.TEST, wanted))
