@@ -1,6 +1,6 @@
 """Token strings by number, so that phrases are matched on arrays of numbers.
 
-What a target says of a token depends on the token's string alone. So it is computed once per string and kept as a
+The degree of a token in a target depends on the token's string alone. So it is computed once per string and kept as a
 table, and matching a phrase on any number of windows is a look-up in its tables and a comparison with the tokens
 before.
 """
