@@ -3,7 +3,7 @@
 On at least so many live features a layer of the embedded subject, with the default settings (30 positives and 30
 windows of each complementary source a split): the lexical tree explainer against the one-shot explainer and against
 the token lookup table made from the same train records, by test correlation; similar negatives against random ones;
-and the score by rule cap. Every comparison is paired by feature, with a bootstrap 95% interval. Prints Markdown.
+and the score by rule cap. Every comparison is paired by feature, with a 95% interval. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -88,7 +88,6 @@ def column(measured: Sequence[Measured], method: str, source: str) -> list[float
 
 def report(measured: Sequence[Measured], caps: Sequence[int]) -> str:
     """Write all comparisons as Markdown."""
-    rng = generator(0, "lexical_quality", "bootstrap")
     layers = sorted({each.layer for each in measured})
     groups = [(str(layer), [m for m in measured if m.layer == layer]) for layer in layers] + [("all", list(measured))]
     lines = [
@@ -99,13 +98,13 @@ def report(measured: Sequence[Measured], caps: Sequence[int]) -> str:
         tree, one_shot, lookup = (column(group, method, SIMILAR) for method in ("tree", "one-shot", "lookup"))
         means = " | ".join(f"{np.nanmean(scores):.3f}" for scores in (tree, one_shot, lookup))
         pairs = ((tree, one_shot), (tree, lookup), (tree, column(group, "tree", RANDOM)))
-        differences = " | ".join(str(paired_difference(a, b, rng)) for a, b in pairs)
+        differences = " | ".join(str(paired_difference(a, b)) for a, b in pairs)
         lines.append(f"| {name} | {len(group)} | {means} | {differences} |")
     lines += ["", "| rule cap | tree | tree − lookup |", "|---|---|---|"]
     lookup = column(measured, "lookup", SIMILAR)
     for cap in caps:
         tree = column(measured, "tree" if cap == MethodSpec().rule_cap else f"cap {cap}", SIMILAR)
-        lines.append(f"| {cap} | {np.nanmean(tree):.3f} | {paired_difference(tree, lookup, rng)} |")
+        lines.append(f"| {cap} | {np.nanmean(tree):.3f} | {paired_difference(tree, lookup)} |")
     return "\n".join(lines)
 
 

@@ -133,7 +133,7 @@ class SequenceSimulation:
 
 @dataclass(frozen=True)
 class Score:
-    """A number with its bootstrap 95% interval, or the reason why it is undefined."""
+    """A number with its 95% interval, or the reason why it is undefined."""
 
     value: float | None
     ci_low: float | None = None
@@ -162,6 +162,9 @@ BEFORE_CLAIMS = Score.undefined(
 )
 """Of a result whose scores do not go by claims."""
 
+NOT_MEASURED = Score.undefined("it was not measured")
+"""A score that came after the run was made."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -185,6 +188,10 @@ class Scores:
     n_complementary: int
     false_positives_expected_per_sentence: Score = BEFORE_CLAIMS
     """The same of tokens expected above level 1: the original's count, which does not see rules of strength 1."""
+    average_precision: Score = NOT_MEASURED
+    """Mean over active tokens of the precision at their own threshold."""
+    iou: Score = NOT_MEASURED
+    """Intersection over union of the claimed tokens and the active ones."""
 
     @property
     def by_claims(self) -> bool:

@@ -34,7 +34,7 @@ class Comparison:
     difference: PairedDifference
     """Of a − b, with the pairs left out because a side is undefined."""
     p: float
-    """Of a sign-flip permutation test, two-sided."""
+    """Of a studentised sign-flip test, two-sided."""
     n_failed: int
     """Pairs left out because a side has no explanation."""
     n_unpaired: int
@@ -51,13 +51,11 @@ class Comparison:
 
 
 def feature_differences(a: Sequence[float], b: Sequence[float]) -> PairedDifference:
-    """Return the mean of a − b over features with a bootstrap interval; NaN is an undefined score.
+    """Return the mean of a − b over features with a t interval; NaN is an undefined score.
 
     The order of the features changes nothing.
     """
-    values = np.array([a, b], dtype=np.float64)
-    first, second = values[:, np.lexsort((values[0], values[0] - values[1]))]
-    return paired_difference(first.tolist(), second.tolist(), generator(0, "difference"))
+    return paired_difference(a, b)
 
 
 def difference_score(a: Sequence[float], b: Sequence[float]) -> Score:

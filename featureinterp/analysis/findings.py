@@ -34,8 +34,8 @@ from featureinterp.registry import imported
 SUMMARY_NAME = "summary.md"
 
 _METHOD = """\
-Paired by feature, over features explained and scored on both sides. Intervals are 95% bootstrap intervals that
-resample features; d is the mean over the standard deviation of the differences; p is from a sign-flip permutation test,
+Paired by feature, over features explained and scored on both sides. Intervals are 95% t intervals over
+features; d is the mean over the standard deviation of the differences; p is from a studentised sign-flip test,
 Holm-corrected over all comparisons listed here. Significant: p < 0.05."""
 
 

@@ -1,4 +1,4 @@
-"""Means of an experiment with intervals that resample features: by layer, by method, by number of rules.
+"""Means of an experiment with t intervals over features: by layer, by method, by number of rules.
 
 Frames in, frames out: they are made by `featureinterp.analysis.frames`, and the order of their rows changes nothing.
 A value that is undefined is left out of a mean and counted beside it.
@@ -14,15 +14,14 @@ import pandas as pd
 
 from featureinterp.core import Score
 from featureinterp.record import MAIN_SOURCE
-from featureinterp.stats import generator, percentile_interval, resampling_counts
+from featureinterp.stats import mean_interval
 
 UNIT = ["subject", "hook_name", "latent"]
-"""Columns that tell one feature of one model from every other: what is resampled and paired."""
+"""Columns that tell one feature of one model from every other: the unit of intervals and of pairs."""
 
 SHARE_OF_BEST = 0.9
 """A cap is enough where its best-so-far score reaches this share of the best."""
 
-N_BOOTSTRAP = 2000
 _METHOD = ["experiment", "subject", "variant"]
 _FEATURE = ["experiment", "subject", "hook_name", "layer", "latent"]
 _SHARES = {"score": "share_of_best", "best_so_far": "best_so_far_share"}
@@ -31,7 +30,7 @@ _MEAN = ["mean", "ci_low", "ci_high", "n", "n_undefined", "n_failed"]
 
 
 def mean_by(frame: pd.DataFrame, by: Sequence[str], value: str, level: float = 0.95) -> pd.DataFrame:
-    """Return the mean of a column in every group, with a bootstrap interval that resamples features.
+    """Return the mean of a column in every group, with a t interval over features.
 
     Args:
         frame: rows of features; with a `status`, only explained ones have a mean.
@@ -122,15 +121,15 @@ def least_cap_by_depth(frame: pd.DataFrame, level: float = 0.80) -> pd.DataFrame
 
 
 def mean_score(values: Iterable[float]) -> Score:
-    """Return the mean of the defined values, one per feature, with the 95% interval of `resampled_mean`."""
+    """Return the mean of the defined values, one per feature, with its 95% interval."""
     defined = [value for value in values if not np.isnan(value)]
-    mean, low, high = resampled_mean(defined, [1.0] * len(defined))
+    mean, low, high = mean_of_features(defined, [1.0] * len(defined))
     if not defined:
         return Score.undefined("no feature has it")
     return Score(mean) if np.isnan(low) else Score(mean, low, high)
 
 
-def resampled_mean(sums: Iterable[float], counts: Iterable[float], level: float = 0.95) -> tuple[float, float, float]:
+def mean_of_features(sums: Iterable[float], counts: Iterable[float], level: float = 0.95) -> tuple[float, float, float]:
     """Return the mean over all values of all features and its interval, from each feature's sum and count.
 
     NaN without features, an interval of NaN with fewer than two. The order of the features changes nothing.
@@ -139,11 +138,7 @@ def resampled_mean(sums: Iterable[float], counts: Iterable[float], level: float 
     if len(table) == 0:
         return np.nan, np.nan, np.nan
     total, number = table.sum(axis=0)
-    if len(table) == 1:
-        return float(total / number), np.nan, np.nan
-    resampled = resampling_counts(np.zeros(len(table)), N_BOOTSTRAP, generator(0, "mean")) @ table
-    low, high = percentile_interval(resampled[:, 0] / resampled[:, 1], level)
-    return float(total / number), low, high
+    return float(total / number), *mean_interval(table[:, 0], table[:, 1], level)
 
 
 def _mean(group: pd.DataFrame, value: str, level: float) -> Mapping[str, float]:
@@ -153,6 +148,6 @@ def _mean(group: pd.DataFrame, value: str, level: float) -> Mapping[str, float]:
         n_failed = group.loc[group["status"] == "failed", UNIT].drop_duplicates().shape[0]
     by_feature = explained.groupby(UNIT)[value].agg(["sum", "count"]).to_numpy(dtype=np.float64)
     defined = by_feature[by_feature[:, 1] > 0]
-    mean, low, high = resampled_mean(defined[:, 0], defined[:, 1], level)
+    mean, low, high = mean_of_features(defined[:, 0], defined[:, 1], level)
     counts = {"n": len(defined), "n_undefined": len(by_feature) - len(defined), "n_failed": n_failed}
     return {"mean": mean, "ci_low": low, "ci_high": high, **counts}

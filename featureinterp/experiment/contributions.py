@@ -40,7 +40,6 @@ async def rule_contributions(
     explanation: StructuredExplanation,
     simulator_factory: SimulatorFactory,
     sequences: Sequence[ScoredSequence],
-    seed: int,
 ) -> tuple[RuleContribution, ...]:
     """Return the contribution of each rule, in order.
 
@@ -48,7 +47,6 @@ async def rule_contributions(
         explanation: the whole.
         simulator_factory: made the simulator of `sequences`; one that remembers rules computes nothing here.
         sequences: test windows with what the whole explanation expects of them.
-        seed: seed of the resamples.
     """
     records = [pair.record for pair in sequences]
     sources = [record.source.value for record in records if record.source is not None]
@@ -61,9 +59,9 @@ async def rule_contributions(
         without = lost = dict.fromkeys(sources, Score.undefined(ONLY_RULE))
         if others:
             rest = await simulate_records(simulator_factory(StructuredExplanation(others)), records)
-            scored = score_by_source(rest, n_bootstrap=0)
+            scored = score_by_source(rest, intervals=False)
             without = {source: scores.correlation for source, scores in scored.items()}
-            lost = differences_by_source(sequences, rest, seed=seed)
+            lost = differences_by_source(sequences, rest)
         contributions.append(RuleContribution(without, lost, _explained_alone(sequences, rest), _claims(own)))
     return tuple(contributions)
 

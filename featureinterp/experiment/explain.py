@@ -143,7 +143,7 @@ class FolderJob:
         """Open records and method, over shared models."""
         methods = Methods(self.spec.method, models)
         source = FolderSource(DataFolder.open(self.folder))
-        return OpenRun(source, methods.make, self.spec.records, self.spec.seed, methods.at_once)
+        return OpenRun(source, methods.make, self.spec.records, methods.at_once)
 
 
 def explain_folder(

@@ -17,7 +17,6 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from typing import Protocol
 
 from featureinterp.chat import Usage
@@ -31,7 +30,6 @@ from featureinterp.explainer.search import OF_ONE_ATTEMPT
 from featureinterp.protocols import Explainer, Simulator, SimulatorFactory
 from featureinterp.record import MEASURED_SOURCES, ActivationRecord, SAEIndexRecord, SplitParams, one_per_window
 from featureinterp.scoring import TokenLookupSimulator, quick_score, score_by_source, simulate_records
-from featureinterp.stats import derived_seed
 
 LEAST_POSITIVES = 3
 """One window for each split."""
@@ -102,7 +100,7 @@ class Method:
 
 
 async def explain_feature(
-    record: SAEIndexRecord, key: FeatureKey, method: Method, params: FeatureRunParams, seed: int = 0
+    record: SAEIndexRecord, key: FeatureKey, method: Method, params: FeatureRunParams
 ) -> FeatureResult:
     """Explain one latent and score the explanation on held-out windows.
 
@@ -111,7 +109,6 @@ async def explain_feature(
         key: which latent it is.
         method: how to explain and simulate.
         params: how many records each split takes.
-        seed: with the feature's name, decides the resamples of the intervals.
 
     Returns:
         The result: `explained`; or `rare` or `failed` with the reason. Its `token_lookup` floor is made from the
@@ -134,7 +131,7 @@ async def explain_feature(
         result = replace(result, attempts=await judged(found.trace, method, one_per_window(splits.test)))
     if not found.explanations:
         return replace(result, status="failed", reason=why_none(found.trace), seconds=time.perf_counter() - started)
-    explanation, seed_of = found.explanations[0], partial(derived_seed, seed, *_names(key))
+    explanation = found.explanations[0]
     sequences = await simulate_records(method.simulator_factory(explanation), splits.test)
     complexity, complexity_reason = await method.complexity_of(explanation)
     return replace(
@@ -142,23 +139,21 @@ async def explain_feature(
         explanation=explanation,
         complexity=complexity,
         complexity_reason=complexity_reason,
-        contributions=await _contributions(explanation, method, sequences, seed_of("rules")),
+        contributions=await _contributions(explanation, method, sequences),
         chosen=found.chosen[0] if found.chosen else None,
         test_sequences=sequences,
-        scores=score_on_test(sequences, key, seed) | _scores_of_none(record, splits.test, params),
-        floors={
-            "token_lookup": await floor_scores(TokenLookupSimulator(splits.train), sequences, seed_of("token_lookup"))
-        },
+        scores=score_by_source(sequences) | _scores_of_none(record, splits.test, params),
+        floors={"token_lookup": await floor_scores(TokenLookupSimulator(splits.train), sequences)},
         seconds=time.perf_counter() - started,
     )
 
 
 async def _contributions(
-    explanation: StructuredExplanation, method: Method, sequences: Sequence[ScoredSequence], seed: int
+    explanation: StructuredExplanation, method: Method, sequences: Sequence[ScoredSequence]
 ) -> tuple[RuleContribution, ...]:
     """Return the contribution of each rule; undefined with a reason if a rule cannot be simulated."""
     try:
-        return await rule_contributions(explanation, method.simulator_factory, sequences, seed)
+        return await rule_contributions(explanation, method.simulator_factory, sequences)
     except OF_ONE_ATTEMPT as error:
         return undefined_contributions(explanation, sequences, str(error))
 
@@ -172,11 +167,6 @@ def _scores_of_none(
     there = {one.source for one in test}
     missing = [source for source in params.test_sources if source not in there]
     return {source.value: Scores.undefined(record.why_empty(source)) for source in missing}
-
-
-def score_on_test(sequences: Sequence[ScoredSequence], key: FeatureKey, seed: int) -> dict[str, Scores]:
-    """Return the test scores of a feature of a run by complementary source; `seed` is the run's."""
-    return score_by_source(sequences, seed=derived_seed(seed, *_names(key), "scores"))
 
 
 async def judged(
@@ -212,9 +202,7 @@ async def judged(
     return tuple(map(of_one, attempts))
 
 
-async def shuffled_floor(
-    result: FeatureResult, other: StructuredExplanation | None, method: Method, seed: int = 0
-) -> FeatureResult:
+async def shuffled_floor(result: FeatureResult, other: StructuredExplanation | None, method: Method) -> FeatureResult:
     """Return the result with its `shuffled` baseline: the score of another feature's explanation on its test windows.
 
     It is undefined with its reason where that explanation cannot be simulated.
@@ -223,25 +211,23 @@ async def shuffled_floor(
         result: an explained feature.
         other: the explanation of another feature of the same hook; None where there is no other.
         method: made for this floor alone: what it uses is the floor's usage.
-        seed: with the feature's name, decides the resamples of the intervals.
     """
     if other is None:
         absent = Score.undefined("no other feature of this hook has an explanation")
         floor: Mapping[str, Score] = dict.fromkeys(result.scores, absent)
     else:
-        names = (*_names(result.key), "shuffled")
         try:
             simulator = method.simulator_factory(other)
-            floor = await floor_scores(simulator, result.test_sequences, derived_seed(seed, *names))
+            floor = await floor_scores(simulator, result.test_sequences)
         except OF_ONE_ATTEMPT as error:
             floor = dict.fromkeys(result.scores, Score.undefined(str(error)))
     return replace(result, floors={**result.floors, "shuffled": floor}, floor_usage=method.usage)
 
 
-async def floor_scores(simulator: Simulator, sequences: Sequence[ScoredSequence], seed: int) -> dict[str, Score]:
+async def floor_scores(simulator: Simulator, sequences: Sequence[ScoredSequence]) -> dict[str, Score]:
     """Return a baseline's correlation on the records of `sequences`, by complementary source."""
     simulated = await simulate_records(simulator, [pair.record for pair in sequences])
-    return {source: scores.correlation for source, scores in score_by_source(simulated, seed=seed).items()}
+    return {source: scores.correlation for source, scores in score_by_source(simulated).items()}
 
 
 def why_none(trace: Sequence[Attempt]) -> str:
@@ -250,7 +236,3 @@ def why_none(trace: Sequence[Attempt]) -> str:
     ordered = sorted(dict.fromkeys(reasons), key=lambda reason: -reasons.count(reason))
     told = "; ".join(f"{reasons.count(reason)}x {reason}" for reason in ordered[:3])
     return f"none of {len(trace)} attempts could be scored: {told}" if reasons else "the explainer made no attempt"
-
-
-def _names(key: FeatureKey) -> tuple[str, int]:
-    return key.hook_name, key.latent

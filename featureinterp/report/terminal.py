@@ -222,8 +222,8 @@ def comparison_view(pairs: Iterable[RunPair]) -> Group:
 
 _NOTE = (
     "Paired by feature; n is the number of shared features with both scores (the others are undefined or unexplained). "
-    "A − B with a 95% bootstrap interval over features; d is the effect size (mean / standard deviation); "
-    "p of a sign-flip permutation test, Holm-corrected over all rows."
+    "A − B with a 95% t interval over features; d is the effect size (mean / standard deviation); "
+    "p of a studentised sign-flip test, Holm-corrected over all rows."
 )
 
 

@@ -1,6 +1,6 @@
 """Scores of explanations, baselines, and feedback.
 
-`simulate_and_score` does all of it: simulate the records, compare with the truth, bootstrap the intervals.
+`simulate_and_score` does all of it: simulate the records, compare with the truth, add the intervals.
 """
 
 from featureinterp.scoring.baselines import (

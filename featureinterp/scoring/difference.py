@@ -1,24 +1,25 @@
 """Paired difference of two explanations of one feature on the same windows.
 
-Both are scored on every resample of the windows, so what makes a window easy or hard for both cancels out, and the
+Both are scored without each window in turn, so what makes a window easy or hard for both cancels out, and the
 interval of the difference is narrower than the two intervals suggest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from featureinterp import stats
 from featureinterp.core import Score, ScoredSequence
 from featureinterp.errors import InputError
+from featureinterp.scoring.sample import PooledLevels, SentenceSample
 from featureinterp.scoring.simulation import pooled_levels
 
 
-def differences_by_source(
-    ours: Sequence[ScoredSequence], theirs: Sequence[ScoredSequence], *, seed: int = 0, n_bootstrap: int = 1000
-) -> dict[str, Score]:
+def differences_by_source(ours: Sequence[ScoredSequence], theirs: Sequence[ScoredSequence]) -> dict[str, Score]:
     """Compare two explanations on positives plus the records of each complementary source.
 
     Returns:
@@ -33,24 +34,20 @@ def differences_by_source(
     for source in sources:
         taken = [i for i, pair in enumerate(ours) if pair.record.source in (None, source)]
         sides = [[side[i] for i in taken] for side in (ours, theirs)]
-        differences[source.value] = correlation_difference(*sides, seed=seed, n_bootstrap=n_bootstrap)
+        differences[source.value] = correlation_difference(*sides)
     return differences
 
 
-def correlation_difference(
-    ours: Sequence[ScoredSequence], theirs: Sequence[ScoredSequence], *, seed: int = 0, n_bootstrap: int = 1000
-) -> Score:
+def correlation_difference(ours: Sequence[ScoredSequence], theirs: Sequence[ScoredSequence]) -> Score:
     """Return the correlation of `ours` minus that of `theirs`, both pooled over all tokens of the same records.
 
     Args:
         ours: records with the simulation of one explanation.
         theirs: the same records, in the same order, with the simulation of the other.
-        seed: seed of the resamples.
-        n_bootstrap: number of resamples, joint for both; positives and complementary sentences are resampled
-            separately. 0 for no interval.
 
     Returns:
-        The difference, -2..2; undefined if either correlation is.
+        The difference, -2..2, with a jackknife interval; undefined where either correlation is. No interval where the
+        positives or the complementary records are fewer than two.
 
     Raises:
         InputError: if the two belong to different records.
@@ -58,22 +55,44 @@ def correlation_difference(
     """
     _check_same(ours, theirs)
     order = sorted(range(len(ours)), key=lambda i: _name(ours[i]))
-    first, second = (_sums([side[i] for i in order]) for side in (ours, theirs))
-    value = float(stats.correlation(first.total()) - stats.correlation(second.total()))
-    if np.isnan(value):
-        return Score.undefined("the correlation of one of the two is undefined")
     complementary = np.array([ours[i].record.source is not None for i in order])
-    if not n_bootstrap or min(np.unique(complementary, return_counts=True)[1]) < 2:
-        return Score(value)
-    counts = stats.resampling_counts(complementary, n_bootstrap, stats.generator(seed, "bootstrap"))
-    resampled = stats.correlation(first.weighted(counts)) - stats.correlation(second.weighted(counts))
-    low, high = stats.percentile_interval(resampled)
-    return Score(value) if np.isnan(low) else Score(value, low, high)
+    pooled = [pooled_levels([side[i] for i in order]) for side in (ours, theirs)]
+    return PairedSample.of(pooled[0], pooled[1], complementary).difference()
 
 
-def _sums(sequences: Sequence[ScoredSequence]) -> stats.TokenSums:
-    levels = pooled_levels(sequences)
-    return stats.token_sums(levels.truth, levels.expected, levels.owner, levels.n_records)
+@dataclass(frozen=True)
+class PairedSample:
+    """What the difference of two explanations needs of each sentence."""
+
+    ours: SentenceSample
+    theirs: SentenceSample
+    between: stats.TokenSums
+    """Of what the two expect: the first in the place of the truth."""
+
+    @classmethod
+    def of(cls, ours: PooledLevels, theirs: PooledLevels, complementary: NDArray[np.bool_]) -> PairedSample:
+        """Make it of the same sentences with what two explanations expect on them."""
+        between = stats.token_sums(ours.expected, theirs.expected, ours.owner, ours.n_records)
+        return cls(SentenceSample.of(ours, complementary), SentenceSample.of(theirs, complementary), between)
+
+    def take(self, rows: NDArray[np.int64]) -> PairedSample:
+        """Return the sample of some sentences, in order; one may come several times."""
+        between = stats.TokenSums(*(field[rows] for field in self.between))
+        return PairedSample(self.ours.take(rows), self.theirs.take(rows), between)
+
+    def difference(self) -> Score:
+        """Return `correlation_difference`; a correlation that is undefined without a sentence counts as 0 there."""
+        sides = (self.ours.sums, self.theirs.sums)
+        values = tuple(float(stats.correlation(side.total())) for side in sides)
+        if np.isnan(values).any():
+            return Score.undefined("the correlation of one of the two is undefined")
+        value, strata = values[0] - values[1], self.ours.strata
+        if np.unique(strata, return_counts=True)[1].min() < 2:
+            return Score(value)
+        weights = stats.leave_one_out_weights(strata)
+        first, second = (np.nan_to_num(stats.correlation(side.weighted(weights)), nan=0.0) for side in sides)
+        between = float(stats.correlation(self.between.total()))
+        return Score(value, *stats.difference_interval((values[0], values[1]), between, first - second, strata))
 
 
 def _name(pair: ScoredSequence) -> tuple[str, int]:

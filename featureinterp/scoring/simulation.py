@@ -1,46 +1,47 @@
 """Simulation and scoring of explanations on records.
 
 The scores pool all tokens of all records; expected and true activations are on the same scale 0..5, and the
-truth is not rounded to levels. Intervals resample sequences, not tokens, because the tokens of one sentence are
-correlated; positives and complementary records are resampled separately, as they were sampled.
+truth is not rounded to levels. Intervals leave out sentences, not tokens, because the tokens of one sentence rise
+and fall together; positives and complementary records are strata, as they were sampled.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp import stats
-from featureinterp.core import CLAIMED_ABOVE, Score, ScoredSequence, ScoredSimulation, Scores, SequenceSimulation
+from featureinterp.core import Score, ScoredSequence, ScoredSimulation, Scores, SequenceSimulation
 from featureinterp.errors import ActivationError, InputError, SimulationError
 from featureinterp.protocols import Simulator
 from featureinterp.record import MAX_LEVEL, ActivationRecord, scale_to_levels
+from featureinterp.scoring.sample import PooledLevels, SentenceSample
+from featureinterp.stats.intervals import Interval
 
 _ROUNDING = 1e-4
 """Tolerance of expected levels beyond 0..5: simulators compute in single precision."""
 
 
 async def simulate_and_score(
-    simulator: Simulator, records: Sequence[ActivationRecord], *, seed: int = 0, n_bootstrap: int = 1000
+    simulator: Simulator, records: Sequence[ActivationRecord], *, intervals: bool = True
 ) -> ScoredSimulation:
     """Simulate records and score the simulation against their true activations.
 
     Args:
         simulator: simulator of one explanation.
         records: positives (`source` None) and complementary records, pooled.
-        seed: seed of the resamples.
-        n_bootstrap: number of resamples; 0 for no intervals.
+        intervals: whether the scores have intervals.
 
     Raises:
         InputError: if there are no records, or one is active although its latent's maximum is 0.
         ActivationError: if a true activation is NaN or infinite.
         SimulationError: if a simulation does not match its record.
     """
-    return score_sequences(await simulate_records(simulator, records), seed=seed, n_bootstrap=n_bootstrap)
+    return score_sequences(await simulate_records(simulator, records), intervals=intervals)
 
 
 async def simulate_records(simulator: Simulator, records: Sequence[ActivationRecord]) -> tuple[ScoredSequence, ...]:
@@ -61,54 +62,61 @@ def score_simulations(
     records: Sequence[ActivationRecord],
     simulations: Sequence[SequenceSimulation],
     *,
-    seed: int = 0,
-    n_bootstrap: int = 1000,
+    intervals: bool = True,
 ) -> ScoredSimulation:
     """Score existing simulations, one per record in the same order; raises as simulate_and_score."""
-    return score_sequences(paired(records, simulations), seed=seed, n_bootstrap=n_bootstrap)
+    return score_sequences(paired(records, simulations), intervals=intervals)
 
 
-def score_sequences(sequences: Sequence[ScoredSequence], *, seed: int = 0, n_bootstrap: int = 1000) -> ScoredSimulation:
+def score_sequences(
+    sequences: Sequence[ScoredSequence], *, weights: Sequence[float] | None = None, intervals: bool = True
+) -> ScoredSimulation:
     """Score records paired with their simulations; raises as `simulate_and_score`.
 
-    The result, including the intervals, is independent of the order of the sequences.
+    The order of the sequences changes nothing.
+
+    Args:
+        sequences: windows with what is expected on them.
+        weights: how many windows each one stands for, above 0 [sequences]; None for one each. The scores are those
+            of every window repeated that often; windows of one list and one weight are a stratum of the intervals.
+        intervals: whether the scores have intervals.
+
+    Raises:
+        InputError: also if there are not as many weights as sequences, or one is not a number above 0.
     """
-    ordered = sorted(sequences, key=_canonical)
-    levels = pooled_levels(ordered)
-    complementary = np.array([pair.record.source is not None for pair in ordered])
-    sample = _Sample.of(levels, claimed_tokens(ordered), complementary)
-    values = sample.scores(np.ones(len(ordered)))
-    intervals = {}
-    if n_bootstrap and min(np.unique(complementary, return_counts=True)[1]) > 1:
-        counts = stats.resampling_counts(complementary, n_bootstrap, stats.generator(seed, "bootstrap"))
-        resampled = sample.scores(counts)
-        intervals = {name: stats.percentile_interval(column) for name, column in resampled.items()}
+    given = [1.0] * len(sequences) if weights is None else list(weights)
+    if len(given) != len(sequences) or not all(0 < weight < math.inf for weight in given):
+        raise InputError(
+            f"{len(given)} weights do not fit {len(sequences)} sentences", "give one number above 0 for each sentence"
+        )
+    order = sorted(range(len(sequences)), key=lambda i: (*_canonical(sequences[i]), given[i]))
+    levels = pooled_levels([sequences[i] for i in order])
+    complementary = np.array([sequences[i].record.source is not None for i in order])
+    sample = SentenceSample.of(levels, complementary, np.array([given[i] for i in order], dtype=np.float64))
+    values = sample.values()
+    bounds = sample.intervals() if intervals else {}
     reasons = _reasons(values, levels.truth)
-    scores = {name: _score(float(value), intervals.get(name), reasons[name]) for name, value in values.items()}
+    scores = {name: _score(value, bounds.get(name), reasons[name]) for name, value in values.items()}
     n_complementary = int(complementary.sum())
-    return ScoredSimulation(
-        tuple(sequences), Scores(**scores, n_sentences=len(ordered), n_complementary=n_complementary)
-    )
+    return ScoredSimulation(tuple(sequences), Scores(**scores, n_sentences=len(order), n_complementary=n_complementary))
 
 
 def score_by_source(
-    sequences: Sequence[ScoredSequence], *, seed: int = 0, n_bootstrap: int = 1000
+    sequences: Sequence[ScoredSequence], *, weights: Sequence[float] | None = None, intervals: bool = True
 ) -> dict[str, Scores]:
-    """Score the positives plus the records of each complementary source.
+    """Score the positives plus the records of each complementary source; arguments as in `score_sequences`.
 
     Returns:
         Scores by the source's enum value, in the order in which the sources first appear.
     """
-    positives = [pair for pair in sequences if pair.record.source is None]
     sources = dict.fromkeys(pair.record.source for pair in sequences if pair.record.source is not None)
-    return {
-        source.value: score_sequences(
-            positives + [pair for pair in sequences if pair.record.source is source],
-            seed=seed,
-            n_bootstrap=n_bootstrap,
-        ).scores
-        for source in sources
-    }
+    found: dict[str, Scores] = {}
+    for source in sources:
+        rows = [i for i, pair in enumerate(sequences) if pair.record.source in (None, source)]
+        of_rows = None if weights is None else [weights[i] for i in rows]
+        scored = score_sequences([sequences[i] for i in rows], weights=of_rows, intervals=intervals)
+        found[source.value] = scored.scores
+    return found
 
 
 def quick_score(records: Sequence[ActivationRecord], simulations: Sequence[SequenceSimulation]) -> float:
@@ -118,18 +126,6 @@ def quick_score(records: Sequence[ActivationRecord], simulations: Sequence[Seque
     """
     levels = pooled_levels(paired(records, simulations))
     return stats.pearson(levels.truth, levels.expected)
-
-
-@dataclass(frozen=True)
-class PooledLevels:
-    """True and expected levels of all tokens, concatenated."""
-
-    truth: NDArray[np.float64]
-    """5·a / max a, not rounded [tokens]."""
-    expected: NDArray[np.float64]
-    owner: NDArray[np.int64]
-    """Index of the record of each token [tokens]."""
-    n_records: int
 
 
 def pooled_levels(sequences: Sequence[ScoredSequence]) -> PooledLevels:
@@ -149,7 +145,7 @@ def pooled_levels(sequences: Sequence[ScoredSequence]) -> PooledLevels:
             f"the simulation of sequence {records[owner[outside[0]]].dataset_index} expects {expected[outside[0]]}; "
             f"expected a level from 0 to {MAX_LEVEL}"
         )
-    return PooledLevels(_true_levels(records), expected, owner, len(records))
+    return PooledLevels(_true_levels(records), expected, owner, claimed_tokens(sequences), len(records))
 
 
 def claimed_tokens(sequences: Sequence[ScoredSequence]) -> NDArray[np.bool_]:
@@ -226,50 +222,7 @@ def _canonical(pair: ScoredSequence) -> tuple[str, int, tuple[str, ...]]:
     return ("" if source is None else source.value, pair.record.dataset_index, pair.record.tokens)
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """Sufficient statistics for the scores of a set of sequences and its resamples."""
-
-    sums: stats.TokenSums
-    pairs: stats.RankedPairs
-    false_positives: NDArray[np.float64]
-    """Silent claimed tokens by sequence, 0 for positives [sequences]."""
-    false_positives_expected: NDArray[np.float64]
-    """The same of tokens expected above level 1 [sequences]."""
-    complementary: NDArray[np.float64]
-    """1 for complementary sequences, else 0 [sequences]."""
-
-    @classmethod
-    def of(cls, levels: PooledLevels, claimed: NDArray[np.bool_], complementary: NDArray[np.bool_]) -> _Sample:
-        owner, n = levels.owner, levels.n_records
-        sums = stats.token_sums(levels.truth, levels.expected, owner, n, claimed=claimed)
-        pairs = stats.ranked_pairs(levels.truth > 0, levels.expected, owner, n)
-        wrong = (levels.expected > CLAIMED_ABOVE) & (levels.truth <= 0)
-        expected = np.bincount(owner, weights=wrong, minlength=n).astype(np.float64)
-        silent_claims = sums.claimed - sums.hits
-        return cls(sums, pairs, silent_claims * complementary, expected * complementary, complementary.astype(float))
-
-    def scores(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Return every score of every resample, given sequence counts [..., sequences]."""
-        sums = self.sums.weighted(counts)
-        with np.errstate(invalid="ignore"):
-            n_complementary = counts @ self.complementary
-            per_sentence = (counts @ self.false_positives) / n_complementary
-            expected_per_sentence = (counts @ self.false_positives_expected) / n_complementary
-        return {
-            "correlation": stats.correlation(sums),
-            "r_squared": stats.r_squared(sums),
-            "absolute_deviation_explained": stats.absolute_deviation_explained(sums),
-            "auroc": stats.auroc(self.pairs, counts),
-            "precision": stats.precision(sums),
-            "recall": stats.recall(sums),
-            "f1": stats.f1(sums),
-            "false_positives_per_sentence": per_sentence,
-            "false_positives_expected_per_sentence": expected_per_sentence,
-        }
-
-
-def _reasons(values: Mapping[str, NDArray[np.float64]], truth: NDArray[np.float64]) -> dict[str, str]:
+def _reasons(values: Mapping[str, float], truth: NDArray[np.float64]) -> dict[str, str]:
     """Return the reason of every undefined score."""
     silent = "the feature is silent on all of these tokens"
     unclaimed, all_positive = "no token is claimed", "there are no complementary records"
@@ -280,17 +233,17 @@ def _reasons(values: Mapping[str, NDArray[np.float64]], truth: NDArray[np.float6
         "r_squared": flat_truth,
         "absolute_deviation_explained": silent,
         "auroc": "the feature is active on all of these tokens" if truth.any() else silent,
+        "average_precision": silent,
         "precision": unclaimed,
         "recall": silent,
         "f1": f"{silent}, and {unclaimed}",
+        "iou": f"{silent}, and {unclaimed}",
         "false_positives_per_sentence": all_positive,
         "false_positives_expected_per_sentence": all_positive,
     }
 
 
-def _score(value: float, interval: tuple[float, float] | None, reason: str) -> Score:
-    if np.isnan(value):
+def _score(value: float, interval: Interval | None, reason: str) -> Score:
+    if math.isnan(value):
         return Score.undefined(reason)
-    if interval is None or np.isnan(interval[0]):
-        return Score(value)
-    return Score(value, *interval)
+    return Score(value) if interval is None else Score(value, *interval)

@@ -115,7 +115,7 @@ def test_the_score_is_what_it_says_and_is_made_of_a_finished_run(
     pairs = [ScoredSequence(r, s) for r, s in zip(records, [flat, *right[1:]], strict=True)]
     assert peaks_found(pairs) == pytest.approx((len(pairs) - 1 + first_is_active) / len(pairs))
     silent = ScoredSequence(invented_record(1), unmoved)
-    assert score_with(peaks_found, [silent], n_bootstrap=0).value is None
+    assert score_with(peaks_found, [silent], interval=False).value is None
 
     monkeypatch.chdir(tmp_path)
     scores: dict[str, Scores] = {}

@@ -73,7 +73,7 @@ def test_two_hooks_of_a_layer_keep_apart() -> None:
     ]
 
 
-def test_the_interval_of_a_mean_is_that_of_the_bootstrap() -> None:
+def test_the_interval_of_a_mean_is_that_of_the_normal_distribution_where_features_are_many() -> None:
     values = np.random.default_rng(0).normal(0.5, 0.2, size=400)
     score = mean_score(values.tolist())
     half = 1.96 * values.std(ddof=1) / 20

@@ -12,6 +12,19 @@ from scipy import stats as scipy_stats
 
 from featureinterp.stats import holm, sign_flip_p_value
 
+
+def hall(a, b, axis):
+    """The mean over the deviation, corrected for 1.5 times the sample's skewness (Hall, 1992), 0 where all are 0."""
+    d = np.asarray(a, dtype=float) - b
+    n, mean, deviation = d.shape[axis], d.mean(axis=axis), d.std(axis=axis)
+    deviation = np.maximum(deviation, 1e-6 * np.sqrt((d**2).mean(axis=axis)))
+    third = ((d - np.expand_dims(mean, axis)) ** 3).mean(axis=axis)
+    with np.errstate(invalid="ignore"):
+        w = np.nan_to_num(mean / deviation)
+        skewness = np.clip(1.5 * np.nan_to_num(third / deviation**3), -np.sqrt(n), np.sqrt(n))
+    return np.round(w + skewness * w**2 / 3 + skewness**2 * w**3 / 27 + skewness / (6 * n), 6)
+
+
 numbers = st.lists(st.integers(-20, 20), min_size=2, max_size=10)
 
 
@@ -19,7 +32,7 @@ numbers = st.lists(st.integers(-20, 20), min_size=2, max_size=10)
 @given(numbers)
 def test_few_differences_have_the_exact_p_value_of_scipy(values):
     wanted = scipy_stats.permutation_test(
-        (values, [0] * len(values)), lambda a, b, axis: np.mean(a - b, axis=axis),
+        (values, [0] * len(values)), hall,
         permutation_type="samples", vectorized=True, n_resamples=np.inf, alternative="two-sided",
     ).pvalue  # fmt: skip
     # scipy swaps the two samples of a pair, which flips the sign of their difference.

@@ -1,4 +1,4 @@
-"""Every formula against scipy or scikit-learn on data with ties; the bootstrap against a plain loop and theory."""
+"""Every formula against scipy or scikit-learn on data with ties."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ FROM_SUMS = {
     "precision": (stats.precision, lambda t, e: metrics.precision_score(t > 0, e > 1)),
     "recall": (stats.recall, lambda t, e: metrics.recall_score(t > 0, e > 1)),
     "f1": (stats.f1, lambda t, e: metrics.f1_score(t > 0, e > 1)),
+    "iou": (stats.iou, lambda t, e: metrics.jaccard_score(t > 0, e > 1)),
 }
 
 
@@ -55,11 +56,40 @@ def test_formulas_agree_with_other_libraries(name: str, seed: int):
 @pytest.mark.parametrize("seed", range(5))
 def test_auroc_agrees_with_scikit_learn_and_with_mid_ranks(seed: int):
     truth, expected, owner = sparse_levels(seed)
-    ours = float(stats.auroc(stats.ranked_pairs(truth > 0, expected, owner, 12)))
+    ours = float(stats.auroc(stats.ranked_tokens(truth > 0, expected, owner, 12)))
     assert ours == pytest.approx(metrics.roc_auc_score(truth > 0, expected), abs=1e-12)
     ranks, n_active = scipy.stats.rankdata(expected), int((truth > 0).sum())
     u = ranks[truth > 0].sum() - n_active * (n_active + 1) / 2
     assert ours == pytest.approx(u / (n_active * (len(truth) - n_active)), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_average_precision_agrees_with_scikit_learn(seed: int):
+    truth, expected, owner = sparse_levels(seed)
+    ours = float(stats.average_precision(stats.ranked_tokens(truth > 0, expected, owner, 12)))
+    assert ours == pytest.approx(metrics.average_precision_score(truth > 0, expected), abs=1e-12)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.01, 1e-3, 1e-4])
+def test_closed_forms_of_a_perfect_explanation_with_half_and_with_twice_its_claims(rate: float):
+    """A feature that is 1 or 0, and claims of 1: with half of them missing, and with as many false ones added."""
+    n = round(4 / rate)
+    truth = np.zeros(n)
+    truth[:4] = 1.0
+    half, twice = np.zeros(n), np.zeros(n)
+    half[:2], twice[:8] = 1.0, 1.0
+    wanted = {
+        "half": (math.sqrt((1 - rate) / (2 - rate)), 1.0, 1 / 2, 2 / 3, 1 / 2),
+        "twice": (math.sqrt((1 - 2 * rate) / (2 * (1 - rate))), 1 / 2, 1.0, 2 / 3, 1 / 2),
+    }
+    formulas = (stats.correlation, stats.precision, stats.recall, stats.f1, stats.iou)
+    for expected, name in ((half, "half"), (twice, "twice")):
+        sums = stats.token_sums(truth, expected, claimed=expected > 0)
+        assert [formula(sums).item() for formula in formulas] == pytest.approx(wanted[name], abs=1e-3), name
+    # Of the active tokens one half is on top of all, the other among all silent ones, where precision is the rate;
+    # added claims stand beside the true ones.
+    areas = [float(stats.average_precision(stats.ranked_tokens(truth > 0, e))) for e in (half, twice)]
+    assert areas == pytest.approx([(1 + rate) / 2, 1 / 2], abs=1e-3)
 
 
 def test_hand_computed_numbers():
@@ -68,13 +98,17 @@ def test_hand_computed_numbers():
     assert stats.r_squared(sums).item() == pytest.approx(1 - 6 / 11)
     assert stats.absolute_deviation_explained(sums).item() == pytest.approx(1 - 4 / 6)
     assert (stats.precision(sums).item(), stats.recall(sums).item(), stats.f1(sums).item()) == (0.5, 0.5, 0.5)
+    assert stats.iou(sums).item() == pytest.approx(1 / 3)
     sums = stats.token_sums([0, 0, 2, 4], [0, 2, 1, 5], claimed=[True, True, True, False])
     assert (stats.precision(sums).item(), stats.recall(sums).item(), stats.f1(sums).item()) == (1 / 3, 0.5, 2 / 5)
+    assert stats.iou(sums).item() == 1 / 4
     unknown = stats.token_sums([0, 0, 2, 4], [0, 2, 1, 5])
-    assert all(math.isnan(score(unknown).item()) for score in (stats.precision, stats.recall, stats.f1))
+    assert all(math.isnan(score(unknown).item()) for score in (stats.precision, stats.recall, stats.f1, stats.iou))
     # of the pairs (2, 0) (2, 0) (4, 0) (4, 0), expected (1, 0) (1, 2) (5, 0) (5, 2): three are won
-    assert stats.auroc(stats.ranked_pairs([0, 0, 1, 1], [0, 2, 1, 5])) == 0.75
-    assert stats.auroc(stats.ranked_pairs([0, 0, 1, 1], [1, 2, 1, 5])) == 0.625, "a tie is half a win"
+    assert stats.auroc(stats.ranked_tokens([0, 0, 1, 1], [0, 2, 1, 5])) == 0.75
+    assert stats.auroc(stats.ranked_tokens([0, 0, 1, 1], [1, 2, 1, 5])) == 0.625, "a tie is half a win"
+    # precision at the threshold of the token expected at 5 is 1, at that of the token expected at 1 it is 2/3
+    assert stats.average_precision(stats.ranked_tokens([0, 0, 1, 1], [0, 2, 1, 5])) == pytest.approx(5 / 6)
 
 
 def test_what_does_not_exist_is_nan():
@@ -86,9 +120,12 @@ def test_what_does_not_exist_is_nan():
         for score in (stats.r_squared, stats.absolute_deviation_explained, stats.precision, stats.recall, stats.f1):
             assert math.isnan(score(silent).item()), score.__name__
         assert math.isnan(stats.f1(silent).item())
+        assert math.isnan(stats.iou(silent).item())
         assert stats.f1(sums_of([2.0, 0.0], [0.0, 0.0])).item() == 0.0, "all missed is 0, not undefined"
-        assert math.isnan(stats.auroc(stats.ranked_pairs([True, True], [1.0, 2.0])))
-        assert math.isnan(stats.auroc(stats.ranked_pairs([False, False], [1.0, 2.0])))
+        assert math.isnan(stats.auroc(stats.ranked_tokens([True, True], [1.0, 2.0])))
+        assert math.isnan(stats.auroc(stats.ranked_tokens([False, False], [1.0, 2.0])))
+        assert math.isnan(stats.average_precision(stats.ranked_tokens([False, False], [1.0, 2.0])))
+        assert stats.average_precision(stats.ranked_tokens([True, True], [1.0, 2.0])) == 1.0
         assert math.isnan(stats.pearson([], []))
 
 
@@ -110,49 +147,19 @@ def test_correlation_survives_a_large_offset():
     assert stats.pearson(1e6 + x, 1e6 + y) == pytest.approx(scipy.stats.pearsonr(x, y).statistic, abs=1e-8)
 
 
-def test_resampled_scores_equal_those_of_the_tokens_written_out():
+def test_scores_of_weighted_sequences_equal_those_of_the_tokens_written_out():
     truth, expected, owner = sparse_levels(seed=1)
-    counts = stats.resampling_counts([0] * 6 + [1] * 6, 25, np.random.default_rng(0))
+    counts = np.random.default_rng(0).integers(0, 4, size=(25, 12))
     sums = sums_of(truth, expected, owner, 12).weighted(counts)
-    areas = stats.auroc(stats.ranked_pairs(truth > 0, expected, owner, 12), counts)
+    ranked = stats.ranked_tokens(truth > 0, expected, owner, 12)
+    areas, averages = stats.auroc(ranked, counts), stats.average_precision(ranked, counts)
     for i, row in enumerate(counts):
         tokens = np.concatenate([np.flatnonzero(owner == s) for s in range(12) for _ in range(int(row[s]))])
         t, e = truth[tokens], expected[tokens]
         for name, (ours, theirs) in FROM_SUMS.items():
             assert ours(sums)[i] == pytest.approx(theirs(t, e), abs=1e-10), name
         assert areas[i] == pytest.approx(metrics.roc_auc_score(t > 0, e), abs=1e-12)
-
-
-def test_resamples_keep_the_size_of_every_stratum():
-    strata = np.array([3, 1, 3, 3, 1, 2])
-    counts = stats.resampling_counts(strata, 4000, np.random.default_rng(0))
-    for label in (1, 2, 3):
-        assert (counts[:, strata == label].sum(axis=1) == (strata == label).sum()).all()
-    assert np.allclose(counts.mean(axis=0), 1.0, atol=0.06), "every sequence is drawn as often as any other"
-    assert counts[:, 0].var() == pytest.approx(2 / 3, abs=0.05), "binomial with 3 draws of chance 1/3"
-
-
-def test_intervals_cover_the_truth_about_95_times_in_100_and_token_resampling_does_not():
-    rho, n, length, trials = 0.6, 50, 12, 250
-    rng = np.random.default_rng(7)
-    owner = np.repeat(np.arange(n), length)
-    covered = {"sequences": 0, "tokens": 0}
-    for _ in range(trials):
-        t, noise = (rng.normal(size=n).repeat(length) * 0.8 + rng.normal(size=n * length) * 0.6 for _ in range(2))
-        e = rho * t + math.sqrt(1 - rho**2) * noise
-        for unit, index, m in (("sequences", owner, n), ("tokens", np.arange(n * length), n * length)):
-            counts = stats.resampling_counts(np.zeros(m), 200, rng)
-            low, high = stats.percentile_interval(stats.correlation(stats.token_sums(t, e, index, m).weighted(counts)))
-            covered[unit] += low <= rho <= high
-    assert 0.90 <= covered["sequences"] / trials <= 0.98
-    assert covered["tokens"] / trials < 0.80
-
-
-def test_interval_is_of_the_defined_resamples_and_of_most_of_them():
-    assert stats.percentile_interval(np.arange(101.0)) == pytest.approx((2.5, 97.5))
-    assert stats.percentile_interval([*np.arange(101.0), *[math.nan] * 50]) == pytest.approx((2.5, 97.5))
-    assert all(map(math.isnan, stats.percentile_interval([1.0, math.nan, math.nan])))
-    assert all(map(math.isnan, stats.percentile_interval([])))
+        assert averages[i] == pytest.approx(metrics.average_precision_score(t > 0, e), abs=1e-12)
 
 
 def test_without_each_is_the_sum_over_the_others():
@@ -161,34 +168,6 @@ def test_without_each_is_the_sum_over_the_others():
     for s in range(12):
         others = owner != s
         assert without[s] == pytest.approx(scipy.stats.pearsonr(truth[others], expected[others]).statistic, abs=1e-12)
-
-
-def test_paired_difference_agrees_with_the_textbook():
-    rng = np.random.default_rng(3)
-    b = rng.normal(0.5, 0.3, 400)
-    a = b + rng.normal(0.05, 0.1, 400)
-    found = stats.paired_difference(a.tolist(), b.tolist(), rng)
-    low, high = scipy.stats.t.interval(0.95, 399, np.mean(a - b), scipy.stats.sem(a - b))
-    assert found.mean == pytest.approx(np.mean(a - b))
-    assert (found.ci_low, found.ci_high) == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3))
-    assert found.effect_size == pytest.approx(scipy.stats.ttest_rel(a, b).statistic / math.sqrt(400))
-    assert (found.n_pairs, found.n_undefined) == (400, 0)
-
-
-def test_paired_difference_counts_what_is_undefined():
-    nan = math.nan
-    found = stats.paired_difference([1.0, nan, 3.0, 4.0], [0.5, 1.0, nan, 3.0], np.random.default_rng(0))
-    assert (found.mean, found.n_pairs, found.n_undefined) == (0.75, 2, 2)
-    assert str(found) == "+0.750 [+0.500, +1.000] (n = 2, 2 undefined)"
-    none = stats.paired_difference([nan], [1.0], np.random.default_rng(0))
-    assert math.isnan(none.mean)
-    assert (none.n_pairs, none.n_undefined) == (0, 1)
-    one = stats.paired_difference([1.0], [0.5], np.random.default_rng(0))
-    assert one.mean == 0.5
-    assert math.isnan(one.ci_low)
-    assert math.isnan(stats.paired_difference([1.0, 2.0], [0.0, 1.0], np.random.default_rng(0)).effect_size)
-    with pytest.raises(InputError, match="2 scores cannot be paired with 1"):
-        stats.paired_difference([1.0, 2.0], [1.0], np.random.default_rng(0))
 
 
 def test_expectation_over_levels_is_a_softmax_over_six():

@@ -51,7 +51,6 @@ class OpenRun:
     make_method: Callable[[], Method]
     """Called once per feature, so that a simulator's cache ends with it."""
     params: FeatureRunParams = FeatureRunParams()
-    seed: int = 0
     at_once: int = 1
     """Number of its features to explain concurrently."""
 
@@ -121,7 +120,7 @@ class Worker:
         floor = unit.floor
         try:
             method = run.make_method()
-            made = await shuffled_floor(floor.result, floor.explanation, method, run.seed)
+            made = await shuffled_floor(floor.result, floor.explanation, method)
         except RequestFailedError as error:
             return replace(floor.result, status="unfinished", reason=error.problem)
         return replace(made, status="refused") if method.is_refused else made
@@ -144,7 +143,7 @@ async def explain_key(key: FeatureKey, run: OpenRun) -> FeatureResult:
     result = FeatureResult(key, known.status or "failed", known.reason, method.name)
     if known.status is None:
         try:
-            result = await explain_feature(run.source.record(key), key, method, run.params, run.seed)
+            result = await explain_feature(run.source.record(key), key, method, run.params)
         except RequestFailedError as error:
             result = replace(result, status="unfinished", reason=error.problem)
         except DamagedFeatureError as error:

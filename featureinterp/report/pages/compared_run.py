@@ -14,7 +14,6 @@ from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.views import SOURCE_WORDS
 from featureinterp.scoring import differences_by_source
-from featureinterp.stats import derived_seed
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,8 @@ def compare_feature(result: FeatureResult, beside: ComparedRun | None) -> Featur
         return None
     if result.explanation is None or other.explanation is None:
         return FeatureComparison(beside.title, other, reason="only one of the two has an explanation")
-    seed = derived_seed(0, result.key.hook_name, result.key.latent, "beside")
     try:
-        differences = differences_by_source(result.test_sequences, other.test_sequences, seed=seed)
+        differences = differences_by_source(result.test_sequences, other.test_sequences)
     except InputError as error:
         return FeatureComparison(beside.title, other, reason=error.problem)
     return FeatureComparison(beside.title, other, differences)

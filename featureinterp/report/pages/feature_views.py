@@ -141,6 +141,6 @@ def silent_scores(result: FeatureResult) -> Mapping[str, Scores]:
         for pair in result.test_sequences
     ]
     try:
-        return score_by_source(silent, n_bootstrap=0)
+        return score_by_source(silent, intervals=False)
     except (ActivationError, InputError):
         return {}

@@ -54,9 +54,11 @@ _METRIC_WORDS = {
     "r_squared": "R²",
     "absolute_deviation_explained": "absolute deviation explained",
     "auroc": "AUROC",
+    "average_precision": "average precision",
     "precision": "precision",
     "recall": "recall",
     "f1": "F1",
+    "iou": "IoU",
     "false_positives_per_sentence": "false positives per sentence",
     "false_positives_expected_per_sentence": "the same, expected above level 1",
 }

@@ -27,7 +27,6 @@ from featureinterp.errors import (
 )
 from featureinterp.experiment.methods import ModelAccess, Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
-from featureinterp.experiment.run import score_on_test
 from featureinterp.llm.api.spending import Meter, RunLimits
 from featureinterp.record import MAX_LEVEL, ActivationRecord, ComplementaryRecordSource
 from featureinterp.report.server import schema
@@ -35,10 +34,9 @@ from featureinterp.report.server.limits import RefusalError
 from featureinterp.report.server.served_run import Entry
 from featureinterp.report.server.subject import RunSubject
 from featureinterp.report.views import SOURCE_WORDS, SentenceView, record_view, sentence_view
-from featureinterp.scoring import differences_by_source, simulate_records
+from featureinterp.scoring import differences_by_source, score_by_source, simulate_records
 from featureinterp.simulator.registry import is_served
 from featureinterp.simulator.rules import RuleSimulatorFactory
-from featureinterp.stats import derived_seed
 
 _REMEMBERED_FEATURES = 4
 _REMEMBERED_PAIRS = 20_000
@@ -71,7 +69,6 @@ class Bench:
         self._subject = subject
         self.simulator: str = configuration["method"]["simulator"]
         """Name of the run's simulator."""
-        self._seed: int = configuration["seed"]
         self._offline = simulation is None
         access = ModelAccess(offline=self._offline, device=device, request_seconds=request_seconds)
         self._models = Models(replace(access, limits=simulation or RunLimits()))
@@ -123,9 +120,8 @@ class Bench:
             edited = await simulate_records(simulator, [pair.record for pair in stored])
         except FeatureInterpError as error:
             raise self._cannot_simulate(error) from error
-        ours, theirs = score_on_test(edited, key, self._seed), result.scores
-        seed = derived_seed(self._seed, key.hook_name, key.latent, "edited")
-        differences = differences_by_source(edited, stored, seed=seed)
+        ours, theirs = score_by_source(edited), result.scores
+        differences = differences_by_source(edited, stored)
         of = schema.ScoreValue.of
         sources = [
             schema.SourceScores(

@@ -154,7 +154,7 @@ class Activations(Model):
 
 
 class ScoreValue(Model):
-    """A number with its bootstrap 95% interval, or the reason why it is undefined."""
+    """A number with its 95% interval, or the reason why it is undefined."""
 
     value: float | None
     ci_low: float | None
@@ -174,7 +174,7 @@ class SourceScores(Model):
     words: Annotated[str, Field(description="The source's name for readers.")]
     edited: Annotated[ScoreValue, Field(description="Test correlation of the rules that were sent.")]
     stored: Annotated[ScoreValue, Field(description="Test correlation of the run's explanation.")]
-    difference: Annotated[ScoreValue, Field(description="Edited minus stored, on the same resamples.")]
+    difference: Annotated[ScoreValue, Field(description="Edited minus stored, on the same sentences.")]
     edited_false_positives: Annotated[ScoreValue, Field(description="Per sentence of the source.")]
     stored_false_positives: ScoreValue
     n_sentences: int

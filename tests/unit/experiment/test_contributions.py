@@ -53,7 +53,7 @@ def contributions(
 ) -> tuple[tuple[ScoredSequence, ...], tuple[RuleContribution, ...]]:
     async def both():
         whole = await simulate_records(factory(rules), RECORDS)
-        return whole, await rule_contributions(rules, factory, whole, seed=0)
+        return whole, await rule_contributions(rules, factory, whole)
 
     return asyncio.run(both())
 
@@ -100,7 +100,7 @@ def test_a_simulator_that_remembers_rules_computes_nothing_for_it():
     async def counted() -> tuple[int, int]:
         whole = await simulate_records(factory(rules), RECORDS)
         before = factory.memory.computed
-        await rule_contributions(rules, factory, whole, seed=0)
+        await rule_contributions(rules, factory, whole)
         return before, factory.memory.computed
 
     before, after = asyncio.run(counted())

@@ -39,9 +39,9 @@ class Broken:
         raise SimulationError("it is broken")
 
 
-def explain(world, record, params=None, explainer=None, seed=0):
+def explain(world, record, params=None, explainer=None):
     return asyncio.run(
-        explain_feature(record, world.key(1), world.method(explainer), params or FeatureRunParams(), seed)
+        explain_feature(record, world.key(1), world.method(explainer), params or FeatureRunParams())
     )
 
 
@@ -184,12 +184,11 @@ def test_an_infinite_activation_is_an_error(world):
         explain(world, record)
 
 
-def test_equal_seeds_give_equal_results_and_another_seed_other_intervals(world):
+def test_equal_records_give_equal_results(world):
     record = world.make_record(1)
-    first, again, other = (replace(explain(world, record, seed=seed), seconds=0.0) for seed in (0, 0, 1))
+    first, again = (replace(explain(world, record), seconds=0.0) for _ in range(2))
     assert first == again
-    assert first.scores["random"].correlation.value == other.scores["random"].correlation.value
-    assert first.scores["random"].correlation != other.scores["random"].correlation
+    assert first.scores["random"].correlation.ci_low is not None
 
 
 def test_the_shuffled_floor_is_the_score_of_the_other_explanation_on_the_same_windows(world):

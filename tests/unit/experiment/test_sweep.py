@@ -23,17 +23,16 @@ class WorldJob:
 
     world: Any
     make_method: Any
-    seed: int
     at_once: int
     light = True
 
     def open(self, models) -> OpenRun:
-        return OpenRun(self.world, self.make_method, seed=self.seed, at_once=self.at_once)
+        return OpenRun(self.world, self.make_method, at_once=self.at_once)
 
 
 def run_sweep(path, world, keys, seed=0, make_method=None, at_once=1, on_result=None):
     """The results of a sweep, seconds aside."""
-    engine = TaskEngine({"run": WorldJob(world, make_method or world.method, seed, at_once)}, Models())
+    engine = TaskEngine({"run": WorldJob(world, make_method or world.method, at_once)}, Models())
     with RunStore.create(path, {"seed": seed}) as store:
         run = SweptRun(store, [world.key(*key) for key in keys], seed)
         asyncio.run(sweep({"run": run}, engine, None if on_result is None else lambda _, result: on_result(result)))

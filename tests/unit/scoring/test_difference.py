@@ -1,11 +1,11 @@
-"""The paired difference of two explanations on the same windows, against resamples scored one by one."""
+"""The paired difference of two explanations on the same windows, against leaving windows out one by one."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from featureinterp import stats
 from featureinterp.core import Score, ScoredSequence
 from featureinterp.errors import InputError
 from featureinterp.record import ComplementaryRecordSource as Source
@@ -52,20 +52,35 @@ def test_it_is_the_difference_of_the_two_scores(both):
         assert interval(other_way[source]) == pytest.approx([-bound for bound in reversed(interval(difference))])
 
 
-def test_its_interval_resamples_the_windows_of_both_together(both):
+def test_its_interval_leaves_each_window_out_of_both_together(both):
     ours, theirs = (of(side, Source.RANDOM) for side in both)
-    found = correlation_difference(ours, theirs, seed=3, n_bootstrap=400)
-    counts = stats.resampling_counts([0] * 12 + [1] * 8, 400, stats.generator(3, "bootstrap"))
-    differences = []
-    for drawn in counts.astype(int):
-        chosen = np.repeat(np.arange(20), drawn)
+    found = correlation_difference(ours, theirs)
+
+    def correlations(weights) -> list[float]:
         values = []
         for side in (ours, theirs):
-            truth = np.concatenate([side[i].record.scaled_activations() for i in chosen])
-            expected = np.concatenate([side[i].simulation.expected_activations for i in chosen])
-            values.append(np.corrcoef(truth, expected)[0, 1])
-        differences.append(values[0] - values[1])
-    assert interval(found) == pytest.approx(list(np.quantile(differences, [0.025, 0.975])))
+            truth = np.concatenate([pair.record.scaled_activations() for pair in side])
+            expected = np.concatenate([pair.simulation.expected_activations for pair in side])
+            covariance = np.cov(truth, expected, aweights=np.repeat(weights, 6), ddof=0)
+            values.append(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]))
+        return values
+
+    a, b = correlations(np.ones(20))
+    variance = 0.0
+    for members in (range(12), range(12, 20)):
+        without = []
+        for left_out in members:
+            weights = np.ones(20)
+            weights[list(members)] = len(members) / (len(members) - 1)
+            weights[left_out] = 0.0
+            without.append(np.subtract(*correlations(weights)))
+        variance += (len(members) - 1) * np.var(without)
+    expected = [np.concatenate([pair.simulation.expected_activations for pair in side]) for side in (ours, theirs)]
+    r = np.corrcoef(*expected)[0, 1]
+    shared = r * (1 - a * a - b * b) - 0.5 * a * b * (1 - a * a - b * b - r * r)  # Steiger, 1980, equation 3
+    spread = (1 - a * a) ** 2 + (1 - b * b) ** 2 - 2 * shared
+    reach = scipy.stats.t.ppf(0.975, 19) * np.sqrt(variance + spread / (3 * 17))
+    assert interval(found) == pytest.approx([a - b - reach, a - b + reach])
     widths = [np.ptp(interval(score_sequences(side).scores.correlation)) for side in (ours, theirs)]
     assert np.ptp(interval(found)) < 0.8 * np.hypot(*widths)  # narrower than if the two were independent
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from featureinterp.core import ScoredSequence, SequenceSimulation
 from featureinterp.errors import InputError, SimulationError
@@ -30,16 +31,16 @@ def sequences(record, simulation) -> list[ScoredSequence]:
     return made
 
 
-def test_the_correlation_as_ones_own_score_is_the_correlation_with_its_interval(sequences):
-    """Windows in their canonical order are drawn alike, so the intervals agree too."""
-    ordered = sorted(sequences, key=lambda pair: (pair.record.source is not None, pair.record.dataset_index))
-    known = score_sequences(ordered, seed=3, n_bootstrap=300).scores.correlation
-    own = score_with(pearson, ordered, seed=3, n_bootstrap=300)
-    assert [own.value, own.ci_low, own.ci_high] == pytest.approx([known.value, known.ci_low, known.ci_high])
-    assert own.ci_low != own.ci_high
+def test_the_interval_of_ones_own_score_is_the_jackknifes(sequences):
+    own = score_with(pearson, sequences)
+    without = [pearson(sequences[:i] + sequences[i + 1 :]) for i in range(12)]
+    variance = 5 * np.var(without[:6]) + 5 * np.var(without[6:])
+    reach = scipy.stats.t.ppf(0.975, 11) * math.sqrt(variance)
+    assert own.value == pytest.approx(score_sequences(sequences).scores.correlation.value)
+    assert (own.ci_low, own.ci_high) == pytest.approx((own.value - reach, own.value + reach))
 
 
-def test_positives_and_complementary_windows_are_resampled_each_among_themselves(sequences):
+def test_positives_and_complementary_windows_are_strata(sequences):
     share = score_with(lambda drawn: np.mean([pair.record.source is None for pair in drawn]), sequences)
     assert (share.value, share.ci_low, share.ci_high) == (0.5, 0.5, 0.5)
 
@@ -51,11 +52,11 @@ def test_what_is_not_defined_has_a_reason_and_no_number(sequences):
         assert score.reason
 
 
-def test_there_is_no_interval_of_one_window_or_of_resamples_that_are_undefined(sequences):
+def test_there_is_no_interval_of_one_window_or_where_the_score_hangs_on_a_window(sequences):
     assert score_with(pearson, sequences[:1]).ci_low is None
-    assert score_with(pearson, sequences, n_bootstrap=0).ci_low is None
-    rare = score_with(lambda drawn: 1.0 if len({id(pair) for pair in drawn}) == len(drawn) else math.inf, sequences)
-    assert (rare.value, rare.ci_low) == (1.0, None)
+    assert score_with(pearson, sequences, interval=False).ci_low is None
+    whole = score_with(lambda drawn: 1.0 if len(drawn) == 12 else math.inf, sequences)
+    assert (whole.value, whole.ci_low) == (1.0, None)
 
 
 def test_simulations_that_do_not_fit_are_refused(sequences):

@@ -1,0 +1,159 @@
+"""All scores of a sample of sentences, with their intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featureinterp import stats
+from featureinterp.core import CLAIMED_ABOVE
+from featureinterp.stats.intervals import Interval
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PooledLevels:
+    """True and expected levels of all tokens, concatenated."""
+
+    truth: Floats
+    """5·a / max a, not rounded [tokens]."""
+    expected: Floats
+    owner: NDArray[np.int64]
+    """Index of the record of each token [tokens]."""
+    claimed: NDArray[np.bool_]
+    n_records: int
+
+
+@dataclass(frozen=True)
+class SentenceSample:
+    """What the scores need of each sentence; every array begins with an axis of sentences."""
+
+    sums: stats.TokenSums
+    ranked: stats.RankedTokens
+    false_positives: Floats
+    """Silent claimed tokens by sentence, 0 for positives [sentences]."""
+    false_positives_expected: Floats
+    """The same of tokens expected above level 1 [sentences]."""
+    complementary: NDArray[np.bool_]
+    """Whether the sentence is of a complementary list; else it is a positive."""
+    weights: Floats
+    """How many sentences each one stands for."""
+
+    @classmethod
+    def of(
+        cls, levels: PooledLevels, complementary: NDArray[np.bool_], weights: Floats | None = None
+    ) -> SentenceSample:
+        """Make a sample of all tokens; `weights` [sentences] are 1 each where there are none."""
+        owner, n = levels.owner, levels.n_records
+        sums = stats.token_sums(levels.truth, levels.expected, owner, n, claimed=levels.claimed)
+        ranked = stats.ranked_tokens(levels.truth > 0, levels.expected, owner, n)
+        wrong = (levels.expected > CLAIMED_ABOVE) & (levels.truth <= 0)
+        expected = np.bincount(owner, weights=wrong, minlength=n) * complementary
+        return cls(
+            sums=sums,
+            ranked=ranked,
+            false_positives=(sums.claimed - sums.hits) * complementary,
+            false_positives_expected=expected.astype(np.float64),
+            complementary=complementary,
+            weights=np.ones(n) if weights is None else weights,
+        )
+
+    def take(self, rows: NDArray[np.int64]) -> SentenceSample:
+        """Return the sample of some sentences, in order; one may come several times."""
+        return SentenceSample(
+            stats.TokenSums(*(field[rows] for field in self.sums)),
+            stats.RankedTokens(*(field[rows] for field in self.ranked)),
+            self.false_positives[rows],
+            self.false_positives_expected[rows],
+            self.complementary[rows],
+            self.weights[rows],
+        )
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """Which of the lists that were sampled each sentence is from: those of one list and one weight [sentences].
+
+        A list of one sentence is joined to that of the next smaller or larger weight (collapsed strata; Cochran,
+        "Sampling Techniques", 1977, section 5A.12), never positives to complementary ones.
+        """
+        labels = np.zeros(len(self.weights), dtype=np.int64)
+        for complementary in (False, True):
+            (rows,) = np.nonzero(self.complementary == complementary)
+            _, ranks = np.unique(self.weights[rows], return_inverse=True)
+            labels[rows] = 2 * _collapsed(ranks) + complementary
+        return labels
+
+    def scores(self, weights: Floats) -> dict[str, Floats]:
+        """Return every score of every reweighted sample, given weights [..., sentences]."""
+        sums = self.sums.weighted(weights)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            n_complementary = weights @ self.complementary.astype(np.float64)
+            per_sentence = (weights @ self.false_positives) / n_complementary
+            expected_per_sentence = (weights @ self.false_positives_expected) / n_complementary
+        return {
+            "correlation": stats.correlation(sums),
+            "r_squared": stats.r_squared(sums),
+            "absolute_deviation_explained": stats.absolute_deviation_explained(sums),
+            "auroc": stats.auroc(self.ranked, weights),
+            "average_precision": stats.average_precision(self.ranked, weights),
+            "precision": stats.precision(sums),
+            "recall": stats.recall(sums),
+            "f1": stats.f1(sums),
+            "iou": stats.iou(sums),
+            "false_positives_per_sentence": per_sentence,
+            "false_positives_expected_per_sentence": expected_per_sentence,
+        }
+
+    def values(self) -> dict[str, float]:
+        """Return every score; NaN where undefined."""
+        return {name: float(value) for name, value in self.scores(self.weights).items()}
+
+    def intervals(self) -> dict[str, Interval]:
+        """Return the 95% interval of every score that is defined; none where a list has a single sentence."""
+        strata = self.strata
+        if np.unique(strata, return_counts=True)[1].min() < 2:
+            return {}
+        replicates = self.scores(stats.leave_one_out_weights(strata) * self.weights)
+        informative = self._informative()
+        counts = {
+            "false_positives_per_sentence": self.false_positives,
+            "false_positives_expected_per_sentence": self.false_positives_expected,
+        }
+        found: dict[str, Interval] = {}
+        for name, value in self.values().items():
+            if np.isnan(value):
+                continue
+            if name in counts:
+                rows = self.complementary
+                found[name] = stats.rate_interval(counts[name][rows], self.weights[rows])
+            elif name == "correlation":
+                found[name] = stats.correlation_interval(value, replicates[name], strata)
+            elif name in informative:
+                found[name] = stats.share_interval(value, replicates[name], strata, informative[name])
+            else:
+                found[name] = stats.explained_interval(value, replicates[name], strata)
+        return found
+
+    def _informative(self) -> dict[str, float]:
+        """Return how many sentences each score from 0 to 1 depends on."""
+        active, claimed = self.sums.active > 0, self.sums.claimed > 0
+        sides = {"auroc": active, "average_precision": active, "precision": claimed, "recall": active}
+        sides |= dict.fromkeys(("f1", "iou"), active | claimed)
+        return {name: stats.effective_number(self.weights[rows]) for name, rows in sides.items() if rows.any()}
+
+
+def _collapsed(ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Join strata, numbered in order, until each has two members; a single one in all stays alone."""
+    sizes = np.bincount(ranks)
+    joined, number, held = np.zeros(len(sizes), dtype=np.int64), 0, 0
+    for rank, size in enumerate(sizes):
+        if held >= 2:
+            number, held = number + 1, 0
+        joined[rank] = number
+        held += size
+    if held < 2 and number > 0:
+        joined[joined == number] = number - 1
+    return joined[ranks]

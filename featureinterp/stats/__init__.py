@@ -1,0 +1,80 @@
+"""Statistics: scores of tokens, their intervals, tests of hypotheses, seeds.
+
+`sums` and `ranking` hold the formulas of scores, `jackknife` and `intervals` the intervals of one feature's scores,
+`means` what is computed over features. Numpy and scipy's special functions alone; a number that does not exist is NaN.
+"""
+
+from featureinterp.stats.intervals import (
+    binomial_interval,
+    correlation_interval,
+    difference_interval,
+    effective_number,
+    explained_interval,
+    jackknife_interval,
+    rate_interval,
+    share_interval,
+    t_quantile,
+)
+from featureinterp.stats.jackknife import jackknife_variance, leave_one_out_weights
+from featureinterp.stats.levels import expectation_over_levels
+from featureinterp.stats.means import (
+    PairedDifference,
+    holm,
+    mean_interval,
+    paired_difference,
+    sign_flip_p_value,
+    skew_corrected_t,
+)
+from featureinterp.stats.ranking import RankedTokens, auroc, average_precision, ranked_tokens
+from featureinterp.stats.seeds import derived_seed, generator
+from featureinterp.stats.sums import (
+    Floats,
+    TokenSums,
+    absolute_deviation_explained,
+    correlation,
+    f1,
+    iou,
+    pearson,
+    precision,
+    r_squared,
+    recall,
+    token_sums,
+)
+
+__all__ = [
+    "Floats",
+    "PairedDifference",
+    "RankedTokens",
+    "TokenSums",
+    "absolute_deviation_explained",
+    "auroc",
+    "average_precision",
+    "binomial_interval",
+    "correlation",
+    "correlation_interval",
+    "derived_seed",
+    "difference_interval",
+    "jackknife_interval",
+    "effective_number",
+    "expectation_over_levels",
+    "explained_interval",
+    "f1",
+    "generator",
+    "holm",
+    "iou",
+    "jackknife_variance",
+    "leave_one_out_weights",
+    "mean_interval",
+    "paired_difference",
+    "pearson",
+    "precision",
+    "r_squared",
+    "ranked_tokens",
+    "rate_interval",
+    "recall",
+    "share_interval",
+    "sign_flip_p_value",
+    "skew_corrected_t",
+    "t_quantile",
+    "token_sums",
+]
