@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from featureinterp.codec import decode
+from featureinterp.core import CorpusTokens
 from featureinterp.dataset.activations.latent_stats import LatentProfile
 from featureinterp.dataset.activations.store import SparseActivations
 from featureinterp.dataset.corpus.window_texts import TokenStrings, texts_of
@@ -152,6 +155,26 @@ class DataFolder:
             DataFolderError: if they are missing or damaged.
         """
         return Windows.load(Layout(self.path).tokens)
+
+    def corpus_tokens(self) -> CorpusTokens | None:
+        """Return the windows as numbers of token strings; None where the texts of tokens are not stored.
+
+        Folders of older versions and imported ones do not store them.
+
+        Raises:
+            DataFolderError: if windows or texts are missing or damaged, or belong to different corpora.
+        """
+        texts = Layout(self.path).read_token_texts()
+        if not texts:
+            return None
+        tokens = self.windows().text_tokens
+        unknown = set(np.unique(tokens).tolist()) - texts.keys()
+        if unknown:
+            raise DataFolderError(
+                f"{Layout(self.path).token_texts} lacks the text of token {min(unknown)}",
+                "delete it, and make it again: `featureinterp records` with the options of the folder",
+            )
+        return CorpusTokens.of(tokens, lambda ids: [texts[each] for each in ids])
 
     def activations(self, hook_name: str) -> SparseActivations:
         """Return the activations of a hook's captured latents on the corpus.

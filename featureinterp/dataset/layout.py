@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,6 +39,15 @@ class LatentTable:
 
 
 @dataclass(frozen=True)
+class TokenTexts:
+    """Texts of the tokens that occur in the windows."""
+
+    ids: tuple[int, ...]
+    """Ascending."""
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Layout:
     """The paths of a data folder."""
 
@@ -48,6 +57,36 @@ class Layout:
     def tokens(self) -> Path:
         """The windows."""
         return self.folder / "tokens.safetensors"
+
+    @property
+    def token_texts(self) -> Path:
+        """The texts of the windows' tokens (missing in older and imported folders)."""
+        return self.folder / "token_texts.json"
+
+    def read_token_texts(self) -> dict[int, str]:
+        """Read the text of each token that occurs in the windows; empty if they are not stored.
+
+        Raises:
+            DataFolderError: if the file is damaged.
+        """
+        try:
+            table = decode(read_file(self.token_texts), TokenTexts, str(self.token_texts))
+        except FileNotFoundError:
+            return {}
+        if len(table.ids) != len(table.texts):
+            raise DataFolderError(
+                f"{self.token_texts} has {len(table.texts)} texts for {len(table.ids)} tokens", _AGAIN
+            )
+        return dict(zip(table.ids, table.texts, strict=True))
+
+    def write_token_texts(self, texts: Mapping[int, str]) -> None:
+        """Write the text of each token that occurs in the windows.
+
+        Raises:
+            StorageError: if it cannot be written.
+        """
+        ids = sorted(texts)
+        atomic_write(self.token_texts, encode(TokenTexts(tuple(ids), tuple(texts[each] for each in ids))))
 
     @property
     def activations(self) -> Path:

@@ -208,10 +208,22 @@ class Preparation:
                     reports[latent] = self._write_record(data, latent, plan)
                     self._progress(f"records of {hook}", done, len(missing))
                 self._layout.write_latents(hook, reports.values())
+        self._write_token_texts(windows)
         entry = self.manifest.stages["records"]
         counts = {"special_n": self._spec.sample_params().query_size(len(windows))}
         self.manifest = self.manifest.with_stage("records", replace(entry, counts=counts))
         self.manifest.save(self._layout.folder)
+
+    def _write_token_texts(self, windows: Windows) -> None:
+        """Write the texts of the windows' tokens, in older folders too."""
+        ids = np.unique(windows.text_tokens).tolist()
+        try:
+            known = self._layout.read_token_texts()
+        except DataFolderError as error:
+            _logger.warning("%s; it is created again", error.problem)
+            known = {}
+        if sorted(known) != ids:
+            self._layout.write_token_texts(dict(zip(ids, self._subject.model.token_strings(ids), strict=True)))
 
     def profiles(self) -> None:
         """Write missing or damaged statistics of the selected latents, in older folders too."""

@@ -13,6 +13,7 @@ from featureinterp.chat import Usage
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import ANY_SEED, DataFolderError, InputError, check_numbers
+from featureinterp.experiment.corpus_scores import WholeCorpus
 from featureinterp.experiment.engines.open import EngineSpec, open_engine
 from featureinterp.experiment.engines.worker import LatentStatus, OpenRun, explain_key
 from featureinterp.experiment.methods import Methods, MethodSpec, ModelAccess, Models
@@ -142,8 +143,9 @@ class FolderJob:
     def open(self, models: Models) -> OpenRun:
         """Open records and method, over shared models."""
         methods = Methods(self.spec.method, models)
-        source = FolderSource(DataFolder.open(self.folder))
-        return OpenRun(source, methods.make, self.spec.records, methods.at_once)
+        folder = DataFolder.open(self.folder)
+        corpus = WholeCorpus(folder, models.embeddings) if self.spec.method.simulator == "lexical" else None
+        return OpenRun(FolderSource(folder), methods.make, self.spec.records, corpus, methods.at_once)
 
 
 def explain_folder(

@@ -31,6 +31,34 @@ class FeatureKey:
 
 
 @dataclass(frozen=True)
+class CorpusScores:
+    """Scores of an explanation and of the fitted tables on the corpus."""
+
+    scores: Scores
+    is_exact: bool
+    """Whether every window of the corpus was simulated; else windows drawn from its strata, weighted."""
+    tables: Mapping[str, Score]
+    """Correlation of each table, by name."""
+    margin: Score
+    """Correlation of the explanation minus that of the best table."""
+
+    @classmethod
+    def undefined(cls, reason: str) -> CorpusScores:
+        """Make scores without values."""
+        return cls(Scores.undefined(reason), is_exact=False, tables={}, margin=Score.undefined(reason))
+
+
+@dataclass(frozen=True)
+class Margin:
+    """What an explanation has more than the best table, on the records of one source."""
+
+    correlation: Score
+    """On the positives and the records of the source."""
+    false_positives_per_sentence: Score
+    """On the records of the source; below 0 where the explanation claims fewer silent tokens."""
+
+
+@dataclass(frozen=True)
 class FeatureResult:
     """Stored result of one feature."""
 
@@ -47,8 +75,15 @@ class FeatureResult:
     """Reason for a missing complexity; empty if there is one."""
     scores: Mapping[str, Scores] = field(default_factory=dict)
     """Test scores by complementary source (its enum value): positives plus that source's records."""
+    corpus: CorpusScores | None = None
+    """On the corpus; None without an explanation and in runs made before it was measured."""
+    best_table: str = ""
+    """Name of the fitted table that scores best on valid: the best baseline."""
+    margins: Mapping[str, Margin] = field(default_factory=dict)
+    """Over the best table, by complementary source."""
     floors: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
-    """Correlation of each floor (`token_lookup`, `shuffled`) by complementary source, on the same records."""
+    """Correlation of each baseline (`token_lookup`, `short_lookup`, `back_off`, `constant_zero`, `shuffled`) on the same
+    records, by complementary source."""
     contributions: tuple[RuleContribution, ...] = ()
     """Contribution of each rule on the test windows; empty in runs of older versions."""
     attempts: tuple[Attempt, ...] = ()

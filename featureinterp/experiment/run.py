@@ -24,12 +24,14 @@ from featureinterp.complexity import ComplexityAnalyzer
 from featureinterp.core import Attempt, Score, ScoredSequence, Scores, StructuredExplanation
 from featureinterp.dataset.records.audit import near_duplicates_across
 from featureinterp.errors import OF_ONE_FEATURE, check_numbers
+from featureinterp.experiment.baseline_scores import floor_scores, score_baselines
 from featureinterp.experiment.contributions import RuleContribution, rule_contributions, undefined_contributions
+from featureinterp.experiment.corpus_scores import Contest, WholeCorpus, corpus_scores
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.explainer.search import OF_ONE_ATTEMPT
 from featureinterp.protocols import Explainer, Simulator, SimulatorFactory
-from featureinterp.record import MEASURED_SOURCES, ActivationRecord, SAEIndexRecord, SplitParams, one_per_window
-from featureinterp.scoring import TokenLookupSimulator, quick_score, score_by_source, simulate_records
+from featureinterp.record import MEASURED_SOURCES, ActivationRecord, SAEIndexRecord, SplitParams, Splits, one_per_window
+from featureinterp.scoring import best_table, fit_tables, quick_score, score_by_source, simulate_records
 
 LEAST_POSITIVES = 3
 """One window for each split."""
@@ -100,19 +102,24 @@ class Method:
 
 
 async def explain_feature(
-    record: SAEIndexRecord, key: FeatureKey, method: Method, params: FeatureRunParams
+    record: SAEIndexRecord,
+    key: FeatureKey,
+    method: Method,
+    params: FeatureRunParams,
+    corpus: WholeCorpus | None = None,
 ) -> FeatureResult:
-    """Explain one latent and score the explanation on held-out windows.
+    """Explain one latent and score the explanation on held-out windows and on the corpus.
 
     Args:
         record: records of the latent.
         key: which latent it is.
         method: how to explain and simulate.
         params: how many records each split takes.
+        corpus: every window, where the simulator costs nothing; None to score on windows drawn from the corpus.
 
     Returns:
-        The result: `explained`; or `rare` or `failed` with the reason. Its `token_lookup` floor is made from the
-        same train records; the `shuffled` floor needs another feature's explanation, see `shuffled_floor`.
+        The result: `explained`; or `rare` or `failed` with the reason. Its tables are fitted on train and valid; the
+        `shuffled` baseline needs another feature's explanation, see `shuffled_floor`.
 
     Raises:
         InputError: if two splits share a window.
@@ -132,8 +139,11 @@ async def explain_feature(
     if not found.explanations:
         return replace(result, status="failed", reason=why_none(found.trace), seconds=time.perf_counter() - started)
     explanation = found.explanations[0]
-    sequences = await simulate_records(method.simulator_factory(explanation), splits.test)
+    simulator = method.simulator_factory(explanation)
+    sequences = await simulate_records(simulator, splits.test)
     complexity, complexity_reason = await method.complexity_of(explanation)
+    contest = await _contest(explanation, simulator, splits)
+    baselines = await score_baselines(sequences, contest.tables, contest.best)
     return replace(
         result,
         explanation=explanation,
@@ -143,9 +153,17 @@ async def explain_feature(
         chosen=found.chosen[0] if found.chosen else None,
         test_sequences=sequences,
         scores=score_by_source(sequences) | _scores_of_none(record, splits.test, params),
-        floors={"token_lookup": await floor_scores(TokenLookupSimulator(splits.train), sequences)},
+        corpus=await corpus_scores(record, key, contest, corpus),
+        best_table=contest.best,
+        margins=baselines.margins,
+        floors=baselines.floors,
         seconds=time.perf_counter() - started,
     )
+
+
+async def _contest(explanation: StructuredExplanation, simulator: Simulator, splits: Splits) -> Contest:
+    tables = fit_tables(one_per_window([*splits.train, *splits.valid]), explanation)
+    return Contest(explanation, simulator, tables, await best_table(splits.train, splits.valid, explanation))
 
 
 async def _contributions(
@@ -222,12 +240,6 @@ async def shuffled_floor(result: FeatureResult, other: StructuredExplanation | N
         except OF_ONE_ATTEMPT as error:
             floor = dict.fromkeys(result.scores, Score.undefined(str(error)))
     return replace(result, floors={**result.floors, "shuffled": floor}, floor_usage=method.usage)
-
-
-async def floor_scores(simulator: Simulator, sequences: Sequence[ScoredSequence]) -> dict[str, Score]:
-    """Return a baseline's correlation on the records of `sequences`, by complementary source."""
-    simulated = await simulate_records(simulator, [pair.record for pair in sequences])
-    return {source: scores.correlation for source, scores in score_by_source(simulated).items()}
 
 
 def why_none(trace: Sequence[Attempt]) -> str:

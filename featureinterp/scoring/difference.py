@@ -6,6 +6,7 @@ interval of the difference is narrower than the two intervals suggest.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,12 +39,15 @@ def differences_by_source(ours: Sequence[ScoredSequence], theirs: Sequence[Score
     return differences
 
 
-def correlation_difference(ours: Sequence[ScoredSequence], theirs: Sequence[ScoredSequence]) -> Score:
+def correlation_difference(
+    ours: Sequence[ScoredSequence], theirs: Sequence[ScoredSequence], *, weights: Sequence[float] | None = None
+) -> Score:
     """Return the correlation of `ours` minus that of `theirs`, both pooled over all tokens of the same records.
 
     Args:
         ours: records with the simulation of one explanation.
         theirs: the same records, in the same order, with the simulation of the other.
+        weights: how many windows each record stands for, above 0 [records]; None for one each.
 
     Returns:
         The difference, -2..2, with a jackknife interval; undefined where either correlation is. No interval where the
@@ -57,7 +61,37 @@ def correlation_difference(ours: Sequence[ScoredSequence], theirs: Sequence[Scor
     order = sorted(range(len(ours)), key=lambda i: _name(ours[i]))
     complementary = np.array([ours[i].record.source is not None for i in order])
     pooled = [pooled_levels([side[i] for i in order]) for side in (ours, theirs)]
-    return PairedSample.of(pooled[0], pooled[1], complementary).difference()
+    of_records = None if weights is None else np.array([weights[i] for i in order], dtype=np.float64)
+    return PairedSample.of(pooled[0], pooled[1], complementary, of_records).difference()
+
+
+def false_positive_differences(ours: Sequence[ScoredSequence], theirs: Sequence[ScoredSequence]) -> dict[str, Score]:
+    """Compare false positives per sentence on the records of each complementary source.
+
+    Returns:
+        The mean over sentences of the count of `ours` minus that of `theirs`, with a t interval, by the source's enum
+        value; the interval is missing with fewer than two sentences.
+
+    Raises:
+        InputError: if the two belong to different records.
+    """
+    _check_same(ours, theirs)
+    counts: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for first, second in zip(ours, theirs, strict=True):
+        if first.record.source is not None:
+            counts[first.record.source.value].append((_false_positives(first), _false_positives(second)))
+    return {source: _mean_difference(pairs) for source, pairs in counts.items()}
+
+
+def _false_positives(pair: ScoredSequence) -> int:
+    return sum(
+        claimed and value <= 0 for claimed, value in zip(pair.simulation.claims, pair.record.expressions, strict=True)
+    )
+
+
+def _mean_difference(pairs: Sequence[tuple[int, int]]) -> Score:
+    found = stats.paired_difference([first for first, _ in pairs], [second for _, second in pairs])
+    return Score(found.mean) if np.isnan(found.ci_low) else Score(found.mean, found.ci_low, found.ci_high)
 
 
 @dataclass(frozen=True)
@@ -70,10 +104,17 @@ class PairedSample:
     """Of what the two expect: the first in the place of the truth."""
 
     @classmethod
-    def of(cls, ours: PooledLevels, theirs: PooledLevels, complementary: NDArray[np.bool_]) -> PairedSample:
-        """Make it of the same sentences with what two explanations expect on them."""
+    def of(
+        cls,
+        ours: PooledLevels,
+        theirs: PooledLevels,
+        complementary: NDArray[np.bool_],
+        weights: NDArray[np.float64] | None = None,
+    ) -> PairedSample:
+        """Make it of the same sentences with what two explanations expect on them; `weights` as in `SentenceSample`."""
         between = stats.token_sums(ours.expected, theirs.expected, ours.owner, ours.n_records)
-        return cls(SentenceSample.of(ours, complementary), SentenceSample.of(theirs, complementary), between)
+        first, second = (SentenceSample.of(levels, complementary, weights) for levels in (ours, theirs))
+        return cls(first, second, between)
 
     def take(self, rows: NDArray[np.int64]) -> PairedSample:
         """Return the sample of some sentences, in order; one may come several times."""
@@ -82,16 +123,16 @@ class PairedSample:
 
     def difference(self) -> Score:
         """Return `correlation_difference`; a correlation that is undefined without a sentence counts as 0 there."""
-        sides = (self.ours.sums, self.theirs.sums)
-        values = tuple(float(stats.correlation(side.total())) for side in sides)
+        sides, own = (self.ours.sums, self.theirs.sums), self.ours.weights
+        values = tuple(float(stats.correlation(side.weighted(own))) for side in sides)
         if np.isnan(values).any():
             return Score.undefined("the correlation of one of the two is undefined")
         value, strata = values[0] - values[1], self.ours.strata
         if np.unique(strata, return_counts=True)[1].min() < 2:
             return Score(value)
-        weights = stats.leave_one_out_weights(strata)
+        weights = stats.leave_one_out_weights(strata) * own
         first, second = (np.nan_to_num(stats.correlation(side.weighted(weights)), nan=0.0) for side in sides)
-        between = float(stats.correlation(self.between.total()))
+        between = float(stats.correlation(self.between.weighted(own)))
         return Score(value, *stats.difference_interval((values[0], values[1]), between, first - second, strata))
 
 

@@ -93,12 +93,23 @@ def score_sequences(
     levels = pooled_levels([sequences[i] for i in order])
     complementary = np.array([sequences[i].record.source is not None for i in order])
     sample = SentenceSample.of(levels, complementary, np.array([given[i] for i in order], dtype=np.float64))
+    return ScoredSimulation(tuple(sequences), scores_of(sample, levels.truth, intervals=intervals))
+
+
+def scores_of(sample: SentenceSample, truth: NDArray[np.float64], *, intervals: bool = True) -> Scores:
+    """Return all scores of a sample, with the reason of each undefined one.
+
+    Args:
+        sample: sufficient statistics of the sentences.
+        truth: true level of every token [tokens].
+        intervals: whether the scores have intervals.
+    """
     values = sample.values()
     bounds = sample.intervals() if intervals else {}
-    reasons = _reasons(values, levels.truth)
+    reasons = _reasons(values, truth)
     scores = {name: _score(value, bounds.get(name), reasons[name]) for name, value in values.items()}
-    n_complementary = int(complementary.sum())
-    return ScoredSimulation(tuple(sequences), Scores(**scores, n_sentences=len(order), n_complementary=n_complementary))
+    n_complementary = int(sample.complementary.sum())
+    return Scores(**scores, n_sentences=len(sample.complementary), n_complementary=n_complementary)
 
 
 def score_by_source(

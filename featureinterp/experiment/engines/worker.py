@@ -10,6 +10,7 @@ from typing import Protocol
 from featureinterp.chat import Usage
 from featureinterp.dataset.activations.latent_stats import LatentProfile
 from featureinterp.errors import OF_ONE_FEATURE, DamagedFeatureError, FeatureInterpError, RequestFailedError
+from featureinterp.experiment.corpus_scores import WholeCorpus
 from featureinterp.experiment.methods import Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
 from featureinterp.experiment.run import FeatureRunParams, Method, explain_feature, shuffled_floor
@@ -51,6 +52,8 @@ class OpenRun:
     make_method: Callable[[], Method]
     """Called once per feature, so that a simulator's cache ends with it."""
     params: FeatureRunParams = FeatureRunParams()
+    corpus: WholeCorpus | None = None
+    """Every window, where the simulator costs nothing."""
     at_once: int = 1
     """Number of its features to explain concurrently."""
 
@@ -143,7 +146,7 @@ async def explain_key(key: FeatureKey, run: OpenRun) -> FeatureResult:
     result = FeatureResult(key, known.status or "failed", known.reason, method.name)
     if known.status is None:
         try:
-            result = await explain_feature(run.source.record(key), key, method, run.params)
+            result = await explain_feature(run.source.record(key), key, method, run.params, run.corpus)
         except RequestFailedError as error:
             result = replace(result, status="unfinished", reason=error.problem)
         except DamagedFeatureError as error:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featureinterp.core import Rule, StructuredExplanation
+from featureinterp.core import CorpusTokens, Rule, StructuredExplanation
 from featureinterp.errors import ActivationError, InputError
 from featureinterp.record import ActivationRecord
 from featureinterp.scoring import (
@@ -25,7 +25,6 @@ from featureinterp.scoring import (
     pick_other,
     quick_score,
 )
-from featureinterp.scoring.baselines import CorpusTokens
 
 WINDOWS = st.lists(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 5)), min_size=1, max_size=6), max_size=6)
 

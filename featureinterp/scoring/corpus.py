@@ -1,0 +1,74 @@
+"""Scores over every token of a corpus, for simulators that cost nothing.
+
+The corpus is a sample of the language that it was taken from. So the scores have intervals: the corpus is cut into
+groups of consecutive windows, which keeps documents together, and the jackknife leaves out one group at a time
+(Quenouille, "Notes on bias in estimation", 1956).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from featureinterp import stats
+from featureinterp.core import CLAIMED_ABOVE, Score, Scores
+from featureinterp.scoring.difference import PairedSample
+from featureinterp.scoring.sample import PooledLevels, SentenceSample
+from featureinterp.scoring.simulation import scores_of
+
+MOST_GROUPS = 200
+"""Groups that the corpus is cut into, at most: with more, the intervals hardly change."""
+
+
+def pool_corpus(truth: ArrayLike, expected: ArrayLike, claimed: ArrayLike | None = None) -> PooledLevels:
+    """Pool all tokens of a corpus by groups of consecutive windows.
+
+    Args:
+        truth: true levels, 5·a / max a [windows, tokens].
+        expected: expected levels, 0..5 [windows, tokens].
+        claimed: whether each token is claimed; None: those expected above level 1 [windows, tokens].
+    """
+    true, levels = np.asarray(truth, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    n_windows, length = true.shape
+    n = min(MOST_GROUPS, n_windows)
+    groups: NDArray[np.int64] = np.arange(n_windows, dtype=np.int64) * n // max(n_windows, 1)
+    owner = np.repeat(groups, length).astype(np.int64)
+    claims = levels > CLAIMED_ABOVE if claimed is None else np.asarray(claimed, dtype=bool)
+    return PooledLevels(true.ravel(), levels.ravel(), owner, claims.ravel(), n)
+
+
+def score_corpus(levels: PooledLevels, n_windows: int) -> Scores:
+    """Score an explanation on a whole corpus; false positives are claimed silent tokens per window.
+
+    Args:
+        levels: as made by `pool_corpus`.
+        n_windows: windows of the corpus.
+    """
+    scores = scores_of(SentenceSample.of(levels, np.ones(levels.n_records, dtype=bool)), levels.truth)
+    share = levels.n_records / n_windows
+    return replace(
+        scores,
+        n_sentences=n_windows,
+        n_complementary=n_windows,
+        false_positives_per_sentence=_scaled(scores.false_positives_per_sentence, share),
+        false_positives_expected_per_sentence=_scaled(scores.false_positives_expected_per_sentence, share),
+    )
+
+
+def correlate_corpus(levels: PooledLevels) -> Score:
+    """Return the correlation alone, without an interval; undefined where either side is constant."""
+    value = stats.pearson(levels.truth, levels.expected)
+    return Score.undefined("the expected activation is the same on every token") if np.isnan(value) else Score(value)
+
+
+def difference_on_corpus(ours: PooledLevels, theirs: PooledLevels) -> Score:
+    """Return the correlation of `ours` minus that of `theirs` on the same corpus, with its interval."""
+    return PairedSample.of(ours, theirs, np.ones(ours.n_records, dtype=bool)).difference()
+
+
+def _scaled(score: Score, factor: float) -> Score:
+    if score.value is None or score.ci_low is None or score.ci_high is None:
+        return score if score.value is None else Score(score.value * factor)
+    return Score(score.value * factor, score.ci_low * factor, score.ci_high * factor)
