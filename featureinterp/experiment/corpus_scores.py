@@ -1,7 +1,7 @@
 """Scores of an explanation on the corpus, beside those of its baselines.
 
-A simulator that costs nothing runs on every window: the scores are exact. Any other runs on windows that were drawn from
-the strata of the corpus, each of which stands for its share.
+A simulator that costs nothing runs on every window: the scores are exact. Any other runs on windows that were drawn
+from the strata of the corpus, each of which stands for its share.
 """
 
 from __future__ import annotations

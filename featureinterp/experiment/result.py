@@ -82,8 +82,8 @@ class FeatureResult:
     margins: Mapping[str, Margin] = field(default_factory=dict)
     """Over the best table, by complementary source."""
     floors: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
-    """Correlation of each baseline (`token_lookup`, `short_lookup`, `back_off`, `constant_zero`, `shuffled`) on the same
-    records, by complementary source."""
+    """Correlation of each baseline (`token_lookup`, `short_lookup`, `back_off`, `constant_zero`, `shuffled`), by
+    complementary source, on the same records."""
     contributions: tuple[RuleContribution, ...] = ()
     """Contribution of each rule on the test windows; empty in runs of older versions."""
     attempts: tuple[Attempt, ...] = ()
