@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
+from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
 from featureinterp.stats.jackknife import jackknife_variance
 from featureinterp.stats.sums import Floats, ratio
@@ -194,7 +194,7 @@ def _reach(transformed: Floats, strata: ArrayLike, worth: float) -> float:
 
 
 def _fisher(values: ArrayLike) -> Floats:
-    return np.arctanh(np.clip(values, -1 + _NO_BOUND, 1 - _NO_BOUND))
+    return np.arctanh(np.minimum(np.maximum(values, -1 + _NO_BOUND), 1 - _NO_BOUND))
 
 
 def _log_unexplained(values: ArrayLike) -> Floats:

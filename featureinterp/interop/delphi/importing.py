@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from featureinterp.dataset.activations.store import SparseActivations
 from featureinterp.dataset.corpus.local_files import hash_files
 from featureinterp.dataset.corpus.window_texts import TokenStrings, texts_of
@@ -16,6 +18,7 @@ from featureinterp.dataset.manifest import IMPORTED, HookEntry, Manifest, StageE
 from featureinterp.dataset.records.hook_records import HookData
 from featureinterp.dataset.retrieval.embeddings import EmbedderSource, embed_corpus
 from featureinterp.dataset.retrieval.exact import ExactRanker
+from featureinterp.dataset.retrieval.window_index import WindowIndex
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError
 from featureinterp.files import atomic_folder
@@ -118,10 +121,11 @@ def _write_records(layout: Layout, found: _Import, embedder: EmbedderSource, tol
         return ["".join(row) for row in texts_of(windows.tokens[rows.start : rows.stop], found.strings)]
 
     vectors = embed_corpus(layout.embeddings, len(windows), texts, embedder, partial(told, "similarity_retriever"))
+    index = WindowIndex.of(windows, found.strings)
     for hook, layer in found.layers.items():
         activations = SparseActivations.open(layout.activations_of(hook))
         ranker = ExactRanker(vectors, spec.max_memory)
-        data = HookData(hook, layer, windows, vectors, ranker, activations, found.strings)
+        data = HookData(hook, layer, windows, vectors, ranker, index, activations, found.strings)
         reports = []
         for latent, plan in data.plans(found.latents[hook], spec):
             report = plan.report
@@ -130,6 +134,8 @@ def _write_records(layout: Layout, found: _Import, embedder: EmbedderSource, tol
             reports.append(report)
             told(f"records of {hook}", len(reports), len(found.latents[hook]))
         layout.write_latents(hook, reports)
+    ids = np.unique(windows.text_tokens).tolist()
+    layout.write_token_texts(dict(zip(ids, found.strings(ids), strict=True)))
 
 
 def _write_manifest(folder: Path, found: _Import, embedder: EmbedderSource) -> None:

@@ -40,9 +40,7 @@ class Broken:
 
 
 def explain(world, record, params=None, explainer=None):
-    return asyncio.run(
-        explain_feature(record, world.key(1), world.method(explainer), params or FeatureRunParams())
-    )
+    return asyncio.run(explain_feature(record, world.key(1), world.method(explainer), params or FeatureRunParams()))
 
 
 def test_the_explanation_is_scored_on_every_source_and_beside_the_token_lookup(world):
