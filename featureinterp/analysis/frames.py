@@ -20,7 +20,9 @@ from featureinterp.analysis.runs import OUTCOMES, RunInfo, list_runs, open_runs,
 from featureinterp.core import Attempt, Score, Scores
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.store import RunStore
+from featureinterp.experiment.verdict import verdict
 from featureinterp.record import MEASURED_SOURCES
+from featureinterp.scoring.baselines import BASELINES
 
 FEATURE = ["experiment", "subject", "variant", "hook_name", "latent"]
 """Columns that identify one feature of one run."""
@@ -56,9 +58,15 @@ _SCORE_NAMES = (
     "false_positives_per_sentence",
     "false_positives_expected_per_sentence",
 )
+_CORPUS_NAMES = ("corpus_correlation", "corpus_ci_low", "corpus_ci_high")
+_CORPUS_MARGIN_NAMES = ("corpus_margin", "corpus_margin_ci_low", "corpus_margin_ci_high")
+_MARGIN_NAMES = ("margin", "margin_ci_low", "margin_ci_high")
 _SCORE_COLUMNS = {
     "status": _TEXT,
     "reason": _TEXT,
+    "verdict": _TEXT,
+    "best_table": _TEXT,
+    **dict.fromkeys((*_CORPUS_NAMES, *_CORPUS_MARGIN_NAMES), _NUMBER),
     "n_rules": _NUMBER,
     "complexity": _NUMBER,
     "density": _NUMBER,
@@ -70,8 +78,8 @@ _SCORE_COLUMNS = {
     "n_sentences": "int64",
     "n_complementary": "int64",
     "undefined": _TEXT,
-    "floor_token_lookup": _NUMBER,
-    "floor_shuffled": _NUMBER,
+    **dict.fromkeys((*_MARGIN_NAMES, "false_positives_margin"), _NUMBER),
+    **dict.fromkeys((f"floor_{name}" for name in BASELINES), _NUMBER),
 }
 _ATTEMPT_COLUMNS = {
     "number": "int64",
@@ -202,9 +210,14 @@ def _feature_row(result: FeatureResult, last_layer: int) -> dict[str, object]:
 
 
 def _outcome_row(result: FeatureResult) -> dict[str, object]:
+    corpus = result.corpus
     return {
         "status": result.status,
         "reason": result.reason,
+        "verdict": verdict(result),
+        "best_table": result.best_table,
+        **_interval(_CORPUS_NAMES, corpus and corpus.scores.correlation),
+        **_interval(_CORPUS_MARGIN_NAMES, corpus and corpus.margin),
         "n_rules": len(result.explanation.rules) if result.explanation else None,
         "complexity": result.complexity,
         "density": result.density,
@@ -216,7 +229,10 @@ def _outcome_row(result: FeatureResult) -> dict[str, object]:
 
 def _source_row(result: FeatureResult, source: str) -> dict[str, object]:
     row: dict[str, object] = {"source": source, "n_sentences": 0, "n_complementary": 0, "undefined": ""}
-    for floor in ("token_lookup", "shuffled"):
+    margin = result.margins.get(source)
+    row.update(_interval(_MARGIN_NAMES, margin and margin.correlation))
+    row["false_positives_margin"] = _value(margin and margin.false_positives_per_sentence)
+    for floor in BASELINES:
         row[f"floor_{floor}"] = _value(result.floors.get(floor, {}).get(source))
     scores = result.scores.get(source)
     if scores is None:
@@ -227,9 +243,7 @@ def _source_row(result: FeatureResult, source: str) -> dict[str, object]:
 def _numbers(scores: Scores) -> dict[str, object]:
     correlation = scores.correlation
     return {
-        "correlation": correlation.value,
-        "ci_low": correlation.ci_low,
-        "ci_high": correlation.ci_high,
+        **_interval(("correlation", "ci_low", "ci_high"), correlation),
         **{name: _value(getattr(scores, name)) for name in _SCORE_NAMES},
         "n_sentences": scores.n_sentences,
         "n_complementary": scores.n_complementary,
@@ -249,6 +263,12 @@ def _attempt_row(attempt: Attempt) -> dict[str, object]:
         "test_score": attempt.test_score,
         "complexity": attempt.complexity,
     }
+
+
+def _interval(names: tuple[str, str, str], score: Score | None) -> dict[str, float | None]:
+    """Return a score and the ends of its interval under three names."""
+    values = (None, None, None) if score is None else (score.value, score.ci_low, score.ci_high)
+    return dict(zip(names, values, strict=True))
 
 
 def _value(score: Score | None) -> float | None:

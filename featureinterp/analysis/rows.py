@@ -22,11 +22,12 @@ from featureinterp.chat import Usage
 from featureinterp.codec import whole_characters
 from featureinterp.core import Score, Scores
 from featureinterp.display import is_hidden
-from featureinterp.experiment.result import FeatureResult
+from featureinterp.experiment.result import CorpusScores, FeatureResult, Margin
+from featureinterp.experiment.verdict import verdict
 from featureinterp.files import atomic_path
 from featureinterp.record import MEASURED_SOURCES
+from featureinterp.scoring.baselines import BASELINES
 
-FLOOR_NAMES = ("token_lookup", "shuffled")
 _SCORE_NAMES = tuple(field.name for field in fields(Scores) if not field.name.startswith("n_"))
 _LABELS = ("experiment", "subject", "variant")
 _PLAIN_COLUMNS = (
@@ -37,10 +38,14 @@ _PLAIN_COLUMNS = (
     "reason",
     "explainer",
     "explanation",
+    "verdict",
+    "best_table",
     "complexity",
     "max_activation",
     "density",
 )
+_INTERVAL = ("correlation", "ci_low", "ci_high")
+_OF_MARGIN = (*_INTERVAL, "false_positives_per_sentence", "false_positives_ci_low", "false_positives_ci_high")
 _TEXT_COLUMNS = {*_LABELS, *_PLAIN_COLUMNS} - {"layer", "latent", "complexity", "max_activation", "density"}
 
 
@@ -62,7 +67,8 @@ def result_row(result: FeatureResult) -> dict[str, object]:
     """Return a result as JSON values.
 
     `scores` holds, for each complementary source, every score with the interval of the preferred one (`ci_low`,
-    `ci_high`) and the numbers of sentences; `floors` holds the correlation of each floor on the same records.
+    `ci_high`) and the numbers of sentences; `floors` holds the correlation of each baseline on the same records, and
+    `margins` the differences from `best_table`. `corpus` holds the scores on the corpus, null where it was not scored.
     """
     return {
         "hook_name": result.key.hook_name,
@@ -72,11 +78,15 @@ def result_row(result: FeatureResult) -> dict[str, object]:
         "reason": result.reason,
         "explainer": result.explainer,
         "explanation": None if result.explanation is None else result.explanation.to_json(),
+        "verdict": verdict(result),
+        "best_table": result.best_table or None,
         "complexity": result.complexity,
         "complexity_undefined": result.complexity_reason or None,
         "max_activation": result.max_activation,
         "density": result.density,
+        "corpus": None if result.corpus is None else _corpus_row(result.corpus),
         "scores": {source: _scores_row(scores) for source, scores in sorted(result.scores.items())},
+        "margins": {source: _margin_row(margin) for source, margin in sorted(result.margins.items())},
         "floors": {
             floor: {source: _score_row(score) for source, score in sorted(by_source.items())}
             for floor, by_source in sorted(result.floors.items())
@@ -143,6 +153,8 @@ def _arrow_type(column: str) -> str:
     name = column.rpartition(".")[2]
     if column in _TEXT_COLUMNS:
         return "string"
+    if name == "is_exact":
+        return "bool"
     whole = column.startswith("usage.") and name != "cost"
     return "int64" if whole or name in ("layer", "latent", "n_sentences", "n_complementary") else "float64"
 
@@ -164,14 +176,15 @@ def csv_columns() -> list[str]:
     sources = [source.value for source in MEASURED_SOURCES]
     of_scores = (*_scores_row_names(), "n_sentences", "n_complementary")
     scores = [f"scores.{source}.{name}" for source in sources for name in of_scores]
-    of_floors = ("correlation", "ci_low", "ci_high")
-    floors = [f"floors.{floor}.{source}.{name}" for floor in FLOOR_NAMES for source in sources for name in of_floors]
+    corpus = [f"corpus.{name}" for name in (*of_scores, "is_exact", *(f"margin.{name}" for name in _INTERVAL))]
+    margins = [f"margins.{source}.{name}" for source in sources for name in _OF_MARGIN]
+    floors = [f"floors.{floor}.{source}.{name}" for floor in BASELINES for source in sources for name in _INTERVAL]
     usage = [f"usage.{field.name}" for field in fields(Usage)]
-    return [*_PLAIN_COLUMNS, *scores, *floors, *usage, "seconds"]
+    return [*_PLAIN_COLUMNS, *corpus, *scores, *margins, *floors, *usage, "seconds"]
 
 
 def _scores_row_names() -> tuple[str, ...]:
-    return ("correlation", "ci_low", "ci_high", *_SCORE_NAMES[1:])
+    return (*_INTERVAL, *_SCORE_NAMES[1:])
 
 
 def _scores_row(scores: Scores) -> dict[str, object]:
@@ -181,6 +194,22 @@ def _scores_row(scores: Scores) -> dict[str, object]:
     row["n_sentences"], row["n_complementary"] = scores.n_sentences, scores.n_complementary
     row["undefined"] = {name: score.reason for name, score in named.items() if score.value is None}
     return row
+
+
+def _corpus_row(corpus: CorpusScores) -> dict[str, object]:
+    return {**_scores_row(corpus.scores), "is_exact": corpus.is_exact, "margin": _score_row(corpus.margin)}
+
+
+def _margin_row(margin: Margin) -> dict[str, object]:
+    claims = margin.false_positives_per_sentence
+    named = {"correlation": margin.correlation, "false_positives_per_sentence": claims}
+    return {
+        **_score_row(margin.correlation),
+        "false_positives_per_sentence": claims.value,
+        "false_positives_ci_low": claims.ci_low,
+        "false_positives_ci_high": claims.ci_high,
+        "undefined": {name: score.reason for name, score in named.items() if score.value is None},
+    }
 
 
 def _score_row(score: Score) -> dict[str, object]:

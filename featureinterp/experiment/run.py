@@ -32,6 +32,7 @@ from featureinterp.explainer.search import OF_ONE_ATTEMPT
 from featureinterp.protocols import Explainer, Simulator, SimulatorFactory
 from featureinterp.record import MEASURED_SOURCES, ActivationRecord, SAEIndexRecord, SplitParams, Splits, one_per_window
 from featureinterp.scoring import best_table, fit_tables, quick_score, score_by_source, simulate_records
+from featureinterp.scoring.baselines import SHUFFLED
 
 LEAST_POSITIVES = 3
 """One window for each split."""
@@ -239,7 +240,7 @@ async def shuffled_floor(result: FeatureResult, other: StructuredExplanation | N
             floor = await floor_scores(simulator, result.test_sequences)
         except OF_ONE_ATTEMPT as error:
             floor = dict.fromkeys(result.scores, Score.undefined(str(error)))
-    return replace(result, floors={**result.floors, "shuffled": floor}, floor_usage=method.usage)
+    return replace(result, floors={**result.floors, SHUFFLED: floor}, floor_usage=method.usage)
 
 
 def why_none(trace: Sequence[Attempt]) -> str:

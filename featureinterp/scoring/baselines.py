@@ -30,6 +30,9 @@ SHUFFLED, CONSTANT_ZERO = "shuffled", "constant_zero"
 TABLES = (TOKEN_LOOKUP, SHORT_LOOKUP, BACK_OFF)
 """Baselines that compete for "best baseline": all are fitted on the records that the search saw."""
 
+BASELINES = (*TABLES, CONSTANT_ZERO, SHUFFLED)
+"""All baselines, in reading order."""
+
 
 class Table(Simulator, Protocol):
     """A fitted table: a simulator that also works on a whole corpus at once."""

@@ -12,7 +12,7 @@ from featureinterp.analysis.frames import read_attempts, read_missing, read_scor
 from featureinterp.analysis.runs import list_runs
 from featureinterp.core import Attempt, Proposal, Score
 from featureinterp.errors import DataFolderError
-from featureinterp.experiment.result import FeatureResult
+from featureinterp.experiment.result import CorpusScores, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
 from featureinterp.experiment.store import RunStore
 
@@ -38,7 +38,8 @@ def explained(world) -> FeatureResult:
     scores = dict(made.scores)
     scores["random"] = replace(scores["random"], correlation=Score.undefined("the truth is constant"))
     attempts = (*made.attempts, Attempt(1, 0, 1, Proposal(None, failure="not JSON"), test_score=None))
-    return replace(made, scores=scores, attempts=attempts, complexity=1.5)
+    corpus = CorpusScores(made.scores["similar"], is_exact=True, tables={}, margin=Score(0.25, 0.125, 0.375))
+    return replace(made, scores=scores, attempts=attempts, complexity=1.5, corpus=corpus)
 
 
 @pytest.fixture
@@ -74,6 +75,28 @@ def test_a_feature_has_a_row_for_each_source_with_the_numbers_of_its_result(expe
     assert (first.structured, first.holistic, first.train_negatives) == (True, False, False)
     assert (first.layer, first.n_layers, first.relative_depth) == (1, 5, 0.25)
     assert (first.n_rules, first.complexity, first.n_attempts, first.n_failed_attempts) == (1, 1.5, 2, 1)
+
+
+def test_every_row_of_a_feature_holds_its_verdict_and_its_scores_on_the_corpus(experiment, explained):
+    frame = read_scores(experiment / "wiki_model" / "tree")
+    rows = frame[frame.latent == 1].set_index("source")
+    assert set(rows.verdict) == {"beats its baselines"}
+    assert set(rows.best_table) == {explained.best_table}
+    assert set(rows.corpus_correlation) == {explained.corpus.scores.correlation.value}
+    for name, value in (("corpus_margin", 0.25), ("corpus_margin_ci_low", 0.125), ("corpus_margin_ci_high", 0.375)):
+        assert set(rows[name]) == {value}
+    for source, margin in explained.margins.items():
+        assert rows.loc[source, "margin"] == margin.correlation.value
+        assert rows.loc[source, "false_positives_margin"] == margin.false_positives_per_sentence.value
+        for floor in ("token_lookup", "short_lookup", "back_off"):
+            assert rows.loc[source, f"floor_{floor}"] == explained.floors[floor][source].value
+
+
+def test_a_run_from_before_the_corpus_was_scored_has_no_numbers_of_it(explained, tmp_path):
+    write_run(tmp_path / "old", [replace(explained, corpus=None, best_table="", margins={})])
+    frame = read_scores(tmp_path / "old")
+    assert set(frame.verdict) == {"untested (it was not scored on the corpus)"}
+    assert frame[["corpus_correlation", "corpus_margin", "margin", "false_positives_margin"]].isna().all(axis=None)
 
 
 def test_a_feature_without_explanation_has_its_rows_too(experiment):

@@ -13,7 +13,7 @@ import pytest
 
 from featureinterp.analysis.rows import csv_lines, json_lines, result_row, result_rows, write_parquet
 from featureinterp.core import Score
-from featureinterp.experiment.result import FeatureResult
+from featureinterp.experiment.result import CorpusScores, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
 from featureinterp.experiment.store import RunStore
 
@@ -24,7 +24,9 @@ def result(world) -> FeatureResult:
     made = asyncio.run(explain_feature(world.make_record(1), key, world.method(), FeatureRunParams()))
     scores = dict(made.scores)
     scores["random"] = replace(scores["random"], precision=Score.undefined("no token is claimed"))
-    return replace(made, scores=scores, floors={**made.floors, "shuffled": {"random": Score.undefined("alone")}})
+    corpus = CorpusScores(made.scores["random"], is_exact=True, tables={}, margin=Score(0.25, 0.125, 0.375))
+    floors = {**made.floors, "shuffled": {"random": Score.undefined("alone")}}
+    return replace(made, scores=scores, floors=floors, corpus=corpus)
 
 
 def test_a_row_is_json_with_undefined_numbers_as_null_beside_their_reason(result):
@@ -44,6 +46,46 @@ def test_a_row_is_json_with_undefined_numbers_as_null_beside_their_reason(result
         "correlation": None, "ci_low": None, "ci_high": None, "undefined": {"correlation": "alone"},
     }  # fmt: skip
     assert list(row)[-1] == "seconds"
+
+
+def test_a_row_holds_the_verdict_and_the_scores_on_the_corpus(result):
+    row: Any = json.loads(next(json_lines([result_row(result)])))
+    truth = result.corpus.scores
+    assert row["verdict"] == "beats its baselines"
+    assert row["corpus"]["margin"] == {"correlation": 0.25, "ci_low": 0.125, "ci_high": 0.375}
+    assert row["corpus"]["is_exact"] is True
+    assert (row["corpus"]["correlation"], row["corpus"]["ci_low"], row["corpus"]["ci_high"]) == (
+        truth.correlation.value, truth.correlation.ci_low, truth.correlation.ci_high,
+    )  # fmt: skip
+    for name in ("precision", "recall", "f1", "false_positives_per_sentence"):
+        assert row["corpus"][name] == getattr(truth, name).value
+
+
+def test_a_row_holds_every_baseline_and_the_margins_over_the_best_table(result):
+    row: Any = json.loads(next(json_lines([result_row(result)])))
+    assert row["best_table"] in ("token_lookup", "short_lookup", "back_off")
+    assert set(row["floors"]) == {"token_lookup", "short_lookup", "back_off", "constant_zero", "shuffled"}
+    assert set(row["margins"]) == set(row["scores"])
+    for source, margin in row["margins"].items():
+        best = row["floors"][row["best_table"]][source]["correlation"]
+        assert margin["correlation"] == pytest.approx(row["scores"][source]["correlation"] - best)
+    [cells] = csv.DictReader(io.StringIO("\n".join(csv_lines([row]))))
+    for name in row["floors"]:
+        assert f"floors.{name}.same_token_negative.correlation" in cells
+    margin = row["margins"]["same_token_negative"]
+    assert cells["margins.same_token_negative.correlation"] == str(margin["correlation"])
+    assert cells["margins.same_token_negative.false_positives_per_sentence"] == str(
+        margin["false_positives_per_sentence"]
+    )
+
+
+def test_a_run_from_before_the_corpus_was_scored_has_nulls_and_is_untested(result):
+    old = replace(result, corpus=None, best_table="", margins={})
+    row = json.loads(next(json_lines([result_row(old)])))
+    assert row["verdict"] == "untested (it was not scored on the corpus)"
+    assert (row["corpus"], row["best_table"], row["margins"]) == (None, None, {})
+    [cells] = csv.DictReader(io.StringIO("\n".join(csv_lines([row]))))
+    assert cells["corpus.correlation"] == cells["corpus.is_exact"] == cells["best_table"] == ""
 
 
 def test_a_feature_without_explanation_is_a_row_too(world):
@@ -92,8 +134,8 @@ def test_parquet_holds_what_the_csv_holds_and_opens_in_one_call(runs, tmp_path):
         for value, cell in zip(frame[column], text[column], strict=True):
             if pd.isna(cell):
                 assert pd.isna(value) or value == ""
-            elif isinstance(value, str):
-                assert value == cell
+            elif isinstance(value, (str, bool)):
+                assert str(value) == cell
             else:
                 assert value == float(cell)
     assert {str(frame[name].dtype) for name in ("layer", "latent", "usage.requests")} == {"int64"}
