@@ -96,7 +96,7 @@ class ComplexityAnalyzer:
         """Return the complexity of a rule's words, 0..5.
 
         Raises:
-            ChatError, RequestFailedError: if an endpoint does not answer, or tells no probabilities.
+            ChatError, RequestFailedError: if an endpoint does not answer, or returns no probabilities.
         """
         if words not in self._known:
             self._known[words] = await self._judge.judge(words)
@@ -106,7 +106,7 @@ class ComplexityAnalyzer:
         """Return the mean complexity of the explanation's rules, 0..5.
 
         Raises:
-            ChatError, RequestFailedError: if an endpoint does not answer, or tells no probabilities.
+            ChatError, RequestFailedError: if an endpoint does not answer, or returns no probabilities.
         """
         words = dict.fromkeys(rule.activates_on for rule in explanation.rules)
         judged = dict(zip(words, await asyncio.gather(*map(self.rule_complexity, words)), strict=True))
@@ -169,7 +169,7 @@ class LocalJudge:
         if self._model.max_length is not None and len(ids) > self._model.max_length:
             raise InputError(
                 f"a rule of {len(words)} characters needs {len(ids)} tokens with its prompt, "
-                f"{self._model.name!r} takes {self._model.max_length}"
+                f"the context of {self._model.name!r} is {self._model.max_length}"
             )
         [logits] = self._model.logits([ids], [[len(ids) - 1]], self._digits)
         return float(expectation_over_levels(logits[0]))
@@ -182,9 +182,9 @@ class ChatJudge:
         """Make it.
 
         Args:
-            model: who is asked.
-            top_logprobs: alternatives that are asked for in each place.
-            answer_tokens: of an answer whose first tokens are thoughts.
+            model: the language model.
+            top_logprobs: number of most likely tokens requested at each position.
+            answer_tokens: limit of an answer that begins with reasoning.
         """
         self._model = model
         self._top_logprobs = top_logprobs
@@ -195,7 +195,7 @@ class ChatJudge:
         """Return the mean digit under the probabilities of the first answer token after the reasoning.
 
         Raises:
-            ChatError, RequestFailedError: if the endpoint does not answer, tells no probabilities, or none of a digit.
+            ChatError, RequestFailedError: if the endpoint does not answer, or returns no probability of a digit.
         """
         request = ChatRequest(
             _messages(words), 0.0, FIRST_TOKENS, self._top_logprobs, self._purpose, any_temperature=True
@@ -215,12 +215,12 @@ class ChatJudge:
             answer, place = (answer, 0) if behind is None else (thought, behind)
         if not answer.logprobs:
             raise ChatError(
-                f"{self._model.name} tells no log probabilities",
-                "complexity needs them: name another model, or lexical",
+                f"{self._model.name} returns no log probabilities",
+                "complexity needs them: use another model, or lexical",
             )
         logits = digit_logits(answer.logprobs[place])
         if max(logits) == -math.inf:
-            raise ChatError(f"{self._model.name} answers {answer.text[:40]!r}, a digit from 0 to {MAX_LEVEL} is wanted")
+            raise ChatError(f"{self._model.name} answers {answer.text[:40]!r}; expected a digit from 0 to {MAX_LEVEL}")
         return float(expectation_over_levels(logits))
 
 

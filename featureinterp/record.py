@@ -192,13 +192,13 @@ def split_records(
         InputError: if there are fewer than `per_split` records for each split, or it is negative.
     """
     if per_split is not None and per_split < 0:
-        raise InputError(f"{per_split} records per split were asked for", "at least 0 is wanted")
+        raise InputError(f"{per_split} records per split cannot be taken", "expected at least 0")
     available = len(records) // 3
     wanted = available if per_split is None else per_split
     if wanted > available:
         raise InputError(
-            f"{per_split} records per split were asked for but {len(records)} records give only {available}",
-            "ask for fewer, or make the records with a larger sample",
+            f"{per_split} records per split cannot be taken: {len(records)} records give only {available}",
+            "take fewer, or make the records with a larger sample",
         )
     return tuple(records[split.value :: 3][:wanted])
 

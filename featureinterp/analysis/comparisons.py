@@ -69,7 +69,7 @@ def difference_score(a: Sequence[float], b: Sequence[float]) -> Score:
 def compare(frame: pd.DataFrame, questions: Iterable[Question]) -> list[Comparison]:
     """Answer questions about every subject of a frame, as one family.
 
-    A question is asked of the subjects that have rows for both of its sides.
+    A question applies to the subjects that have rows for both of its sides.
 
     Args:
         frame: at most one row for each feature on each side of a question.

@@ -17,7 +17,7 @@ from featureinterp.record import MAIN_SOURCE
 from featureinterp.stats import mean_interval
 
 UNIT = ["subject", "hook_name", "latent"]
-"""Columns that tell one feature of one model from every other: the unit of intervals and of pairs."""
+"""Columns that identify one feature of one model: the unit of intervals and of pairs."""
 
 SHARE_OF_BEST = 0.9
 """A cap is enough where its best-so-far score reaches this share of the best."""
@@ -88,7 +88,7 @@ def polysemanticity_surface(frame: pd.DataFrame, source: str = MAIN_SOURCE) -> p
 
     Returns:
         `experiment`, `subject`, `layer`, `rule_cap`, `relative_depth`; `score`, `best_so_far`, `share_of_best`,
-        `best_so_far_share` as `cap_scores` tells them; `n_features`, and `n_undefined` of them without a score.
+        `best_so_far_share` as in `cap_scores`; `n_features`, and `n_undefined` of them without a score.
     """
     curves = cap_scores(frame, source)
     found = curves.groupby(["experiment", "subject", "layer", "rule_cap"]).agg(

@@ -52,7 +52,7 @@ _TEXT_COLUMNS = {*_LABELS, *_PLAIN_COLUMNS} - {"layer", "latent", "complexity", 
 def result_rows(path: Path) -> Iterator[dict[str, object]]:
     """Yield the row of every finished feature of a run, or of each run below a folder, by layer and latent.
 
-    Rows of a folder of runs say first of which `experiment`, `subject` and `variant` they are.
+    Rows of a folder of runs begin with `experiment`, `subject` and `variant`.
 
     Raises:
         DataFolderError: if there is no run, or one cannot be read.

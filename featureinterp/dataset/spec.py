@@ -122,14 +122,16 @@ class DataSpec:
             saes: by hook name, the layer and the number of latents.
 
         Raises:
-            InputError: if a latent or a layer is asked for that does not exist.
+            InputError: if a selected latent or layer does not exist.
         """
         if isinstance(self.latents, Mapping):
             layers = [layer for layer, _ in saes.values()]
             for layer in self.latents:
                 if layer not in layers:
-                    told = ", ".join(map(str, layers))
-                    raise InputError(f"latents of layer {layer} are asked for", f"the selected layers are {told}")
+                    selected = ", ".join(map(str, layers))
+                    raise InputError(
+                        f"latents of layer {layer} cannot be selected", f"the selected layers are {selected}"
+                    )
         return {hook: self._choose(hook, layer, n) for hook, (layer, n) in saes.items()}
 
     def _choose(self, hook_name: str, layer: int, n_latents: int) -> tuple[int, ...]:

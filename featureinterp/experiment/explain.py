@@ -28,13 +28,13 @@ from featureinterp.record import SAEIndexRecord
 from featureinterp.subject.names import layer_of, select_layers
 
 OnResult = Callable[[FeatureResult, int, int], None]
-"""Told each result as it is finished, how many are finished, and of how many."""
+"""Callback(result, finished, total), called with each result as it is finished."""
 
 RUN = "run"
 """The name of the only run of a sweep."""
 
 DATA_FOLDER = "data folder"
-"""What a run calls the path of its records in what it says of itself; it is relative to the run's own folder."""
+"""Key of the path of the records in a run's metadata; the path is relative to the run's own folder."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class FeatureChoice:
         """Return the selected features, layers in turn.
 
         Raises:
-            InputError: if a layer or latent is asked for that the folder does not hold.
+            InputError: if the folder does not hold a selected layer or latent.
         """
         latents = {hook: self._latents_of(folder, hook) for hook in self._hooks(folder)}
         return choose_features(latents, layer_of, self.features, seed)
@@ -161,22 +161,22 @@ def explain_folder(
     Args:
         folder: the records.
         run: the run's folder, made if missing.
-        choice: which features.
-        spec: how.
-        command: the command line to keep with a run that begins.
+        choice: selection of features.
+        spec: settings of the run.
+        command: command line, stored with a new run.
         on_result: called with every feature that is finished now; those finished earlier only count.
 
     Returns:
-        What was paid for now, and by earlier runs of the same command.
+        Usage paid for by this command and by earlier runs of it.
 
     Raises:
         DataFolderError: if the run was made with other settings, or a local model's prompt has changed.
         SubjectError: if a local model's tokenizer cannot be loaded, or does not fit the task.
-        InputError: if features or activation-causing tokens are asked for that the folder does not hold.
+        InputError: if the folder lacks a selected feature, or activation-causing tokens that the method needs.
         EndpointConfigError, EndpointUnavailableError, BudgetExceededError:
-            if the language model is unusable; finished features stay.
-        StorageError: if the run cannot be written; what is finished stays.
-        WorkerError: if workers are lost again and again; what is finished stays.
+            if the language model is unusable; finished features are kept.
+        StorageError: if the run cannot be written; finished features are kept.
+        WorkerError: if workers are lost repeatedly; finished features are kept.
     """
     keys = choice.keys(folder, spec.seed)
     with begin_run(folder, run, spec, {"command": command}) as store:
@@ -203,12 +203,12 @@ def begin_run(folder: DataFolder, run: Path, spec: RunSpec, about: Mapping[str, 
     Args:
         folder: the records.
         run: the run's folder, made if missing.
-        spec: how it explains.
-        about: what else to keep with a run that begins, such as the command.
+        spec: settings of the run.
+        about: more metadata of a new run, such as the command.
 
     Raises:
         DataFolderError: if the run was made with other settings, or the folder has no records.
-        InputError: if activation-causing tokens are asked for that the folder does not hold.
+        InputError: if activation-causing tokens are needed and the folder holds none.
         StorageError: if the run cannot be written.
     """
     check_causes_known(folder, spec.method)
@@ -224,7 +224,7 @@ def check_causes_known(folder: DataFolder, method: MethodSpec) -> None:
     """
     if method.holistic and not folder.has_holistic:
         raise InputError(
-            f"activation-causing tokens are asked for, but {folder.path} has none",
+            f"activation-causing tokens are needed, but {folder.path} has none",
             "make it with `featureinterp records --write-sae-acts --write-holistic-acts --write-records`",
         )
 
@@ -232,12 +232,12 @@ def check_causes_known(folder: DataFolder, method: MethodSpec) -> None:
 def explain_one(data: DataSpec, root: Path, spec: RunSpec | None = None) -> FeatureResult:
     """Explain one feature without a run: the first live one of the given latents.
 
-    Where none can, the result is that of the first and says why. There is no shuffled floor, for want of others.
+    If no latent is live, the result is that of the first, with its reason. There is no shuffled baseline.
 
     Args:
-        data: corpus, subject, and which latents; what is missing of the data folder is made.
-        root: where data folders are.
-        spec: how to explain.
+        data: corpus, subject and latents; missing stages of the data folder are made.
+        root: parent of data folders.
+        spec: settings of the run.
     """
     from featureinterp.dataset.prepare import prepare  # loads torch, which a run over existing records does not need
 

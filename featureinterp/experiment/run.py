@@ -80,9 +80,9 @@ class Method:
     explainer: Explainer
     simulator_factory: SimulatorFactory
     meter: Meter | None = None
-    """Adds up what answers of language models took."""
+    """Adds up the usage of language models."""
     complexity: ComplexityAnalyzer = field(default_factory=ComplexityAnalyzer)
-    """Says how complex the explanation is."""
+    """Measures the complexity of the explanation."""
 
     @property
     def usage(self) -> Usage:
@@ -195,7 +195,7 @@ async def judged(
 
     Args:
         attempts: the trace; those without an explanation stay as they are.
-        method: what simulates, and says how complex an explanation is.
+        method: simulator and complexity analyzer.
         test_records: each window once; the score is the correlation on all of them, pooled. An attempt that cannot
             be simulated there has none.
     """

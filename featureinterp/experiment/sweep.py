@@ -3,13 +3,13 @@
 A sweep has two passes. The first explains each feature on its own and stores it. The second adds the *shuffled*
 floor, the score of another feature's explanation, once all features of a run are explained: which other one is
 decided by the seed, the feature and the set of explained features of its hook, so it does not depend on the order
-or on interruptions. The store keeps which other one it was; where later features widen the choice, the floor is
-made again, and a run that grew from 24 to 48 features equals one that was asked for 48 at once.
+or on interruptions. The store holds which other one it was; where later features widen the choice, the floor is
+computed again, so a run extended from 24 to 48 features equals a run of 48.
 
-A request that an endpoint leaves unanswered decides no result: its feature is left unfinished, and done another time.
+A request that an endpoint leaves unanswered decides no result: its feature stays unfinished and is tried again later.
 Nor does a refusal of the endpoint's own, see `featureinterp.experiment.refusals`.
 
-Who does the work, here or on other machines, is an engine's business; what is done is stored here, by one writer.
+An engine executes the work, here or on other machines; one writer, here, stores the results.
 """
 
 from __future__ import annotations

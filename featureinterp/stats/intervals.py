@@ -1,6 +1,6 @@
 """Intervals of one feature's scores: from leave-one-out values, so equal data have equal intervals.
 
-`docs/definitions.md` says how often they cover the truth; `benchmarks/coverage.py` measures it.
+Their coverage is measured by `benchmarks/coverage.py` and stated in `docs/definitions.md`.
 """
 
 from __future__ import annotations

@@ -29,34 +29,6 @@ FORBIDDEN = {
 }
 """The most frequent of the dialect, by their number in help texts, docstrings and errors before they were replaced."""
 
-UNREVISED = {
-    "featureinterp/analysis/comparisons.py",
-    "featureinterp/analysis/frames.py",
-    "featureinterp/analysis/means.py",
-    "featureinterp/analysis/rows.py",
-    "featureinterp/analysis/runs.py",
-    "featureinterp/complexity.py",
-    "featureinterp/dataset/records/build.py",
-    "featureinterp/dataset/records/selection.py",
-    "featureinterp/dataset/retrieval/approximate.py",
-    "featureinterp/dataset/retrieval/embeddings.py",
-    "featureinterp/dataset/retrieval/exact.py",
-    "featureinterp/dataset/retrieval/projection.py",
-    "featureinterp/dataset/spec.py",
-    "featureinterp/experiment/explain.py",
-    "featureinterp/experiment/paper/presets.py",
-    "featureinterp/experiment/paper/run_experiment.py",
-    "featureinterp/experiment/run.py",
-    "featureinterp/experiment/sweep.py",
-    "featureinterp/llm/api/ledger.py",
-    "featureinterp/record.py",
-    "featureinterp/report/figures/drawing.py",
-    "featureinterp/report/figures/files.py",
-    "featureinterp/report/figures/style.py",
-    "featureinterp/stats.py",
-}
-"""Modules whose docstrings and errors still hold such phrases; this set only shrinks."""
-
 OLD_NAMES = {
     "heads", "conduct", "advice", "beside", "silence", "UnansweredError", "ProposalError", "GARBLED", "BUSY", "SLOW",
 }  # fmt: skip
@@ -182,7 +154,7 @@ def test_docstrings_use_the_terms_of_the_field() -> None:
         (f"{path}:{line}", forbidden_in(text))
         for path, tree in modules().items()
         for line, text in docstrings(tree)
-        if path not in UNREVISED and forbidden_in(text)
+        if forbidden_in(text)
     ]
     assert found == []
 
@@ -190,7 +162,7 @@ def test_docstrings_use_the_terms_of_the_field() -> None:
 def test_errors_and_warnings_use_the_terms_of_the_field() -> None:
     texts = {(path, line, text) for path, tree in modules().items() for line, text in messages(tree)}
     assert len(texts) > 500
-    assert [each for each in sorted(texts) if each[0] not in UNREVISED and forbidden_in(each[2])] == []
+    assert [each for each in sorted(texts) if forbidden_in(each[2])] == []
 
 
 def test_messages_in_variables_and_parts_of_formatted_strings_are_seen() -> None:

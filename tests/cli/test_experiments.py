@@ -183,7 +183,7 @@ def test_one_layer_of_the_polysemanticity_sweep(rich, tmp_path):
     ("words", "told"),
     [
         (("--layers", "7"), "the model has layers 0 to 1"),
-        (("--latents-per-layer", 9), "has records of 8 latents of blocks.0.hook_resid_post, 9 are asked for"),
+        (("--latents-per-layer", 9), "has records of 8 latents of blocks.0.hook_resid_post, the experiment needs 9"),
         (("--variants", "three-shot"), "complementary has no variant 'three-shot' (its variants: one-shot, tree)"),
         (("--address", "auto"), "--engine ray"),
     ],
@@ -198,7 +198,7 @@ def test_what_cannot_be_done_is_told_with_the_remedy(cli, rich, tmp_path, words,
 def test_records_that_are_missing_or_too_few_name_the_command_that_makes_them(cli, data, tiny, tmp_path):
     few = cli("experiment", "complementary", "--data", data, "--out", tmp_path / "few", *SMALL)
     assert few.code == 2
-    assert "has at most 12 sentences of each kind a latent (top_sample_n), three splits of 10 are asked for" in few.err
+    assert "has at most 12 sentences of each kind a latent (top_sample_n), three splits of 10 need more" in few.err
     assert "`featureinterp records --top-sample-n 30`" in few.err
     sizes = ("--top-sample-n", 30, "--complementary-sample-n", 30, "--max-features", 3, "--layers", "1")
     assert cli("records", "--out", tmp_path, *tiny.options(), *sizes).code == 0
@@ -209,7 +209,7 @@ def test_records_that_are_missing_or_too_few_name_the_command_that_makes_them(cl
     words = ("--layers", "1", "--latents-per-layer", 3, "--workers", 1)
     holistic = cli("experiment", "explainers", "--data", folder, "--out", tmp_path / "holistic", *words)
     assert holistic.code == 2
-    assert "activation-causing tokens are asked for" in holistic.err
+    assert "activation-causing tokens are needed" in holistic.err
     assert not list((tmp_path / "holistic").rglob("run.sqlite"))
 
 

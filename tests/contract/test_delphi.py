@@ -259,7 +259,7 @@ def test_a_spoilt_cache_is_one_sentence_and_leaves_nothing(made, tmp_path, spoil
         ("0_30.safetensors", None, "hold the same latents"),
         ("9_5.safetensors", None, "has an invalid range of latents"),
         ("../../explanations/x.txt", b'"words"', "does not follow delphi's naming"),
-        ("../../explanations/HOOK_latent99.txt", b'"words"', "of different sparse coders"),
+        ("../../explanations/HOOK_latent99.txt", b'"words"', "latents 0 to 11 (explanations and cache belong"),
     ],
 )
 def test_a_spoilt_file_is_one_sentence_and_leaves_nothing(made, tmp_path, name, content, told):

@@ -29,7 +29,7 @@ def test_splits_are_the_originals(key: str):
     with pytest.raises(InputError) as caught:
         indices(int(n), params, split)
     assert caught.value.problem == (
-        f"{per_split} records per split were asked for but {n} records give only {int(n) // 3}"
+        f"{per_split} records per split cannot be taken: {n} records give only {int(n) // 3}"
     )
     assert caught.value.hint
 

@@ -92,7 +92,7 @@ def test_a_models_is_the_expected_digit_and_each_rule_is_asked_for_once():
 
 
 def test_a_model_that_tells_no_probabilities_or_no_digit_is_told():
-    for logprobs, problem in (((), "tells no log probabilities"), (({"x": -0.1},), "answers '3', a digit")):
+    for logprobs, problem in (((), "returns no log probabilities"), (({"x": -0.1},), "answers '3'; expected a digit")):
         with pytest.raises(ChatError, match=problem):
             asyncio.run(ChatJudge(Model(logprobs)).judge("numbers"))
 

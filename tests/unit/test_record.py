@@ -65,7 +65,7 @@ def test_a_split_is_every_third_record_and_all_are_equally_long():
     assert [indices(split_records(some(11), split, 2)) for split in Split] == [[0, 3], [1, 4], [2, 5]]
     assert split_records(some(2), Split.TRAIN) == ()
     assert split_records(some(2), Split.TRAIN, 0) == ()
-    with pytest.raises(InputError, match="4 records per split were asked for but 11 records give only 3"):
+    with pytest.raises(InputError, match="4 records per split cannot be taken: 11 records give only 3"):
         split_records(some(11), Split.TEST, 4)
 
 
@@ -91,7 +91,7 @@ def test_a_split_of_a_latent_is_positives_then_complementary(index_record):
     params = RecordSliceParams(2, 2, ComplementaryRecordSource.SIMILAR)
     assert indices(index_record.valid_records(params)) == [1, 4, 301, 304]
     assert indices(index_record.records(Split.TEST, params)) == [2, 5, 302, 305]
-    with pytest.raises(InputError, match="1 records per split were asked for but 2 records give only 0"):
+    with pytest.raises(InputError, match="1 records per split cannot be taken: 2 records give only 0"):
         index_record.test_records(RecordSliceParams(1, 1, ComplementaryRecordSource.SIMILAR_NEGATIVE))
 
 

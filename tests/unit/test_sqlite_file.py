@@ -113,7 +113,7 @@ def test_what_is_no_database_is_refused_and_left_alone(path, opened):
 
 
 def test_a_folder_and_a_missing_file_cannot_be_opened(tmp_path, path):
-    with pytest.raises(StorageError, match="cannot be opened: it is a folder, a regular file is wanted"):
+    with pytest.raises(StorageError, match="cannot be opened: it is a folder; expected a regular file"):
         SqliteFile.create(tmp_path, NOTES)
     with pytest.raises(StorageError, match="cannot be opened: No such file"):
         SqliteFile.open(path, NOTES)

@@ -39,14 +39,14 @@ class LatentReport:
     n_documents: int = 0
     """Documents in which it fires."""
     list_sizes: Mapping[str, int] = field(default_factory=dict)
-    """Records per list: `positives`, and each complementary source by its value. Fewer than asked for where the corpus
+    """Records per list: `positives`, and each complementary source by its value. Fewer than requested where the corpus
     has no more."""
     checksum: int | None = None
     """CRC-32 of the file of its records; None where it has none, and in older folders."""
     more_checksum: int | None = None
     """CRC-32 of the file beside it, with same-token negatives, corpus records and strata; None where it has none."""
     shortfalls: Mapping[str, str] = field(default_factory=dict)
-    """Why lists are shorter than asked for, by list."""
+    """Why lists are shorter than requested, by list."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def report_latent(
     return LatentReport(
         latent=latent,
         status="rare" if rare else "ok",
-        reason=f"it fires in {n_documents} documents, at least {least} are wanted" if rare else "",
+        reason=f"it fires in {n_documents} documents, at least {least} are needed" if rare else "",
         density=len(active) / len(documents),
         max_activation=float(maxima.max()),
         n_windows=len(active),

@@ -1,7 +1,7 @@
 """Same-token negatives: silent windows that contain a token on which the latent peaks.
 
-A peak token is the token at the maximum of a train positive. Which of its occurrences make the latent fire is what an
-explanation has to say beyond naming the token, so these windows are the hardest.
+A peak token is the token at the maximum of a train positive. An explanation that names the token
+without its context fails on these windows, so they are the hardest.
 """
 
 from __future__ import annotations

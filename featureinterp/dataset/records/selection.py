@@ -36,7 +36,7 @@ PROJECTED = (
     ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED,
     ComplementaryRecordSource.SIMILAR_PROJECTED,
 )
-"""Two more lists, where asked for, in the order in which they are filled after the others."""
+"""Two optional lists, in the order in which they are filled after the others."""
 
 
 _LARGEST_QUERY, _SMALLEST_QUERY, _QUERY_PER_MILLE = 400, 30, 4
@@ -175,7 +175,7 @@ def select_windows(
     Args:
         active: int [m], the windows on which the latent fires, distinct.
         maxima: float [m], its largest activation on each.
-        similar: all windows from the most to the least similar; read only as far as needed.
+        similar: all windows from the most to the least similar; read lazily.
         groups: int [windows], the group of each window.
         params: how many of each.
         random: gives the generator of a purpose.

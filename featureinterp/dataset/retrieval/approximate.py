@@ -1,8 +1,8 @@
 """Approximate ranking for embeddings larger than memory: FAISS candidates, ordered by exact similarity.
 
-The index keeps a byte per number and looks at a part of its clusters, so it can miss a sentence; how many it misses is
-measured on a sample of latents and kept beside it (`IndexRecall`). A list that needs more than the index gives goes on
-with the exact ranking: none comes out shorter because the index was asked. FAISS is the extra `featureinterp[faiss]`.
+The index stores a byte per number and searches a part of its clusters, so it can miss a sentence; its recall is
+measured on a sample of latents and stored beside it (`IndexRecall`). A list that needs more than the index gives
+continues with the exact ranking, so the index makes no list shorter. FAISS is the extra `featureinterp[faiss]`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from featureinterp.errors import DataFolderError, InputError
 from featureinterp.files import atomic_path
 
 CANDIDATES = 2048
-"""How many the index is asked for."""
+"""Nearest neighbours requested from the index."""
 
 _SHARE_OF_CLUSTERS = 8
-"""One in so many clusters is looked at, at least 8 of them."""
+"""One in so many clusters is searched, at least 8 of them."""
 _TRAINED_ON = 64
 """Rows per cluster that the clusters are found from."""
 _ROWS_AT_A_TIME = 65_536

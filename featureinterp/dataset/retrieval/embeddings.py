@@ -76,10 +76,10 @@ def embed_corpus(
     Args:
         path: the file.
         n_texts: rows of the corpus.
-        texts: gives the texts of some rows.
-        embedder: makes the embeddings.
-        progress: told how many texts are done, and of how many.
-        cache: folder in which files are found again by their content, `CACHE` unless given.
+        texts: texts of some rows.
+        embedder: source of the embeddings.
+        progress: callback(done, total), in texts.
+        cache: folder of embeddings by the content of their texts; default `CACHE`.
 
     Raises:
         StorageError: if a file cannot be written.
@@ -195,7 +195,7 @@ def _checked(embeddings: NDArray[np.float32], n_texts: int) -> NDArray[np.float3
     wrong = np.flatnonzero(~(np.abs(lengths - 1) < _LENGTH_TOLERANCE))
     if len(wrong):
         raise SubjectError(
-            f"the sentence embedder gave a vector of length {lengths[wrong[0]]:.3g}, 1 is wanted", _OTHER_EMBEDDER
+            f"the sentence embedder gave a vector of length {lengths[wrong[0]]:.3g}; expected 1", _OTHER_EMBEDDER
         )
     return embeddings
 

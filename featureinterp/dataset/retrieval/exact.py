@@ -6,8 +6,8 @@ unit vectors is one dot product with their mean, so the *whole* corpus is ranked
 ranked by one matrix product.
 
 Trap: an entry of a matrix product in float32 may round differently with the number of rows. The product therefore only
-says which sequences can be the next ones; their order is decided by similarities in float64, summed row by row, which
-do not depend on what else was computed.
+selects candidates; their order is decided by similarities in float64, summed row by row, which do not depend on the
+other rows.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def top_sequences(sequences: NDArray[np.integer], maxima: NDArray[np.floating], 
     Args:
         sequences: int [m], distinct.
         maxima: float [m], the latent's largest activation on each.
-        n: how many are wanted at most.
+        n: maximum number of sequences.
 
     >>> top_sequences(np.array([4, 7, 9]), np.array([1.0, 3.0, 1.0]), 2).tolist()
     [7, 4]

@@ -3,7 +3,7 @@
 The map is the identity plus a part of low rank, x + (x·down)·up, trained with InfoNCE: seen from each positive, every
 other positive should be closer (by cosine) than all of a sample of silent sentences. It begins as the identity, so what
 it ranks begins as plain similarity. It is trained on positives of the train split and on silent sentences of documents
-that no valid or test record is from: what valid and test records say stays out of it.
+that no valid or test record is from: valid and test records do not enter it.
 """
 
 from __future__ import annotations

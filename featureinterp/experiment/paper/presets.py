@@ -104,16 +104,16 @@ def demo_folder(
 ) -> DataFolder:
     """Make a data folder with at least the given number of live latents, if available.
 
-    Twice as many latents are looked at as are wanted, because some are dead or rare, and more where that is not
+    Twice as many latents are examined as requested, because some are dead or rare, and more where that is not
     enough. Records are large enough for every split of `FeatureRunParams`.
 
     Args:
         base: corpus, layers and seed.
-        root: where data folders are.
-        features: latents that are wanted, over all layers.
+        root: parent of data folders.
+        features: number of live latents requested, over all layers.
         subject: the model and its SAEs.
-        on_progress: told the stage, how much is done, and of how much.
-        holistic: whether records say what causes the activations, which takes a forward pass per token.
+        on_progress: callback(stage, done, total).
+        holistic: also measure which earlier tokens cause each activation (a forward pass per token).
     """
     stages = ("holistic_acts", "records") if holistic else ("records",)
     from featureinterp.dataset.prepare import prepare  # loads torch

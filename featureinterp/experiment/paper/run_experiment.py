@@ -123,7 +123,8 @@ def features_of(folder: DataFolder, experiment: Experiment, how: ExperimentOptio
     for hook, known in latents.items():
         if len(known) < n:
             raise InputError(
-                f"{folder.path} has records of {len(known)} latents of {hook}, {n} are asked for", f"make them: {same}"
+                f"{folder.path} has records of {len(known)} latents of {hook}, the experiment needs {n}",
+                f"make them: {same}",
             )
     return choose_features(latents, layer_of, n * len(layers), how.seed)
 
@@ -174,8 +175,8 @@ def _check_sentences(folder: DataFolder, variant: Variant) -> None:
             option = f"--{name.replace('_', '-')}"
             raise InputError(
                 f"{folder.path} has at most {has} sentences of each kind a latent ({name}), three splits of {n // 3} "
-                "are asked for",
-                f"make records with `featureinterp records {option} {n}`, or ask for fewer",
+                "need more",
+                f"make records with `featureinterp records {option} {n}`, or use fewer sentences",
             )
 
 

@@ -161,7 +161,7 @@ def store_record(layout: Layout, hook: str, record: SAEIndexRecord, report: Late
     report = report or _report(record, None)
     sizes = {name: len(getattr(record, name)) for name in _LISTS}
     if sizes["most_act_records"] < N_SPLITS:
-        reason = f"its records have {sizes['most_act_records']} windows on which it fires, at least 3 are wanted"
+        reason = f"its records have {sizes['most_act_records']} windows on which it fires, at least 3 are needed"
         return replace(report, status="rare", reason=reason)
     named = {name.removesuffix("_records").replace("no_act", "negative"): n for name, n in sizes.items() if n}
     named["positives"] = named.pop("most_act")

@@ -99,7 +99,7 @@ class Ledger:
         try:
             return codec.decode(codec.decompress(rows[0][0], where), answer_type, where)
         except DataFolderError as error:
-            logger.warning("an answer in %s is damaged and asked for again: %s", self.path, error)
+            logger.warning("an answer in %s is damaged and requested again: %s", self.path, error)
         self._file.write("DELETE FROM answer WHERE hash = ? AND sample = ?", [key])
         return None
 

@@ -46,7 +46,7 @@ def draw_experiment(read: ReadExperiment, figures: Path, tables: Path, latex: bo
         latex: whether LaTeX sets the text of the figures.
 
     Raises:
-        InputError: if the experiment has no figures, or they cannot be imported; if LaTeX is wanted and not installed.
+        InputError: if the experiment has no figures, or they cannot be imported; if `latex` needs LaTeX installed.
         StorageError: if a file cannot be written.
     """
     experiment = read.experiment

@@ -105,10 +105,10 @@ def style(latex: bool = False) -> Iterator[None]:
         latex: whether LaTeX sets the text; it has to be installed.
 
     Raises:
-        InputError: if LaTeX is asked for and is not installed.
+        InputError: if `latex` is set and LaTeX is not installed.
     """
     if latex and (shutil.which("latex") is None or shutil.which("dvipng") is None):
-        raise InputError("figures are asked for with LaTeX, but latex and dvipng are not both on the PATH",
+        raise InputError("figures with LaTeX need latex and dvipng on the PATH",
                          "install them, or leave out --latex: figures need no LaTeX")  # fmt: skip
     from matplotlib.style import context
 

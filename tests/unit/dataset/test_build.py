@@ -24,7 +24,7 @@ def test_documents_and_not_windows_make_a_latent_rare():
     report = report_latent(7, active, maxima, DOCUMENTS, 3)
     assert (report.status, report.n_windows, report.n_documents) == ("rare", 3, 2)
     assert (report.density, report.max_activation) == (3 / 8, 2.5)
-    assert report.reason == "it fires in 2 documents, at least 3 are wanted"
+    assert report.reason == "it fires in 2 documents, at least 3 are needed"
     assert report_latent(7, active, maxima, DOCUMENTS, 2).status == "ok"
 
 

@@ -274,8 +274,8 @@ def test_files_of_unknown_origin_are_refused(copied: Path, spec: DataSpec, two_l
             r"latent 1024 of layer 0 does not exist \(the SAE on blocks\.0\.\S+ has latents 0 to 1023",
         ),
         ({"latents": {1: (-1,)}}, "latent -1 of layer 1 does not exist"),
-        ({"latents": {4: (1,)}}, r"latents of layer 4 are asked for \(the selected layers are 0, 1"),
-        ({"max_seq_length": 200}, "context of model 'embedded' is"),
+        ({"latents": {4: (1,)}}, r"latents of layer 4 cannot be selected \(the selected layers are 0, 1"),
+        ({"max_seq_length": 200}, "exceed the context of model 'embedded', 127 tokens"),
     ],
 )
 def test_what_does_not_exist_is_refused_before_anything_is_written(

@@ -105,7 +105,7 @@ def test_a_damaged_answer_is_asked_for_again(tmp_path, caplog, body) -> None:
         connection.execute("UPDATE request SET asked = ?", (body or "",))
     connection.close()
     with Ledger(path) as ledger:
-        assert ledger.get(b"asked", 0, ChatAnswer) is None and "is damaged and asked for again" in caplog.text
+        assert ledger.get(b"asked", 0, ChatAnswer) is None and "is damaged and requested again" in caplog.text
         assert ledger.get(b"asked", 1, ChatAnswer) == ANSWER
         ledger.put(b"asked", 0, ANSWER)
         assert ledger.get(b"asked", 0, ChatAnswer) == ANSWER
