@@ -194,7 +194,7 @@ def _reach(transformed: Floats, strata: ArrayLike, worth: float) -> float:
 
 
 def _fisher(values: ArrayLike) -> Floats:
-    return np.arctanh(np.minimum(np.maximum(values, -1 + _NO_BOUND), 1 - _NO_BOUND))
+    return np.arctanh(np.asarray(values, dtype=np.float64).clip(-1 + _NO_BOUND, 1 - _NO_BOUND))
 
 
 def _log_unexplained(values: ArrayLike) -> Floats:

@@ -156,7 +156,7 @@ def skew_corrected_t(total: ArrayLike, squares: ArrayLike, cubes: ArrayLike, n: 
     third = np.asarray(cubes, dtype=np.float64) / n - 3 * mean * mean_square + 2 * mean**3
     w = mean / deviation
     # Of n values none is further than √(n − 1) deviations from the mean, which bounds the skewness.
-    skewness = np.minimum(np.maximum(factor * third / deviation**3, -np.sqrt(n)), np.sqrt(n))
+    skewness = (factor * third / deviation**3).clip(-np.sqrt(n), np.sqrt(n))
     return w + skewness * w**2 / 3 + skewness**2 * w**3 / 27 + skewness / (6 * n)
 
 

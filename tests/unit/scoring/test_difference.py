@@ -73,10 +73,11 @@ def test_its_interval_leaves_each_window_out_of_both_together(both):
             weights = np.ones(20)
             weights[list(members)] = len(members) / (len(members) - 1)
             weights[left_out] = 0.0
-            without.append(np.subtract(*correlations(weights)))
+            first, second = correlations(weights)
+            without.append(first - second)
         variance += (len(members) - 1) * np.var(without)
-    expected = [np.concatenate([pair.simulation.expected_activations for pair in side]) for side in (ours, theirs)]
-    r = np.corrcoef(*expected)[0, 1]
+    first, second = (np.concatenate([p.simulation.expected_activations for p in side]) for side in (ours, theirs))
+    r = np.corrcoef(first, second)[0, 1]
     shared = r * (1 - a * a - b * b) - 0.5 * a * b * (1 - a * a - b * b - r * r)  # Steiger, 1980, equation 3
     spread = (1 - a * a) ** 2 + (1 - b * b) ** 2 - 2 * shared
     reach = scipy.stats.t.ppf(0.975, 19) * np.sqrt(variance + spread / (3 * 17))
