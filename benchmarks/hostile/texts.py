@@ -51,7 +51,7 @@ def chat_answer(case: Case) -> None:
     """Read an endpoint's answer, and take its digits."""
     from featureinterp.chat import ChatAnswer
     from featureinterp.codec import encode
-    from featureinterp.complexity import digit_logits
+    from featureinterp.complexity.chat import digit_logits
     from featureinterp.llm.api import wire
     from featureinterp.llm.api.faults import Fault, fault_of_status
 
@@ -86,7 +86,7 @@ def _text(content: bytes) -> str:
 def explanation(case: Case) -> None:
     """Read an answer as an explanation, and show it."""
     from featureinterp.codec import encode
-    from featureinterp.complexity import lexical_complexity
+    from featureinterp.complexity.lexical import lexical_complexity
     from featureinterp.explainer.llm.parse import read_answer
 
     rng = case.rng
@@ -124,7 +124,7 @@ def _hostile_text(text: str, rng: Random) -> str:
 
 def model_name(case: Case) -> None:
     """Read the name of a language model, or its address."""
-    from featureinterp.complexity import check_complexity_name
+    from featureinterp.complexity.registry import check_complexity_name
     from featureinterp.llm.api.providers import check_url, parse_model_name
 
     names = ("openrouter:a/b", "local:m@http://127.0.0.1:8000/v1", "a/b", "gemini:x", "lexical", "hf:x")

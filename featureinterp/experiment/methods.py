@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from featureinterp.chat import Usage
-from featureinterp.complexity import ChatJudge, ComplexityAnalyzer, check_complexity_name, is_local
-from featureinterp.complexity import prompt_version_of as complexity_prompt_version
+from featureinterp.complexity import ChatJudge, ComplexityAnalyzer
+from featureinterp.complexity.registry import check_complexity_name, is_local
+from featureinterp.complexity.registry import prompt_version_of as complexity_prompt_version
 from featureinterp.errors import InputError, check_numbers
 from featureinterp.experiment.run import Method
 from featureinterp.explainer import EXPLAINERS, PROPOSERS, OneShotExplainerParams, TreeExplainerParams

@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from featureinterp import complexity
+from featureinterp.complexity import registry as complexity_registry
 from featureinterp.errors import DataFolderError
 from featureinterp.experiment.methods import MethodSpec
 from featureinterp.experiment.result import FeatureKey
 from featureinterp.experiment.store import RunStore
-from featureinterp.simulator import registry
+from featureinterp.simulator import registry as simulator_registry
 
 _NAMES = {"simulator": "simulator prompt hash", "complexity": "complexity prompt hash"}
 """Name of the hashes in a run's metadata."""
@@ -38,8 +38,8 @@ def hold_prompts(store: RunStore, method: MethodSpec, keys: Sequence[FeatureKey]
         return
     about = store.about()
     hashes = {
-        "simulator": registry.prompt_hash(method.simulator),
-        "complexity": complexity.prompt_hash(method.complexity),
+        "simulator": simulator_registry.prompt_hash(method.simulator),
+        "complexity": complexity_registry.prompt_hash(method.complexity),
     }
     for part, found in hashes.items():
         if found is None:

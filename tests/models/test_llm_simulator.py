@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from featureinterp.complexity import ComplexityAnalyzer, LocalJudge
+from featureinterp.complexity import ComplexityAnalyzer
+from featureinterp.complexity.local import LocalJudge
 from featureinterp.core import Rule, StructuredExplanation
 from featureinterp.errors import InputError, SimulationError, SubjectError
 from featureinterp.llm.local.model import LocalModel, LocalModelParams, batches

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import transformers.utils.chat_template_utils as library
 
-from featureinterp.complexity import prompt_hash as complexity_hash
+from featureinterp.complexity.registry import prompt_hash as complexity_hash
 from featureinterp.errors import SubjectError
 from featureinterp.llm.local.encoding import PromptEncoder, Turn, open_encoder, pinned_date
 from featureinterp.simulator.registry import prompt_hash

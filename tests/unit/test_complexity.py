@@ -2,13 +2,25 @@
 
 import asyncio
 import math
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from featureinterp.chat import ChatAnswer
-from featureinterp.complexity import ChatJudge, ComplexityAnalyzer, digit_logits, lexical_complexity
+from featureinterp.complexity import ChatJudge, ComplexityAnalyzer
+from featureinterp.complexity.chat import digit_logits
+from featureinterp.complexity.lexical import LexicalJudge, lexical_complexity
+from featureinterp.complexity.registry import (
+    JUDGES,
+    PROMPT_HASHES,
+    check_complexity_name,
+    is_local,
+    make_judge,
+    prompt_hash,
+    prompt_version_of,
+)
 from featureinterp.core import Rule, StructuredExplanation
 from featureinterp.errors import ChatError, InputError
 from featureinterp.llm.api.scripted import ScriptedChatModel
@@ -104,6 +116,46 @@ def test_digits_with_spaces_add_up():
 def test_a_name_without_a_model_is_told():
     with pytest.raises(InputError, match="'hf' names no model"):
         ComplexityAnalyzer("hf:")
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "local", "version"),
+    [
+        ("lexical", "lexical", True, None),
+        ("hf:org/model", "hf:org/model", True, 1),
+        ("openai:gpt-4.1", "openai:gpt-4.1", False, 1),
+        ("vendor/model", "openrouter:vendor/model", False, 1),
+        ("local:m@http://127.0.0.1:8000/v1", "local:m", False, 1),
+    ],
+)
+def test_a_name_is_lexical_a_local_model_or_an_endpoint(name, stored, local, version):
+    assert (check_complexity_name(name), is_local(name), prompt_version_of(name)) == (stored, local, version)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("lexical:x", "no provider 'lexical'"),
+        ("chat:openai:x", "no provider 'chat'"),
+        ("hf", "'hf' names no model"),
+        ("x", "not the name of a language model"),
+    ],
+)
+def test_other_names_are_refused_before_anything_is_loaded(name, problem):
+    with pytest.raises(InputError, match=problem):
+        check_complexity_name(name)
+
+
+def test_every_kind_is_registered_where_it_is():
+    assert all(callable(JUDGES.load(kind)) for kind in JUDGES)
+    assert all(callable(PROMPT_HASHES.load(kind)) for kind in PROMPT_HASHES)
+    assert isinstance(make_judge("lexical"), LexicalJudge)
+
+
+def test_only_a_judge_with_a_prompt_has_a_hash_the_same_for_every_endpoint():
+    assert prompt_hash("lexical") is None
+    assert prompt_hash("openai:a") == prompt_hash("vendor/b")
+    assert re.fullmatch("[0-9a-f]{64}", prompt_hash("openai:a") or "")
 
 
 def thinking(text, *tokens):

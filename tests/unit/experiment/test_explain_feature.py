@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from featureinterp.complexity import lexical_complexity
+from featureinterp.complexity.lexical import lexical_complexity
 from featureinterp.core import Attempt, ExplainerResult, Proposal, StructuredExplanation
 from featureinterp.errors import ActivationError, InputError, SimulationError
 from featureinterp.experiment.explain import RunSpec
