@@ -28,7 +28,8 @@ from featureinterp.dataset.records.selection import SampleParams
 from featureinterp.dataset.retrieval.embeddings import load_embeddings
 from featureinterp.dataset.retrieval.exact import ExactRanker, top_sequences
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.experiment.methods import Methods, MethodSpec, Models
+from featureinterp.experiment.method_spec import MethodSpec
+from featureinterp.experiment.methods import Methods, Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
 from featureinterp.record import ComplementaryRecordSource as Source

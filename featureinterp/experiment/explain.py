@@ -16,7 +16,9 @@ from featureinterp.errors import ANY_SEED, DataFolderError, InputError, check_nu
 from featureinterp.experiment.corpus_scores import WholeCorpus
 from featureinterp.experiment.engines.open import EngineSpec, open_engine
 from featureinterp.experiment.engines.worker import LatentStatus, OpenRun, explain_key
-from featureinterp.experiment.methods import Methods, MethodSpec, ModelAccess, Models
+from featureinterp.experiment.method_spec import MethodSpec
+from featureinterp.experiment.methods import Methods, Models
+from featureinterp.experiment.model_access import ModelAccess
 from featureinterp.experiment.prompt_hashes import hold_prompts
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams

@@ -139,7 +139,24 @@ async def explain_feature(
         result = replace(result, attempts=await judged(found.trace, method, one_per_window(splits.test)))
     if not found.explanations:
         return replace(result, status="failed", reason=why_none(found.trace), seconds=time.perf_counter() - started)
-    explanation = found.explanations[0]
+    scored = await _scored(result, found.explanations[0], record, splits, method, corpus)
+    return replace(
+        scored,
+        chosen=found.chosen[0] if found.chosen else None,
+        scores={**scored.scores, **_scores_of_none(record, splits.test, params)},
+        seconds=time.perf_counter() - started,
+    )
+
+
+async def _scored(
+    result: FeatureResult,
+    explanation: StructuredExplanation,
+    record: SAEIndexRecord,
+    splits: Splits,
+    method: Method,
+    corpus: WholeCorpus | None,
+) -> FeatureResult:
+    """Return the result with an explanation and its measures: complexity, contributions, scores and baselines."""
     simulator = method.simulator_factory(explanation)
     sequences = await simulate_records(simulator, splits.test)
     complexity, complexity_reason = await method.complexity_of(explanation)
@@ -151,14 +168,12 @@ async def explain_feature(
         complexity=complexity,
         complexity_reason=complexity_reason,
         contributions=await _contributions(explanation, method, sequences),
-        chosen=found.chosen[0] if found.chosen else None,
         test_sequences=sequences,
-        scores=score_by_source(sequences) | _scores_of_none(record, splits.test, params),
-        corpus=await corpus_scores(record, key, contest, corpus),
+        scores=score_by_source(sequences),
+        corpus=await corpus_scores(record, result.key, contest, corpus),
         best_table=contest.best,
         margins=baselines.margins,
         floors=baselines.floors,
-        seconds=time.perf_counter() - started,
     )
 
 

@@ -15,7 +15,9 @@ from featureinterp.errors import RequestFailedError
 from featureinterp.experiment import methods
 from featureinterp.experiment.engines.open import TaskEngine
 from featureinterp.experiment.engines.worker import OpenRun
-from featureinterp.experiment.methods import Methods, MethodSpec, ModelAccess, Models
+from featureinterp.experiment.method_spec import MethodSpec
+from featureinterp.experiment.methods import Methods, Models
+from featureinterp.experiment.model_access import ModelAccess
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.sweep import SweptRun, sweep
