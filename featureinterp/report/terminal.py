@@ -20,8 +20,10 @@ from featureinterp.chat import Usage
 from featureinterp.core import Score, worst_first
 from featureinterp.display import visible
 from featureinterp.experiment.result import FeatureResult
+from featureinterp.experiment.verdict import verdict
 from featureinterp.record import MAIN_SOURCE
 from featureinterp.report.feature_row import FeatureRow
+from featureinterp.report.headline import Headline, headline
 from featureinterp.report.number_format import number, share, usage_words
 from featureinterp.report.views import (
     SOURCE_WORDS,
@@ -30,6 +32,7 @@ from featureinterp.report.views import (
     rule_views,
     sentence_view,
 )
+from featureinterp.scoring.baselines import BACK_OFF, SHORT_LOOKUP, SHUFFLED, TOKEN_LOOKUP, table_size
 
 if TYPE_CHECKING:
     from featureinterp.analysis.comparisons import Comparison
@@ -40,33 +43,42 @@ _EXPECTED_STYLES = ("", *(f"#1c1e22 on {color}" for color in ("#cfe2f5", "#a8cdf
 """One style per level 0..5: dark on a light ground is readable in light and dark terminals."""
 
 _MARKS = {"": " ", "miss": "−", "alarm": "+"}
-_FLOOR_COLUMNS = {"token_lookup": "token lookup", "shuffled": "shuffled"}
+_FLOOR_COLUMNS = {
+    TOKEN_LOOKUP: "token\ntable",
+    SHORT_LOOKUP: "{n}\nstrings",
+    BACK_OFF: "back-\noff",
+    SHUFFLED: "other’s\nwords",
+}
+"""Baselines with a correlation."""
 _LABEL_WIDTH = 9
 
 
 def feature_table(results: Iterable[FeatureResult]) -> Table:
-    """Return a table of features: status, score with interval, baselines, false positives and rules."""
+    """Return a table of features: scores on the corpus and on the test, false positives, verdict and rules."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("layer", "latent"):
-        table.add_column(name, justify="right")
-    table.add_column("similar negatives", no_wrap=True)
-    for name in ("random", "lookup", "shuffled", "FP/sent."):
+    for name in ("layer", "latent", "corpus", "margin"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("explanation", ratio=1, overflow="fold")
+    table.add_column(SOURCE_WORDS[MAIN_SOURCE], no_wrap=True)
+    for name in ("lookup", "FP/sent."):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict and explanation", ratio=1, overflow="fold")
     usage = Usage()
     for result in results:
         row = FeatureRow.of(result)
         usage += row.usage
         words = (
-            _rules(result) if result.explanation else Text(f"{row.status}: {visible(result.reason)}", style="italic")
+            Text("\n").join([Text(visible(verdict(result)), style="bold"), _rules(result)])
+            if result.explanation
+            else Text(f"{row.status}: {visible(result.reason)}", style="italic")
         )
+        corpus = result.corpus
         table.add_row(
             str(row.key.layer),
             str(row.key.latent),
+            Text(number(corpus.scores.correlation.value if corpus else None)),
+            Text(number(corpus.margin.value if corpus else None)),
             _score(row.score()) if result.explanation else "–",
-            Text(number(row.score("random").value)),
-            Text(number(row.floor("token_lookup").value)),
-            Text(number(row.floor("shuffled").value)),
+            Text(number(row.floor(TOKEN_LOOKUP).value)),
             Text(number(row.false_positives.value)),
             words,
         )
@@ -76,7 +88,7 @@ def feature_table(results: Iterable[FeatureResult]) -> Table:
 
 
 def feature_view(result: FeatureResult, n_worst: int = 5) -> Group:
-    """Return one feature: its rules, score, baselines, and the sentences with the largest error."""
+    """Return one feature: its verdict, rules, scores, baselines, and the sentences with the largest error."""
     key = result.key
     title = Text.assemble((f"Layer {key.layer}, latent {key.latent}", "bold"), ("  " + visible(key.hook_name), "dim"))
     facts = f"{_density(result)}, largest activation {number(result.max_activation)}"
@@ -89,12 +101,24 @@ def feature_view(result: FeatureResult, n_worst: int = 5) -> Group:
     parts: list[RenderableType] = [title, Text(facts, style="dim"), Text()]
     if result.explanation is None:
         return Group(*parts, Text.assemble((result.status, "bold"), ": ", visible(result.reason)))
-    parts += [_rules(result), Text(), _floors_table(result), Text()]
+    parts += [*_headline(headline(result)), Text(), _rules(result), Text(), _floors_table(result), Text()]
     worst = worst_first(result.test_sequences)[:n_worst]
     if worst:
         parts += [Text("What breaks this explanation", style="bold"), _legend(), Text()]
         parts += [_Sentence(sentence_view(sequence)) for sequence in worst]
     return Group(*parts)
+
+
+def _headline(found: Headline) -> list[RenderableType]:
+    words = Text(visible(found.verdict), style="bold")
+    if not found.scores:
+        return [words]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("", "explanation", *([f"over the {found.best}"] if found.best else [])):
+        table.add_column(name)
+    for line in found.scores:
+        table.add_row(Text(line.name), _score(line.score), *([_score(line.margin)] if found.best else []))
+    return [words, table, *([Text(f"The corpus: {found.corpus}.", style="dim")] if found.corpus else [])]
 
 
 def _density(result: FeatureResult) -> str:
@@ -160,8 +184,9 @@ def _floors_table(result: FeatureResult) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
     for name in ("tested against", "correlation"):
         table.add_column(name, no_wrap=True)
-    for name in (*_FLOOR_COLUMNS.values(), "FP/sentence"):
-        table.add_column(name, no_wrap=True, justify="right")
+    n = table_size(result.explanation) if result.explanation else 0
+    for name in (*_FLOOR_COLUMNS.values(), "FP/\nsent."):
+        table.add_column(name.format(n=n), no_wrap=True, justify="right")
     for source, words in SOURCE_WORDS.items():
         if source in result.scores:
             scores = result.scores[source]

@@ -32,8 +32,6 @@ SOURCE_WORDS: dict[str, str] = {
 _LONG = 24
 """Length in characters from which a token may break over lines."""
 
-FLOOR_WORDS: dict[str, str] = {"token_lookup": "token lookup", "shuffled": "another feature's explanation"}
-
 
 @dataclass(frozen=True)
 class TokenView:

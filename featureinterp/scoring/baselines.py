@@ -137,12 +137,11 @@ def fit_tables(records: Sequence[ActivationRecord], explanation: StructuredExpla
 
     Args:
         records: the records that the search saw, each window once.
-        explanation: the small table has as many strings as this one quotes, at least one for each rule.
+        explanation: sets the size of the small table, see `table_size`.
     """
-    n_strings = max(n_quoted_strings(explanation), len(explanation.rules))
     return {
         TOKEN_LOOKUP: TokenLookupSimulator(records),
-        SHORT_LOOKUP: TokenLookupSimulator(records, n_strings),
+        SHORT_LOOKUP: TokenLookupSimulator(records, table_size(explanation)),
         BACK_OFF: BackOffSimulator(records),
     }
 
@@ -161,6 +160,11 @@ async def best_table(
         score = quick_score(valid, await table.simulate(windows)) if windows else np.nan
         scores[name] = -np.inf if np.isnan(score) else score
     return max(scores, key=lambda name: scores[name])
+
+
+def table_size(explanation: StructuredExplanation) -> int:
+    """Return the strings of the small table: as many as an explanation quotes, at least one for each rule."""
+    return max(n_quoted_strings(explanation), len(explanation.rules))
 
 
 def n_quoted_strings(explanation: StructuredExplanation) -> int:

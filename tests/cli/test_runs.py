@@ -41,7 +41,11 @@ def test_an_explained_row_has_its_rules_scores_and_floors(cli, run):
     for row in explained:
         assert row["explainer"] == "tree/lexical"
         assert all(rule["activates_on"] and 0 <= rule["strength"] <= 5 for rule in row["explanation"])
-        assert set(row["floors"]) == {"token_lookup", "shuffled"}
+        assert set(row["floors"]) == {"token_lookup", "short_lookup", "back_off", "constant_zero", "shuffled"}
+        assert row["best_table"] in row["floors"]
+        assert row["corpus"]["is_exact"]
+        assert row["corpus"]["margin"]["correlation"] is not None
+        assert row["verdict"] in ("beats its baselines", "no better than a token table", "worse")
         assert set(row["scores"]) <= sources
         for scores in row["scores"].values():
             assert {"correlation", "ci_low", "ci_high", "n_sentences", "false_positives_per_sentence"} <= set(scores)

@@ -14,7 +14,7 @@ from featureinterp.core import (
 )
 from featureinterp.dataset.activations.latent_stats import N_BINS, LatentProfile, OutputToken
 from featureinterp.experiment.contributions import RuleContribution
-from featureinterp.experiment.result import FeatureKey, FeatureResult, RunSummary
+from featureinterp.experiment.result import CorpusScores, FeatureKey, FeatureResult, Margin, RunSummary
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource
 
 SIMILAR_NEGATIVE = ComplementaryRecordSource.SIMILAR_NEGATIVE
@@ -137,9 +137,21 @@ def explained(layer: int, latent: int, correlation: float, words: str = "the tok
         scores={
             "similar_negative": scores(Score(correlation, correlation - 0.1, min(correlation + 0.1, 1.0))),
             "random": scores(Score(correlation / 2)),
+            "same_token_negative": scores(Score(correlation - 0.2, correlation - 0.3, correlation - 0.1), 0.75),
         },
+        corpus=CorpusScores(
+            scores(Score(correlation - 0.15, correlation - 0.17, correlation - 0.13)),
+            is_exact=True,
+            tables={"token_lookup": Score(correlation - 0.19), "back_off": Score(correlation - 0.2)},
+            margin=Score(0.04, 0.01, 0.07),
+        ),
+        best_table="token_lookup",
+        margins={"same_token_negative": Margin(Score(0.11, -0.02, 0.24), Score(-0.5, -0.9, -0.1))},
         floors={
             "token_lookup": {"similar_negative": Score(0.25, 0.2, 0.3), "random": Score(0.3)},
+            "short_lookup": {"similar_negative": Score(0.21)},
+            "back_off": {"similar_negative": Score(0.27)},
+            "constant_zero": {"similar_negative": Score.undefined("the expected activation is constant")},
             "shuffled": {"similar_negative": Score(-0.05, -0.1, 0.0)},
         },
         contributions=CONTRIBUTIONS,
@@ -177,6 +189,9 @@ def hostile(layer: int = 5, latent: int = 99) -> FeatureResult:
         explainer=words,
         explanation=explanation,
         scores={"similar_negative": scores(Score.undefined(words)), "random": scores(Score(0.5, 0.4, 0.6))},
+        corpus=CorpusScores.undefined(words),
+        best_table=words,
+        margins={"similar_negative": Margin(Score.undefined(words), Score.undefined(words))},
         floors={"token_lookup": {"similar_negative": Score.undefined(words)}},
         contributions=(
             RuleContribution(

@@ -1,5 +1,6 @@
 """The files of a report, read without a browser: what they hold, and that no text breaks out."""
 
+import html
 import json
 import re
 from dataclasses import replace
@@ -121,6 +122,54 @@ def test_a_dead_feature_says_why_on_its_page(report: Path) -> None:
     page = Page(report / "features" / "1-4.html")
     assert "it never fires on the corpus" in page.everything
     assert "What breaks this explanation" not in page.everything
+
+
+def headline_of(result: FeatureResult, folder: Path) -> str:
+    """Return the text of the head of a feature's scores, on one line."""
+    write_report([result], SUMMARY, folder)
+    key = result.key
+    page = (folder / "features" / f"{key.layer}-{key.latent}.html").read_text()
+    head = page[page.index('<div class="headline">') : page.index("<h2>Score and baselines")]
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", head)).split())
+
+
+def test_the_head_of_the_scores_begins_with_the_verdict_and_its_scores_with_margins(tmp_path: Path) -> None:
+    head = headline_of(explained(0, 3, 0.9), tmp_path)
+    assert head.startswith(
+        "Score beats its baselines score explanation over the token table "
+        "correlation on the corpus exact, every window 0.75 [0.73, 0.77] 0.04 [0.01, 0.07] "
+        "correlation, same-token negatives 0.70 [0.60, 0.80] 0.11 [−0.02, 0.24] "
+        "false claims per sentence, same-token negatives 0.75 [0.00, 1.00] −0.50 [−0.90, −0.10]"
+    )
+
+
+def test_scores_of_drawn_windows_are_named_estimates(tmp_path: Path) -> None:
+    exact = explained(0, 3, 0.9)
+    assert exact.corpus is not None
+    drawn = replace(exact, corpus=replace(exact.corpus, is_exact=False), best_table="back_off")
+    head = headline_of(drawn, tmp_path)
+    assert "correlation on the corpus estimated from drawn windows 0.75" in head
+    assert "over the back-off table" in head
+
+
+def test_a_run_from_before_the_corpus_was_scored_opens_and_is_untested(tmp_path: Path) -> None:
+    new = explained(0, 3, 0.9)
+    tested = {name: each for name, each in new.scores.items() if name != "same_token_negative"}
+    floors = {name: new.floors[name] for name in ("token_lookup", "shuffled")}
+    head = headline_of(replace(new, corpus=None, best_table="", margins={}, scores=tested, floors=floors), tmp_path)
+    assert head.startswith("Score untested (it was not scored on the corpus) score explanation correlation, ")
+    assert "correlation, similar negatives 0.90 [0.80, 1.00] false claims" in head
+    assert "on the corpus exact" not in head
+
+
+def test_baselines_are_named_in_words(tmp_path: Path) -> None:
+    quoting = explained(0, 3, 0.9, "the tokens ' raise', ' rise', ' lift'")
+    write_report([quoting], SUMMARY, tmp_path)
+    page = html.unescape((tmp_path / "features" / "0-3.html").read_text())
+    for words in ("token table", "token table of 4 strings", "back-off table", "another feature’s explanation"):
+        assert f"</span>{words}</td>" in page
+    with_sentences = {pair.record.source.value for pair in quoting.test_sequences if pair.record.source}
+    assert page.count("</span>constant zero</td>") == len(with_sentences)
 
 
 def test_a_page_says_what_breaks_the_explanation_worst_first(tmp_path: Path) -> None:

@@ -32,8 +32,9 @@ def coloured(renderable: RenderableType) -> str:
 def test_the_table_has_a_row_per_feature() -> None:
     text = plain(feature_table(all_kinds()), width=140)
     [row] = [line for line in text.splitlines() if line.split()[:2] == ["0", "3"]]
-    assert row.split()[2:9] == ["0.90", "[0.80,", "1.00]", "0.45", "0.25", "−0.05", "0.50"]
-    assert "5 the token ' raise'" in row
+    assert row.split()[2:9] == ["0.75", "0.04", "0.90", "[0.80,", "1.00]", "0.25", "0.50"]
+    assert "beats its baselines" in row
+    assert "5 the token ' raise'" in text
     assert "dead: it never fires on the corpus" in text
 
 
@@ -41,6 +42,7 @@ def test_the_view_shows_rules_score_floors_and_the_worst_sentences_first() -> No
     text = plain(feature_view(explained(3, 17, 0.8)))
     assert "Layer 3, latent 17" in text
     order = [
+        "beats its baselines",
         "5 the token ' raise'",
         "0.80 [0.70, 0.90]",
         "What breaks this explanation",
@@ -49,6 +51,37 @@ def test_the_view_shows_rules_score_floors_and_the_worst_sentences_first() -> No
         "we raise it",
     ]
     assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
+
+
+def test_the_view_begins_with_the_verdict_and_its_scores_with_margins_over_the_best_table() -> None:
+    lines = plain(feature_view(explained(3, 17, 0.8))).splitlines()
+    at = next(i for i, line in enumerate(lines) if "beats its baselines" in line)
+    assert "over the token table" in lines[at + 1]
+    rows = [re.sub(r" +", " ", line).strip() for line in lines[at + 2 : at + 6]]
+    assert rows == [
+        "correlation on the corpus 0.65 [0.63, 0.67] 0.04 [0.01, 0.07]",
+        "correlation, same-token negatives 0.60 [0.50, 0.70] 0.11 [−0.02, 0.24]",
+        "false claims per sentence, same-token negatives 0.75 [0.00, 1.00] −0.50 [−0.90, −0.10]",
+        "The corpus: exact, every window.",
+    ]
+    assert at < next(i for i, line in enumerate(lines) if "the token ' raise'" in line)
+
+
+def test_a_run_from_before_the_corpus_was_scored_is_untested_and_shows_the_test() -> None:
+    new = explained(3, 17, 0.8)
+    tested = {name: scores for name, scores in new.scores.items() if name != "same_token_negative"}
+    old = replace(new, corpus=None, best_table="", margins={}, scores=tested)
+    text = plain(feature_view(old))
+    assert "untested (it was not scored on the corpus)" in text
+    assert "correlation, similar negatives" in text
+    assert "on the corpus " not in text
+    assert "untested (it was not scored on the corpus)" in plain(feature_table([old]), width=160)
+
+
+def test_every_baseline_with_a_correlation_has_a_column() -> None:
+    lines = plain(feature_view(explained(3, 17, 0.8)), width=80).splitlines()
+    [row] = [line for line in lines if line.startswith("similar negatives")]
+    assert row.split()[-5:] == ["0.25", "0.21", "0.27", "−0.05", "0.50"]
 
 
 def test_true_stands_above_expected_with_marks_below_their_tokens() -> None:

@@ -24,6 +24,7 @@ from featureinterp.experiment.store import RunStore
 from featureinterp.files import atomic_write
 from featureinterp.record import MAIN_SOURCE
 from featureinterp.report.feature_row import FeatureRow
+from featureinterp.report.headline import floor_words, headline
 from featureinterp.report.number_format import number, place, place_down, share, usage_words, when
 from featureinterp.report.pages.compared_run import (
     ComparedRun,
@@ -36,7 +37,6 @@ from featureinterp.report.pages.feature_views import profile_view, silent_scores
 from featureinterp.report.pages.index import INDEX_SCRIPT, index_script, render_index
 from featureinterp.report.pages.snippets import snippets
 from featureinterp.report.views import (
-    FLOOR_WORDS,
     SOURCE_WORDS,
     SentenceView,
     feedback_view,
@@ -171,9 +171,7 @@ def make_environment() -> Environment:
     environment.filters.update(
         place=place, place_down=place_down, number=number, share=share, when=when, usage_words=usage_words
     )
-    environment.globals.update(
-        source_words=SOURCE_WORDS, floor_words=FLOOR_WORDS, main_source=MAIN_SOURCE, served=False
-    )
+    environment.globals.update(source_words=SOURCE_WORDS, main_source=MAIN_SOURCE, served=False)
     return environment
 
 
@@ -190,6 +188,8 @@ def render_feature(
     return environment.get_template("feature.html.j2").render(
         result=result,
         summary=summary,
+        headline=headline(result),
+        floor_words=floor_words(result),
         beside=page.beside,
         before=before,
         after=after,
