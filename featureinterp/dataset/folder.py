@@ -159,7 +159,7 @@ class DataFolder:
     def corpus_tokens(self) -> CorpusTokens | None:
         """Return the windows as numbers of token strings; None where the texts of tokens are not stored.
 
-        Folders of older versions and imported ones do not store them.
+        Folders of older versions and some imported ones do not store them.
 
         Raises:
             DataFolderError: if windows or texts are missing or damaged, or belong to different corpora.

@@ -58,6 +58,6 @@ def hold_prompts(store: RunStore, method: MethodSpec, keys: Sequence[FeatureKey]
 def _note(store: RunStore, part: str, found: str) -> None:
     if store.finished():
         logging.getLogger(__name__).warning(
-            "%s does not say which prompt of its %s model it was made with: it goes on with today's", store.path, part
+            "%s holds no hash of its %s model's prompt: it continues with the current prompt", store.path, part
         )
     store.note(_NAMES[part], found)

@@ -107,6 +107,8 @@ def targets(statement: ast.Assign) -> list[ast.Name]:
 def is_message(called: ast.expr) -> bool:
     if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
         return called.value.id in ("logger", "_logger", "warnings") or called.attr.endswith("Error")
+    if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Call):
+        return ast.unparse(called.value.func) == "logging.getLogger"
     return isinstance(called, ast.Name) and called.id.endswith("Error")
 
 
@@ -168,6 +170,8 @@ def test_errors_and_warnings_use_the_terms_of_the_field() -> None:
 def test_messages_in_variables_and_parts_of_formatted_strings_are_seen() -> None:
     tree = ast.parse("def f(n):\n    told = f'{n} features'\n    raise XError(told, f'give {n} or', 'two')")
     assert {text for _, text in messages(tree)} == {" features", "give ", " or", "two"}
+    logged = ast.parse("logging.getLogger(__name__).warning('%s is old', path)")
+    assert {text for _, text in messages(logged)} == {"%s is old"}
 
 
 def test_names_of_the_old_dialect_are_gone() -> None:

@@ -69,7 +69,7 @@ def test_a_run_of_an_earlier_version_goes_on_and_says_so(cli, data, simulator, l
     with sqlite3.connect(run / "run.sqlite") as connection:
         connection.execute("DELETE FROM about WHERE name LIKE '%prompt hash'")
     assert explain(cli, data, run, simulator, latents[1]).code == 0
-    assert caplog.text.count("does not say which prompt of its simulator model it was made with") == 1
+    assert caplog.text.count("holds no hash of its simulator model's prompt") == 1
     assert about(run)["simulator prompt hash"] == noted
     assert cli("results", run).code == 0
 

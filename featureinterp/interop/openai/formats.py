@@ -221,7 +221,7 @@ def scored_simulation(theirs: ScoredSimulation) -> core.ScoredSimulation:
         window = record.ActivationRecord(tokens, true, (), known.setdefault(tokens, len(known)), max(largest, 0.0))
         expected = tuple(value / SCALE for value in part.simulation.expected_activations)
         sequences.append(core.ScoredSequence(window, core.SequenceSimulation(tokens, expected)))
-    unknown = core.Score.undefined("the file does not say")
+    unknown = core.Score.undefined("not stated in the file")
     scores = core.Scores(
         score_of(theirs.ev_correlation_score),
         score_of(theirs.rsquared_score),
