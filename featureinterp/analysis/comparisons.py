@@ -1,6 +1,6 @@
 """Comparisons paired by feature: an experiment's questions and their answers.
 
-The comparisons of one experiment are a family: their p-values are corrected for how many there are.
+The comparisons of one experiment are a family: their p-values are corrected for their number.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from featureinterp.experiment.paper.questions import Direction, Question, Side
 from featureinterp.stats import PairedDifference, generator, holm, paired_difference, sign_flip_p_value
 
 SIGNIFICANCE = 0.05
-"""A corrected p-value below it is called a difference."""
+"""Significance level: a corrected p-value below it is a difference."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Comparison:
     question: Question
     mean_a: float
     mean_b: float
-    """Means over the pairs that have both."""
+    """Means over the pairs with both sides."""
     difference: PairedDifference
-    """Of a − b, with the pairs left out because a side is undefined."""
+    """Mean of a − b, and the number of pairs excluded for an undefined side."""
     p: float
-    """Of a studentised sign-flip test, two-sided."""
+    """p-value of a two-sided studentised sign-flip test."""
     n_failed: int
     """Pairs left out because a side has no explanation."""
     n_unpaired: int
     """Features that only one side holds."""
     corrected_p: float = np.nan
-    """By Holm over the family."""
+    """p-value corrected by Holm's method over the family."""
 
     @property
     def verdict(self) -> Direction:

@@ -97,7 +97,7 @@ _MISSING_COLUMNS = {
 
 
 class RunReader:
-    """Runs as rows of data frames, collected while their results pass by: each result is decoded once.
+    """Runs as rows of data frames, collected in one pass: each result is decoded once.
 
     Rows stay in memory, results do not.
     """

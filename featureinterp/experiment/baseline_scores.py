@@ -20,7 +20,7 @@ class BaselineScores:
     floors: Mapping[str, Mapping[str, Score]]
     """Correlation of each baseline by complementary source."""
     margins: Mapping[str, Margin]
-    """Of the explanation over the best table, by complementary source."""
+    """Margin of the explanation over the best table, by complementary source."""
 
 
 async def score_baselines(

@@ -84,7 +84,7 @@ class SweptRun:
 
     store: RunStore
     keys: Sequence[FeatureKey]
-    """Its features, in the order of the work."""
+    """Its features, in order of execution."""
     seed: int = 0
     """Decides the partners of shuffled floors."""
 
@@ -96,11 +96,11 @@ async def sweep(runs: Mapping[str, SweptRun], engine: Engine, on_result: OnUnit 
 
     Args:
         runs: by name.
-        engine: does the work; knows the runs by the same names.
+        engine: executes the work; it has the runs by the same names.
         on_result: called with every result of the first pass right after it is stored.
 
     Raises:
-        FeatureInterpError: an error that concerns more than one feature; what is stored stays.
+        FeatureInterpError: an error that concerns more than one feature; stored results are kept.
         EndpointConfigError: if the first features are all refused in the same words; none of them is stored.
         RequestFailedError: in the end, if an endpoint left requests unanswered; all but their features are finished.
         DamagedFeatureError: in the end, if records of features are damaged; all but these are finished.
@@ -200,8 +200,8 @@ def choose_features(
 
     Args:
         latents: the latents to choose from, by hook name.
-        layer_of: gives the layer of a hook.
-        n: how many features in all; None for every latent.
+        layer_of: layer of a hook.
+        n: total number of features; None for every latent.
         seed: decides the sample.
     """
     ordered = sorted(latents, key=lambda hook: (layer_of(hook), hook))

@@ -1,4 +1,4 @@
-"""The stratified jackknife: how much a score changes when one sequence at a time is left out."""
+"""Stratified delete-one jackknife: variance of a score over its leave-one-out values."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def _without_skewness(statistic: float, skewness: float, n: int) -> float:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How much better one method does than another on the same units (features)."""
+    """Paired difference of two methods on the same units (features)."""
 
     mean: float
     """Mean of a − b over the pairs in which both are defined; NaN without any."""
@@ -90,7 +90,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float]) -> PairedDifferenc
     The order of the units changes nothing.
 
     Raises:
-        InputError: if there are not as many of one as of the other.
+        InputError: if `a` and `b` differ in length.
     """
     if len(a) != len(b):
         raise InputError(f"{len(a)} scores cannot be paired with {len(b)}", "give both methods the same features")
@@ -106,7 +106,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float]) -> PairedDifferenc
 
 
 def sign_flip_p_value(differences: ArrayLike, rng: np.random.Generator, n_flips: int = 9999) -> float:
-    """Return how likely a mean at least as far from 0 is if every paired difference could as well be its opposite.
+    """Return the p-value of the sign-flip test, whose null hypothesis is that d and −d are equally likely.
 
     Two-sided. Exact, over all 2ⁿ sign patterns, where there are not more of them than `n_flips`; else over so many
     random ones and the observed one, so that it is never 0. NaN without differences; undefined ones are left out.

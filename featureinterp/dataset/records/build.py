@@ -30,7 +30,7 @@ class LatentReport:
     latent: int
     status: LatentStatus
     reason: str = ""
-    """Why it has no records; empty where it has."""
+    """Reason for missing records; empty if there are records."""
     density: float = 0.0
     """Share of the corpus' windows on which it fires, 0..1."""
     max_activation: float = 0.0
@@ -60,7 +60,7 @@ class LatentEvidence:
     expressions: NDArray[np.float32]
     """Activations, float32 [windows, T]."""
     holistic_expressions: NDArray[np.float32] | None
-    """How much each token raises the activations of later ones, float32 [windows, T]; None where not measured."""
+    """Holistic activations, float32 [windows, T]; None where not measured."""
     max_expression: float
     """Largest activation over the whole corpus."""
 
@@ -75,7 +75,7 @@ def report_latent(
         active: int [m], the windows on which it fires.
         maxima: float [m], its largest activation on each.
         documents: int [windows], the document of each window of the corpus.
-        least: in fewer documents than this it is rare.
+        least: minimum number of documents; below it the latent is rare.
     """
     if len(active) == 0:
         return LatentReport(latent, "dead", f"it never fires on the {len(documents)} windows of the corpus")
@@ -93,7 +93,7 @@ def report_latent(
 
 
 def with_lists(report: LatentReport, selection: Selection, params: SampleParams) -> LatentReport:
-    """Return a latent's report with the number of windows in each list, and why some are short."""
+    """Return a latent's report with the number of windows in each list, and the reasons for short lists."""
     chosen = selection.complementary
     sizes = {"positives": len(selection.positives)} | {one.value: len(chosen[one]) for one in sorted(chosen)}
     asked = dict.fromkeys(sizes, params.complementary_sample_n) | {"positives": params.top_sample_n}

@@ -75,7 +75,7 @@ class SampleParams:
         return self.top_sample_n // N_SPLITS, self.complementary_sample_n // N_SPLITS
 
     def query_size(self, n_windows: int) -> int:
-        """Return the number of top active windows that the similar ones are similar to.
+        """Return the number of top-activating windows used as the similarity query.
 
         The mean of many windows points to the mean of the corpus, whatever the latent: by default they are at most
         0.4% of the corpus, but at least 30.
@@ -93,7 +93,7 @@ class Selection:
     positives: tuple[int, ...]
     complementary: Mapping[ComplementaryRecordSource, tuple[int, ...]]
     sample: CorpusSample = CorpusSample((), (), ())
-    """Strata, and which one each window of the corpus list is from."""
+    """Strata, and the stratum of each window of the corpus list."""
 
     @property
     def lists(self) -> tuple[tuple[int, ...], ...]:
@@ -118,7 +118,7 @@ def interleave(
 
     Args:
         candidates: for each list, distinct windows, the preferred ones first.
-        sizes: how long each list may become.
+        sizes: maximum length of each list.
         groups: int [windows], the group of each window.
 
     >>> interleave([[0], [1, 2, 3]], [1, 2], np.array([0, 0, 1, 2]))
@@ -178,11 +178,11 @@ def select_windows(
         similar: all windows from the most to the least similar; read lazily.
         groups: int [windows], the group of each window.
         params: how many of each.
-        random: gives the generator of a purpose.
+        random: returns the generator of a purpose.
 
     Returns:
         Positives: from the first of `quantile_n` chunks of the ranking, at least twice the sample, in random order;
-        where that holds too few groups, the ranking goes on. A list is as long as there are candidates, at most.
+        where that holds too few groups, further windows are taken in rank order. A list may be shorter than requested.
     """
     n_windows = len(groups)
     ranked = top_sequences(active, maxima, len(active))
@@ -218,10 +218,10 @@ def add_lists(
     """Fill further lists under the same rules.
 
     Args:
-        selection: the lists that are there.
+        selection: the lists filled so far.
         candidates: for each further list, distinct windows, the preferred ones first.
         groups: int [windows], the group of each window.
-        size: how long each list may become.
+        size: maximum length of each list.
     """
     bound = {int(groups[w]): (w, place % N_SPLITS) for chosen in selection.lists for place, w in enumerate(chosen)}
     closed = frozenset(int(groups[window]) for window in selection.positives)
@@ -240,7 +240,7 @@ def add_sample(
     """Add the list of windows that stand for the corpus.
 
     Args:
-        selection: the lists that are there.
+        selection: the lists filled so far.
         found: the windows on which the latent fires, and its largest activation on each.
         with_peak: bool [windows], whether a window contains a peak token.
         groups: int [windows], the group of each window.

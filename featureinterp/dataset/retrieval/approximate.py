@@ -24,7 +24,7 @@ CANDIDATES = 2048
 """Nearest neighbours requested from the index."""
 
 _SHARE_OF_CLUSTERS = 8
-"""One in so many clusters is searched, at least 8 of them."""
+"""One cluster in this many is searched, at least 8 clusters."""
 _TRAINED_ON = 64
 """Rows per cluster that the clusters are found from."""
 _ROWS_AT_A_TIME = 65_536
@@ -35,9 +35,9 @@ class IndexRecall:
     """Recall of the approximate ranking, on a sample of latents."""
 
     latents: int
-    """In the sample."""
+    """Latents in the sample."""
     first: int
-    """So many of each ranking were compared."""
+    """Length of the compared part of each ranking."""
     mean: float
     """Share of them that the index found too, 0..1."""
     least: float

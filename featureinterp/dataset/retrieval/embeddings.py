@@ -32,16 +32,16 @@ CACHE = Path("cache") / "embeddings"
 
 _ARRAY = "embeddings"
 _LENGTH_TOLERANCE = 0.02
-"""A model in half precision is off by less."""
+"""Tolerance; larger than the error of a model in half precision."""
 _OTHER_EMBEDDER = "its weights are damaged, or it computes in numbers that overflow; name another with --embedder"
 
 _logger = logging.getLogger(__name__)
 
 Texts = Callable[[range], Sequence[str]]
-"""Gives the texts of some rows of the corpus."""
+"""Texts of some rows of the corpus."""
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
-"""Gives unit rows, float32 [texts, d]."""
+"""Embedding function; returns unit rows, float32 [texts, d]."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class EmbedderSource:
     """A lazily loaded embedder."""
 
     identity: str
-    """A part of what identifies the embeddings."""
+    """Identity of the embedder, part of the key of its embeddings."""
     open: Callable[[], Embed]
 
     @classmethod

@@ -138,7 +138,7 @@ def demo_runs(out: Path, spec: RunSpec) -> dict[Path, RunSpec]:
     """Return the demo's runs by folder, the requested one first.
 
     Where a language model proposes, a second one has the same search and simulator with the lexical proposer: the
-    baseline that stands beside it.
+    baseline of the first.
     """
     runs = {out: spec}
     if spec.method.asks:

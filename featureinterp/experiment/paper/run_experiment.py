@@ -44,7 +44,7 @@ class ExperimentOptions:
     access: ModelAccess = field(default_factory=ModelAccess)
     engine: EngineSpec = field(default_factory=EngineSpec)
     command: str = ""
-    """The command line to keep with runs that begin."""
+    """Command line, stored with new runs."""
 
     def __post_init__(self) -> None:
         check_numbers(self, seed=ANY_SEED)
@@ -70,7 +70,7 @@ def run_experiment(
         DataFolderError: if a run was made with other settings.
         EndpointConfigError, EndpointUnavailableError, BudgetExceededError: if a language model cannot be used.
         StorageError: if a run cannot be written.
-        WorkerError: if workers are lost repeatedly. After any of these, finished features stay.
+        WorkerError: if workers are lost repeatedly. After any of these, finished features are kept.
     """
     if len({folder.path.name for folder in folders}) < len(folders):
         raise InputError("two data folders have the same name", "runs are kept by that name: rename one")

@@ -83,8 +83,8 @@ class Ledger:
 
         Args:
             asked: the whole request, as bytes that are equal for equal requests.
-            sample: which of its answers.
-            answer_type: what is stored: a frozen dataclass.
+            sample: number of the answer to this request.
+            answer_type: type of the stored answer, a frozen dataclass.
 
         A damaged answer is removed with a warning, as if it had never been stored.
 

@@ -122,7 +122,7 @@ def panels(n: int, width: Width, shape: tuple[int, int] | None = None) -> tuple[
 
     Args:
         n: number of panels.
-        width: of the figure.
+        width: width of the figure.
         shape: rows and columns of panels, instead of these.
     """
     from matplotlib.figure import Figure
@@ -141,7 +141,7 @@ def finish(figure: Figure, note: str, messages: Sequence[str]) -> None:
 
     Args:
         figure: with labelled artists in its panels.
-        note: number of features behind the means, and level of the intervals.
+        note: number of features in the means, and level of the intervals.
         messages: missing results.
     """
     full = figure.get_figwidth() > 5
@@ -164,11 +164,11 @@ def finish(figure: Figure, note: str, messages: Sequence[str]) -> None:
 
 
 def legend_columns(lengths: Sequence[int], points: float) -> int:
-    """Return in how many columns a legend fits: as many as there are entries, or fewer.
+    """Return the number of columns in which a legend fits, at most the number of entries.
 
     Args:
         lengths: characters of each label.
-        points: width there is.
+        points: available width.
 
     >>> legend_columns([5, 5, 5], 400), legend_columns([30, 5, 5], 200)
     (3, 1)
@@ -186,9 +186,9 @@ _ENTRY_POINTS, _LETTER_POINTS = 32.0, 3.9
 
 
 def words(text: str) -> str:
-    """Return any text so that it can stand in a figure: what the font has no shape for becomes U+FFFD.
+    """Return a text for a figure: characters without a glyph in the font become U+FFFD.
 
-    With LaTeX, characters that mean something to it are escaped.
+    With LaTeX, its special characters are escaped.
     """
     from matplotlib import rcParams
     from matplotlib.font_manager import findfont, get_font
