@@ -1,56 +1,52 @@
 """Make the records of a model's SAE latents, with the original's options.
 
-Without a --write option or a --…-wandb one, all but the holistic activations is made.
+Without a --write option and a --…-wandb one, activations and records are made.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any, get_args
 
+from featureinterp.cli.fields import FieldOption, field_options
 from featureinterp.cli.group import errors_printed
 from featureinterp.cli.screen import tell
 from featureinterp.dataset.prepare import STAGES
 from featureinterp.dataset.share import prepare_shared
-from featureinterp.dataset.spec import DataSpec
-from featureinterp.experiment.paper.presets import PRESETS, with_preset
+from featureinterp.dataset.spec import DataSpec, StageChoice
+from featureinterp.experiment.model_access import ModelAccess
+from featureinterp.experiment.paper.presets import PRESETS, PresetChoice, with_preset
+from featureinterp.knobs import field_docs
 
-OPTIONS = {
-    "model_name": "embedded, a folder, or a name on the Hugging Face hub",
-    "sae_name": "embedded, a folder, or a SAELens release",
-    "sae_id_layer_format_string": "id of a layer's SAE in it, with {layer} for the layer",
-    "dataset_name": "python-docs, owner/name on the Hugging Face hub, or a path (see docs/corpora.md)",
-    "dataset_split dataset_config text_column": "of a dataset: which part and column is read (see docs/corpora.md)",
-    "max_dataset_size max_seq_length": "sequences at most, and tokens in each",
-    "max_features": "latents per layer, chosen at random",
-    "layers": "all, even, odd, or numbers such as 1,2",
-    "top_sample_n quantile_n": "positives per latent, and of how many chunks of the ranked corpus they are the first",
-    "complementary_sample_n": "sequences of each complementary source",
-    "special_n embedder": "top active sequences that similar ones resemble, and the sentence embedder that says so",
-    "holistic_scope": "records or corpus: the sequences whose holistic activations are measured",
-    "max_memory": "bytes that encoding, merging and ranking may each take beside the model",
-    "seed": "decides every random choice",
-    "dtype quantization": "numbers the model computes in, and 8bit or 4bit weights (see docs/models.md)",
-}
+OPTIONS = {option.name: option for option in field_options(prepare_shared)}
+"""The fields of `DataSpec`, as they are on the command line of `featureinterp records`."""
+
+
+def add_option(parser: argparse.ArgumentParser, option: FieldOption) -> None:
+    flag = f"--{option.name.replace('_', '-')}"
+    described = option.help.replace("%", "%%")
+    if isinstance(option.default, bool):
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=described)
+    else:
+        described += f" (default: {option.shown_default})" if option.shown_default not in (None, "") else ""
+        kind = option.shape.type or (int if int in (option.type, *get_args(option.type)) else str)
+        parser.add_argument(flag, type=kind, help=described)
 
 
 def parse() -> dict:
     parser = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
-    for name, told in ((name, told) for names, told in OPTIONS.items() for name in names.split()):
-        default = getattr(DataSpec(), name)
-        kind = int if "int" in DataSpec.__annotations__[name] else str
-        told = f"{told} (default: {default!r})"
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=told)
-    either = argparse.BooleanOptionalAction
-    parser.add_argument("--ascii-only", action=either, help="leave out documents beyond ASCII (default), or keep them")
-    parser.add_argument("--centre", action=either, help="compare embeddings minus their mean (default), or as they are")
+    for option in OPTIONS.values():
+        add_option(parser, option)
+    stages = field_docs(StageChoice)
     for stage in STAGES:
-        parser.add_argument(f"--write-{stage.replace('_', '-')}", dest="stages", action="append_const", const=stage)
-    parser.add_argument("--download-wandb", action="store_true", help="first fetch the data folder from W&B")
-    parser.add_argument("--upload-wandb", action="store_true", help="at the end send it to W&B")
-    parser.add_argument("--out", type=Path, help="where the data folder is made (default: data)")
-    parser.add_argument("--preset", choices=PRESETS, help="a setup of the paper; other options win")
-    parser.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
+        flag, described = f"--write-{stage.replace('_', '-')}", stages[f"write_{stage}"]
+        parser.add_argument(flag, dest="stages", action="append_const", const=stage, help=described)
+    parser.add_argument("--download-wandb", action="store_true", help="First download the data folder from W&B.")
+    parser.add_argument("--upload-wandb", action="store_true", help="Finally upload the data folder to W&B.")
+    parser.add_argument("--out", type=Path, help="Parent of data folders (default: data)")
+    parser.add_argument("--preset", choices=PRESETS, help=field_docs(PresetChoice)["preset"])
+    parser.add_argument("--device", help=f"{field_docs(ModelAccess)['device']} (default: {ModelAccess.device})")
     return vars(parser.parse_args())
 
 
@@ -59,4 +55,5 @@ if __name__ == "__main__":
     how = {name: given.pop(name) for name in ("stages", "download_wandb", "upload_wandb", "device") if name in given}
     out, preset = given.pop("out", Path("data")), given.pop("preset", None)
     with errors_printed("error"):
-        tell(prepare_shared(with_preset(DataSpec(**given), preset, given), out, **how))
+        fields: dict[str, Any] = {name: OPTIONS[name].value(value) for name, value in given.items()}
+        tell(prepare_shared(with_preset(DataSpec(**fields), preset, given), out, **how))

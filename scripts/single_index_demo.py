@@ -1,5 +1,6 @@
 """Explain one SAE feature offline and show all there is to see: sentences it was explained from, the explanation, its
-simulation on test sentences, and its score. Records are made below --data where they are missing.
+simulation on test sentences, and its score. The data folder is that of generate_records.py; where it is missing it is
+made, which takes minutes (a smaller --max-dataset-size is faster).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 from rich.text import Text
 
 from featureinterp.cli.console import open_console
+from featureinterp.cli.fields import field_options
 from featureinterp.cli.group import errors_printed
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.display import visible
@@ -17,6 +19,12 @@ from featureinterp.experiment.explain import explain_one
 from featureinterp.formatting import discretise
 from featureinterp.record import ActivationRecord
 from featureinterp.report.terminal import feature_view
+
+FIELDS = (
+    *("model_name", "sae_name", "sae_id_layer_format_string", "dataset_name", "max_dataset_size", "max_seq_length"),
+    *("ascii_only", "seed"),
+)
+"""Fields of `DataSpec` with an option."""
 
 MAX_FEATURES = 16
 """Latents of the layer to look at for one that can be explained."""
@@ -27,12 +35,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--layer", default="3", help="layer of the feature")
     parser.add_argument("--latent", type=int, help="index of the feature; the first that can be explained unless given")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data folders are")
-    for name in ("model_name", "sae_name", "sae_id_layer_format_string", "dataset_name", "max_seq_length", "seed"):
-        default = getattr(DataSpec(), name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
-    either = argparse.BooleanOptionalAction
-    parser.add_argument("--ascii-only", action=either, default=True, help="leave out documents beyond ASCII")
-    parser.add_argument("--max-dataset-size", type=int, default=2000, help="sentences of the corpus at most")
+    for option in field_options(explain_one):
+        if option.parameter != "data" or option.name not in FIELDS:
+            continue
+        flag, described = f"--{option.name.replace('_', '-')}", option.help.replace("%", "%%")
+        if isinstance(option.default, bool):
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=option.default, help=described)
+        else:
+            parser.add_argument(flag, type=type(option.default), default=option.default, help=described)
     return parser.parse_args()
 
 

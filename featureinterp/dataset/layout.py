@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from featureinterp.codec import (
     check_address,
@@ -36,6 +37,10 @@ class LatentTable:
     """Entries by latent, ascending."""
     hook: str = ""
     """Hook of the latents; empty in older folders."""
+
+
+TableT = TypeVar("TableT", LatentTable, ProfileTable)
+EntryT = TypeVar("EntryT", LatentReport, LatentProfile)
 
 
 @dataclass(frozen=True)
@@ -155,13 +160,8 @@ class Layout:
         Raises:
             DataFolderError: if the file is damaged, belongs to another hook, or has latents that the SAE does not.
         """
-        path = self.latents(hook_name)
-        try:
-            table = decode(read_file(path), LatentTable, str(path))
-        except FileNotFoundError:
-            return {}
-        _check_table(path, (table.hook, hook_name), [report.latent for report in table.reports], n_latents)
-        return {report.latent: report for report in table.reports}
+        table = _read_table(self.latents(hook_name), LatentTable, hook_name)
+        return {} if table is None else _by_latent(self.latents(hook_name), table.reports, n_latents)
 
     def write_latents(self, hook_name: str, reports: Iterable[LatentReport]) -> None:
         """Write the reports of a hook's latents.
@@ -182,13 +182,8 @@ class Layout:
         Raises:
             DataFolderError: if the file is damaged, belongs to another hook, or has latents that the SAE does not.
         """
-        path = self.profiles(hook_name)
-        try:
-            table = decode(read_file(path), ProfileTable, str(path))
-        except FileNotFoundError:
-            return {}
-        _check_table(path, (table.hook, hook_name), [profile.latent for profile in table.profiles], n_latents)
-        return {profile.latent: profile for profile in table.profiles}
+        table = _read_table(self.profiles(hook_name), ProfileTable, hook_name)
+        return {} if table is None else _by_latent(self.profiles(hook_name), table.profiles, n_latents)
 
     def read_record(self, hook_name: str, layer: int, latent: int, report: LatentReport | None) -> SAEIndexRecord:
         """Read the records of a latent.
@@ -233,24 +228,33 @@ class Layout:
         return replace(report, checksum=zlib.crc32(encoded), more_checksum=more_checksum)
 
 
-def _check_table(path: Path, hook: tuple[str, str], latents: list[int], n_latents: int) -> None:
-    """Check that a table of latents belongs to the hook of its path.
-
-    Args:
-        path: file of the table.
-        hook: hook in the file (empty in older folders), and the expected hook.
-        latents: latents of the table.
-        n_latents: number of latents of the hook's SAE.
+def _read_table(path: Path, kind: type[TableT], hook: str) -> TableT | None:
+    """Read a table of a hook's latents; None if there is no file.
 
     Raises:
-        DataFolderError: if it belongs to another hook, or has latents that the SAE does not.
+        DataFolderError: if it is damaged, or belongs to another hook.
     """
-    check_address(str(path), hook=(hook[0] or hook[1], hook[1]))
-    unknown = [latent for latent in latents if not 0 <= latent < n_latents]
+    try:
+        table = decode(read_file(path), kind, str(path))
+    except FileNotFoundError:
+        return None
+    check_address(str(path), hook=(table.hook or hook, hook))  # older folders do not name the hook
+    return table
+
+
+def _by_latent(path: Path, entries: Sequence[EntryT], n_latents: int) -> dict[int, EntryT]:
+    """Return the entries of a table by latent.
+
+    Raises:
+        DataFolderError: if a latent is not one of the SAE's, or occurs twice.
+    """
+    found = {entry.latent: entry for entry in entries}
+    unknown = [latent for latent in found if not 0 <= latent < n_latents]
     if unknown:
         raise DataFolderError(f"{path} holds latent {unknown[0]}, the SAE has latents 0 to {n_latents - 1}", _AGAIN)
-    if len(set(latents)) < len(latents):
+    if len(found) < len(entries):
         raise DataFolderError(f"{path} holds a latent twice", _AGAIN)
+    return found
 
 
 def _with_more(record: SAEIndexRecord, path: Path, checksum: int) -> SAEIndexRecord:
