@@ -27,6 +27,7 @@ from featureinterp.analysis.markdown import (
 from featureinterp.analysis.means import mean_by, one_per_feature
 from featureinterp.analysis.read_experiment import ReadExperiment
 from featureinterp.analysis.runs import OUTCOMES, RunInfo
+from featureinterp.experiment.verdict import UNTESTED, VERDICTS
 from featureinterp.files import atomic_write
 from featureinterp.record import MAIN_SOURCE, MEASURED_SOURCES
 from featureinterp.registry import imported
@@ -167,7 +168,29 @@ def _means(scores: pd.DataFrame) -> Iterator[str]:
         [*by, "complexity", "rules"],
         ((*map(plain, name), mean_cell(complexity[name]), mean_cell(rules[name])) for name in rules),
     )
+    yield from _corpus(of_feature, by)
     yield from _layers(of_feature)
+
+
+def _corpus(of_feature: pd.DataFrame, by: list[str]) -> Iterator[str]:
+    explained = of_feature.loc[of_feature["status"] == "explained"]
+    score, margin = (by_columns(mean_by(explained, by, name), by) for name in ("corpus_correlation", "corpus_margin"))
+    verdicts = explained["verdict"].where(explained["verdict"].isin(VERDICTS), UNTESTED)
+    counts = Counter(zip(*(explained[name] for name in by), verdicts, strict=True))
+    yield "On the corpus, over the table that scores best on valid; verdicts count explained features:"
+    yield table(
+        [*by, "correlation", "margin", "undefined", *VERDICTS],
+        (
+            (
+                *map(plain, name),
+                mean_cell(score[name]),
+                mean_cell(margin[name]),
+                margin[name]["n_undefined"],
+                *(counts[(*name, verdict)] for verdict in VERDICTS),
+            )
+            for name in score
+        ),
+    )
 
 
 def _layers(of_feature: pd.DataFrame) -> Iterator[str]:

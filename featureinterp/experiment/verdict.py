@@ -7,6 +7,8 @@ from featureinterp.experiment.result import FeatureResult
 BEATS = "beats its baselines"
 NO_BETTER = "no better than a token table"
 WORSE = "worse"
+UNTESTED = "untested"
+VERDICTS = (BEATS, NO_BETTER, WORSE, UNTESTED)
 NOT_MEASURED = "it was not scored on the corpus"
 
 
@@ -20,14 +22,20 @@ def verdict(result: FeatureResult) -> str:
         a token table` where it holds 0; `untested (why)` where there is no margin or it has no interval.
     """
     if result.explanation is None:
-        return f"untested ({result.reason or result.status})"
+        return f"{UNTESTED} ({result.reason or result.status})"
     if result.corpus is None:
-        return f"untested ({NOT_MEASURED})"
+        return f"{UNTESTED} ({NOT_MEASURED})"
     margin = result.corpus.margin
     if margin.value is None:
-        return f"untested ({margin.reason})"
+        return f"{UNTESTED} ({margin.reason})"
     if margin.ci_low is None or margin.ci_high is None:
-        return "untested (too few sentences for an interval)"
+        return f"{UNTESTED} (too few sentences for an interval)"
     if margin.ci_low > 0:
         return BEATS
     return WORSE if margin.ci_high < 0 else NO_BETTER
+
+
+def short_verdict(result: FeatureResult) -> str:
+    """Return the verdict without the reason of an untested one: one of `VERDICTS`."""
+    words = verdict(result)
+    return words if words in VERDICTS else UNTESTED

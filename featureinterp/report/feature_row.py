@@ -9,6 +9,7 @@ from featureinterp.chat import Usage
 from featureinterp.core import Score
 from featureinterp.display import visible_token
 from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
+from featureinterp.experiment.verdict import short_verdict
 from featureinterp.record import MAIN_SOURCE
 
 
@@ -26,6 +27,12 @@ class FeatureRow:
     """Correlation by baseline, then by complementary source."""
     false_positives: Score
     """False positives per sentence, on the main source."""
+    verdict: str
+    """Verdict in words, without the reason of an untested one."""
+    corpus: Score
+    """Correlation on the corpus."""
+    margin: Score
+    """Correlation on the corpus minus that of the best table."""
     density: float
     n_rules: int
     usage: Usage = Usage()
@@ -37,7 +44,7 @@ class FeatureRow:
     def of(cls, result: FeatureResult) -> FeatureRow:
         """Build the row from a feature's result."""
         rules = result.explanation.rules if result.explanation else ()
-        judged = result.scores.get(MAIN_SOURCE)
+        judged, corpus = result.scores.get(MAIN_SOURCE), result.corpus
         return cls(
             key=result.key,
             status=result.status,
@@ -45,6 +52,9 @@ class FeatureRow:
             scores={source: scores.correlation for source, scores in result.scores.items()},
             floors=result.floors,
             false_positives=judged.false_positives_per_sentence if judged else Score.undefined(_NOT_TESTED),
+            verdict=short_verdict(result),
+            corpus=corpus.scores.correlation if corpus else Score.undefined(_NOT_TESTED),
+            margin=corpus.margin if corpus else Score.undefined(_NOT_TESTED),
             density=result.density,
             n_rules=len(rules),
             usage=result.whole_usage,

@@ -118,13 +118,13 @@ def test_columns_are_chosen_and_kept_in_the_address(page: "Page", report: Path) 
         )
 
     page.goto((report / "index.html").as_uri())
-    usual = ["layer", "latent", "status", "words", "score", "lookup", "false_positives", "density"]
+    usual = ["layer", "latent", "status", "words", "judgement", "score", "lookup", "false_positives", "density"]
     assert heads() == usual
     page.click(".columns summary")
     page.check("input[value=tokens]")
     page.uncheck("input[value=density]")
     page.uncheck("input[value=status]")
-    chosen = ["layer", "latent", "words", "tokens", "score", "lookup", "false_positives"]
+    chosen = ["layer", "latent", "words", "tokens", "judgement", "score", "lookup", "false_positives"]
     assert heads() == chosen
     assert page.text_content("#features tbody tr:first-child td.tokens") == " raise  raising "
     assert page.locator("#features tbody tr:first-child td").count() == len(chosen)

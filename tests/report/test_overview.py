@@ -1,5 +1,6 @@
 """Means over features against numbers worked out by hand."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from featureinterp.experiment.store import RunStore
 from featureinterp.record import MAIN_SOURCE
 from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.pages.compared_run import ComparedRun, RowPair, compare_feature, compare_with_run
-from featureinterp.report.pages.overview import means_by_layer, means_by_source
-from tests.report.features import all_kinds, explained, hostile, without_explanation
+from featureinterp.report.pages.overview import means_by_layer, means_by_source, verdict_counts
+from featureinterp.report.pages.run_pages import write_report
+from featureinterp.report.views import SOURCE_WORDS
+from tests.report.features import SUMMARY, all_kinds, explained, hostile, without_explanation
 
 
 def rows() -> list[FeatureRow]:
@@ -40,7 +43,8 @@ def test_a_row_of_a_dead_feature_says_why() -> None:
 
 def test_means_are_over_explained_features_and_count_undefined_ones() -> None:
     by_source = {group.name: group for group in means_by_source(rows())}
-    assert list(by_source) == ["similar negatives", "random sentences"]
+    assert list(by_source) == ["same-token negatives", "similar negatives", "random sentences"]
+    assert float(by_source["same-token negatives"].explanation) == pytest.approx((0.7 + 0.1 + 0.4) / 3)
     hardest = by_source["similar negatives"]
     assert float(hardest.explanation) == pytest.approx((0.9 + 0.3 + 0.6) / 3)
     assert float(hardest.token_lookup) == pytest.approx(0.25)
@@ -51,6 +55,25 @@ def test_means_are_over_explained_features_and_count_undefined_ones() -> None:
     assert float(by_source["random sentences"].gain) == pytest.approx(
         (0.45 + 0.15 + 0.3) / 3 - 0.3
     )  # the fourth has no floor
+
+
+def test_verdicts_are_counted_over_explained_features() -> None:
+    assert verdict_counts(rows()) == {"beats its baselines": 3, "untested": 1}
+    old = replace(explained(0, 3, 0.9), corpus=None)
+    assert verdict_counts([FeatureRow.of(old)]) == {"untested": 1}
+    row = FeatureRow.of(explained(2, 17, 0.75))
+    assert (row.verdict, row.margin) == ("beats its baselines", Score(0.04, 0.01, 0.07))
+    assert row.corpus.value == pytest.approx(0.6)
+
+
+def test_the_first_page_counts_the_verdicts_and_its_table_holds_them(tmp_path: Path) -> None:
+    write_report([explained(0, 1, 0.9), explained(0, 2, 0.5), hostile()], SUMMARY, tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert "<dt>verdicts</dt><dd>beats its baselines: 2 of 3, untested: 1 of 3</dd>" in page
+    table = json.loads((tmp_path / "features.js").read_text().partition("=")[2].strip().rstrip(";"))
+    assert table["judgement"] == ["beats its baselines", "beats its baselines", "untested"]
+    assert table["corpus"] == [[0.75, 0.73, 0.77], [0.35, 0.33, 0.37], None]
+    assert table["margin"] == [[0.04, 0.01, 0.07]] * 2 + [None]
 
 
 def test_means_by_layer() -> None:
@@ -95,7 +118,9 @@ def test_page_frame_and_comparison_show_the_same_digits(tmp_path: Path) -> None:
         with RunStore.create(tmp_path / name, {"seed": 0}) as store:
             for result in results:
                 store.put(result)
-    page = means_by_source([FeatureRow.of(result) for result in sides[0]])[0].explanation
+    main = SOURCE_WORDS[MAIN_SOURCE]
+    means = means_by_source([FeatureRow.of(result) for result in sides[0]])
+    page = next(group.explanation for group in means if group.name == main)
     scores = read_scores(tmp_path / "a")
     (frame,) = mean_by(scores.loc[scores["source"] == MAIN_SOURCE], [], "correlation").to_dict("records")
     assert (page.value, page.ci_low, page.ci_high) == (frame["mean"], frame["ci_low"], frame["ci_high"])
@@ -105,7 +130,7 @@ def test_page_frame_and_comparison_show_the_same_digits(tmp_path: Path) -> None:
         found = compare_feature(result, ComparedRun("b", theirs.get))
         assert found is not None
         pairs.append(RowPair.of(result, found))
-    beside = compare_with_run(pairs, "b").means[0].difference
+    beside = next(group.difference for group in compare_with_run(pairs, "b").means if group.name == main)
     (compared,) = compare_runs(tmp_path / "a", tmp_path / "b")
     answers = {(c.question.measure, c.question.a.where.get("source")): c.difference for c in compared.comparisons}
     told = answers["score", MAIN_SOURCE]

@@ -23,7 +23,7 @@ from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.number_format import PLOT_FROM, PLOT_TO, share
 from featureinterp.report.pages.charts import N_BINS, scatter, spreads
 from featureinterp.report.pages.compared_run import RunComparison
-from featureinterp.report.pages.overview import means_by_layer, means_by_source, run_found
+from featureinterp.report.pages.overview import means_by_layer, means_by_source, run_found, verdict_counts
 
 INDEX_SCRIPT = "features.js"
 """File name of `index_script`, next to the page."""
@@ -51,6 +51,9 @@ COLUMNS = (
     Column("status", "status"),
     Column("words", "explanation"),
     Column("tokens", "strongest tokens", shown=False),
+    Column("judgement", "verdict"),
+    Column("corpus", "score (corpus)", shown=False, falling=True),
+    Column("margin", "over the best table", shown=False, falling=True),
     Column("score", "score (similar)", falling=True),
     Column("random", "score (random)", shown=False, falling=True),
     Column("lookup", "token lookup", falling=True),
@@ -74,6 +77,7 @@ def render_index(
         summary=summary,
         counts={name: n for name, n in counts.items() if n},
         n_features=len(rows),
+        verdicts=verdict_counts(rows),
         found=run_found(rows, names),
         spreads=spreads(rows),
         scatter=scatter(rows),
@@ -141,6 +145,9 @@ _VALUES: dict[str, Callable[[FeatureRow], object]] = {
     "status": lambda row: row.status,
     "words": _words,
     "tokens": lambda row: row.tokens,
+    "judgement": lambda row: row.verdict if row.status == "explained" else "",
+    "corpus": lambda row: _interval(row.corpus),
+    "margin": lambda row: _interval(row.margin),
     "score": lambda row: _interval(row.score()),
     "random": lambda row: _interval(row.score("random")),
     "lookup": lambda row: _rounded(row.floor("token_lookup").value),

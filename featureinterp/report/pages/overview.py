@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from featureinterp.analysis.comparisons import difference_score
 from featureinterp.analysis.means import mean_score
 from featureinterp.core import Score
+from featureinterp.experiment.verdict import VERDICTS
 from featureinterp.record import MAIN_SOURCE
 from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.views import SOURCE_WORDS
@@ -67,6 +69,12 @@ def run_found(rows: Sequence[FeatureRow], names: Sequence[str]) -> Found | None:
         best=tuple(best),
         worst=tuple(reversed(scored[len(best) :][-N_TELLING:])),
     )
+
+
+def verdict_counts(rows: Sequence[FeatureRow]) -> dict[str, int]:
+    """Return the number of explained features by verdict, those that occur."""
+    counts = Counter(row.verdict for row in rows if row.status == "explained")
+    return {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]}
 
 
 def means_by_source(rows: Sequence[FeatureRow]) -> list[GroupMeans]:

@@ -18,7 +18,7 @@ from featureinterp.analysis.frames import read_scores
 from featureinterp.analysis.read_experiment import read_experiments
 from featureinterp.core import Attempt, Proposal, Score, Scores, StructuredExplanation
 from featureinterp.experiment.paper.questions import method_question
-from featureinterp.experiment.result import FeatureKey, FeatureResult
+from featureinterp.experiment.result import CorpusScores, FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 
 N_LATENTS = 12
@@ -192,3 +192,24 @@ def test_a_sentence_for_what_cannot_be_compared(tmp_path):
     assert sentence(found, with_subject=True) == (
         f"{SUBJECT}, score: a and b cannot be compared: no feature has both; left out: 1 undefined."
     )
+
+
+def test_verdicts_are_counted_and_the_scores_on_the_corpus_have_means(tmp_path):
+    def on_corpus(latent: int, low: float) -> FeatureResult:
+        margin = Score(low + 0.05, low, low + 0.1)
+        corpus = CorpusScores(judged(0.25 * latent, 0.1), is_exact=True, tables={}, margin=margin)
+        return replace(result(latent, 0.5), corpus=corpus)
+
+    tested = [on_corpus(1, 0.1), on_corpus(2, 0.1), on_corpus(3, -0.05), on_corpus(0, -0.25)]
+    text = findings(read_experiments(write(tmp_path / "a", "tree", [*tested, result(7, 0.5)])))
+    head, _, row = text[text.index("| subject | variant | correlation | margin") :].splitlines()[:3]
+    assert head.endswith("| beats its baselines | no better than a token table | worse | untested |")
+    assert row.endswith("| 1 | 2 | 1 | 1 | 1 |")
+    mean = sum(0.25 * latent for latent in (0, 1, 2, 3)) / 4
+    assert f"| tree | {mean:.3f} [" in row
+    assert f"| {(0.15 + 0.15 + 0.0 - 0.2) / 4:.3f} [" in row
+
+
+def test_a_run_from_before_the_corpus_was_scored_is_untested(complementary):
+    text = findings(read_experiments(complementary))
+    assert f"| tree | – | – | {N_LATENTS} | 0 | 0 | 0 | {N_LATENTS} |" in text

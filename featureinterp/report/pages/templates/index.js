@@ -64,6 +64,9 @@
     tokens: (i) => table.tokens[i].join(" ").trim().toLowerCase() || null,
     score: (i) => first(table.score[i]),
     random: (i) => first(table.random[i]),
+    corpus: (i) => first(table.corpus[i]),
+    margin: (i) => first(table.margin[i]),
+    judgement: (i) => table.judgement[i] || null,
     rules: (i) => table.rules[i] || null,
   };
 
@@ -163,6 +166,9 @@
       interval(td, table.score[i]);
       if (table.score[i]) td.append(plot(i));
     },
+    judgement: (td, i) => (td.textContent = table.judgement[i] || "–"),
+    corpus: (td, i) => interval(td, table.corpus[i]),
+    margin: (td, i) => interval(td, table.margin[i]),
     random: (td, i) => interval(td, table.random[i]),
     lookup: (td, i) => (td.textContent = number(table.lookup[i])),
     shuffled: (td, i) => (td.textContent = number(table.shuffled[i])),
