@@ -15,7 +15,7 @@ from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import ANY_SEED, DataFolderError, InputError, check_numbers
 from featureinterp.experiment.corpus_scores import WholeCorpus
 from featureinterp.experiment.engines.open import EngineSpec, open_engine
-from featureinterp.experiment.engines.worker import LatentStatus, OpenRun, explain_key
+from featureinterp.experiment.engines.worker import LatentState, OpenRun, explain_key
 from featureinterp.experiment.method_spec import MethodSpec
 from featureinterp.experiment.methods import Methods, Models
 from featureinterp.experiment.model_access import ModelAccess
@@ -117,12 +117,12 @@ class FolderSource:
         self._reports = {hook: folder.latent_report(hook) for hook in folder.hook_names}
         self._profiles = {hook: folder.profiles(hook) for hook in folder.hook_names}
 
-    def status(self, key: FeatureKey) -> LatentStatus:
+    def status(self, key: FeatureKey) -> LatentState:
         """Return whether the latent can be explained."""
         report = self._reports[key.hook_name][key.latent]
         status = None if report.status == "ok" else report.status
         profile = self._profiles[key.hook_name].get(key.latent)
-        return LatentStatus(status, report.reason, report.density, report.max_activation, profile)
+        return LatentState(status, report.reason, report.density, report.max_activation, profile)
 
     def record(self, key: FeatureKey) -> SAEIndexRecord:
         """Return the records of a live latent."""

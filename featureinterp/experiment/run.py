@@ -59,7 +59,7 @@ class FeatureRunParams(SplitParams):
         return configuration
 
 
-class Meter(Protocol):
+class UsageMeter(Protocol):
     """Interface: usage so far."""
 
     usage: Usage
@@ -79,7 +79,7 @@ class Method:
     """Registered name of the explainer with its proposer, such as `tree/lexical`."""
     explainer: Explainer
     simulator_factory: SimulatorFactory
-    meter: Meter | None = None
+    meter: UsageMeter | None = None
     """Adds up the usage of language models."""
     complexity: ComplexityAnalyzer = field(default_factory=ComplexityAnalyzer)
     """Measures the complexity of the explanation."""

@@ -122,7 +122,7 @@ async def sweep(runs: Mapping[str, SweptRun], engine: Engine, on_result: OnUnit 
         for decided in refusals[unit.run].take(unit, result):
             keep(*decided)
 
-    await engine.run(interleave([_waiting(name, run) for name, run in runs.items()]), decide)
+    await engine.run(round_robin([_waiting(name, run) for name, run in runs.items()]), decide)
     refused = _decide_rest(refusals, keep)
     refusals = {name: Refusals(answered=True) for name in runs}
     await engine.run((unit for name, run in runs.items() for unit in _floors_due(name, run)), decide)
@@ -209,13 +209,13 @@ def choose_features(
         [FeatureKey(hook, layer_of(hook), int(latent)) for latent in _permuted(latents[hook], hook, seed)]
         for hook in ordered
     ]
-    return tuple(islice(interleave(shuffled), n))
+    return tuple(islice(round_robin(shuffled), n))
 
 
-def interleave(lists: Sequence[Sequence[Item]]) -> Iterator[Item]:
+def round_robin(lists: Sequence[Sequence[Item]]) -> Iterator[Item]:
     """Yield the first of every list, then the second of every list, and so on.
 
-    >>> list(interleave([[1, 2, 3], [10], [20, 30]]))
+    >>> list(round_robin([[1, 2, 3], [10], [20, 30]]))
     [1, 10, 20, 2, 30, 3]
     """
     for position in range(max(map(len, lists), default=0)):

@@ -20,7 +20,13 @@ import torch
 from numpy.typing import NDArray
 
 from featureinterp.dataset.activations.arrays import ArrayFile, ArraySpec, array_writer, checksum, write_arrays
-from featureinterp.dataset.activations.capture import Progress, check_finite, check_length, remove_shards, tokens_digest
+from featureinterp.dataset.activations.capture import (
+    SequenceProgress,
+    check_finite,
+    check_length,
+    remove_shards,
+    tokens_digest,
+)
 from featureinterp.dataset.activations.store import HolisticActivations, index_checksum
 from featureinterp.dataset.layout import Layout
 from featureinterp.errors import DataFolderError
@@ -74,7 +80,7 @@ def capture_holistic(
     has_bos: bool,
     wanted: Wanted,
     folder: Path,
-    progress: Progress | None = None,
+    progress: SequenceProgress | None = None,
 ) -> None:
     """Write `holistic_acts/{hook_name}.safetensors` below `folder` for every hook with wanted pairs.
 

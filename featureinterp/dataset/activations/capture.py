@@ -29,7 +29,7 @@ from featureinterp.subject.subject import Subject
 
 _logger = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], None]
+SequenceProgress = Callable[[int, int], None]
 """Callback, called as `progress(done, total)`, in sequences."""
 
 SMALL_SAE = 4096
@@ -96,7 +96,7 @@ def capture_activations(
     has_bos: bool,
     folder: Path,
     params: CaptureParams | None = None,
-    progress: Progress | None = None,
+    progress: SequenceProgress | None = None,
 ) -> None:
     """Write `sae_acts/{hook_name}.safetensors` below `folder` for every SAE of the subject.
 
@@ -217,7 +217,7 @@ class _Shards:
     tokens: NDArray[np.int32]
     has_bos: bool
     params: CaptureParams
-    told: Progress
+    told: SequenceProgress
 
     def write(self, targets: Sequence[_Target], rows: range) -> None:
         """Write the missing or damaged shards of a range of rows, for every target."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.dataset.activations.arrays import ArrayFile, ArraySpec, array_writer, checksum, write_arrays
-from featureinterp.dataset.activations.capture import Progress, remove_shards
+from featureinterp.dataset.activations.capture import SequenceProgress, remove_shards
 from featureinterp.dataset.corpus.local_files import hash_files
 from featureinterp.errors import DataFolderError, StorageError, SubjectError
 from featureinterp.files import atomic_path
@@ -69,7 +69,12 @@ class EmbedderSource:
 
 
 def embed_corpus(
-    path: Path, n_texts: int, texts: Texts, embedder: EmbedderSource, progress: Progress, cache: Path | None = None
+    path: Path,
+    n_texts: int,
+    texts: Texts,
+    embedder: EmbedderSource,
+    progress: SequenceProgress,
+    cache: Path | None = None,
 ) -> NDArray[np.float32]:
     """Embed a corpus, or find its cached embeddings; returns a memory map, float32 [n_texts, d].
 

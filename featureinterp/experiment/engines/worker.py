@@ -19,8 +19,8 @@ from featureinterp.record import SAEIndexRecord
 
 
 @dataclass(frozen=True)
-class LatentStatus:
-    """Status of a latent before it is explained."""
+class LatentState:
+    """State of a latent before it is explained."""
 
     status: FeatureStatus | None
     """`dead` or `rare` where it cannot be explained; None where it can."""
@@ -35,7 +35,7 @@ class LatentStatus:
 class RecordSource(Protocol):
     """Source of a run's records."""
 
-    def status(self, key: FeatureKey) -> LatentStatus:
+    def status(self, key: FeatureKey) -> LatentState:
         """Return whether the latent can be explained."""
         ...
 

@@ -29,7 +29,7 @@ from featureinterp.subject.names import layer_of, select_layers
 if TYPE_CHECKING:
     from featureinterp.dataset.stages import Progress
 
-OnResult = Callable[[str, FeatureResult, int, int], None]
+OnRunResult = Callable[[str, FeatureResult, int, int], None]
 """Called with the name of the run, each finished result, the number of finished features, and the total."""
 
 
@@ -51,7 +51,7 @@ class ExperimentOptions:
 
 
 def run_experiment(
-    experiment: Experiment, folders: Sequence[DataFolder], out: Path, how: ExperimentOptions, on_result: OnResult
+    experiment: Experiment, folders: Sequence[DataFolder], out: Path, how: ExperimentOptions, on_result: OnRunResult
 ) -> list[Path]:
     """Run or resume an experiment.
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from featureinterp.report.server.limits import RefusalError
 
 T = TypeVar("T")
-Job = Callable[[], Coroutine[None, None, T]]
+QueuedCall = Callable[[], Coroutine[None, None, T]]
 
 
 class ClientGoneError(Exception):
@@ -33,7 +33,7 @@ class ModelQueue:
         self._thread.start()
         self._inside = 0
 
-    async def run(self, job: Job[T], gone: Callable[[], Awaitable[None]]) -> T:
+    async def run(self, job: QueuedCall[T], gone: Callable[[], Awaitable[None]]) -> T:
         """Run a job in its turn, and return its result.
 
         Args:
@@ -61,7 +61,7 @@ class ModelQueue:
             await asyncio.gather(work, left, return_exceptions=True)
             self._inside -= 1
 
-    async def _in_turn(self, job: Job[T]) -> T:
+    async def _in_turn(self, job: QueuedCall[T]) -> T:
         async with self._turn:
             work = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(job(), self._loop))
             try:
@@ -70,7 +70,7 @@ class ModelQueue:
                 told = f"the model did not answer within {self._most_seconds:g} seconds"
                 raise RefusalError(504, told, "ask about fewer or shorter rules") from error
 
-    def close(self, last: Job[None]) -> None:
+    def close(self, last: QueuedCall[None]) -> None:
         """Run a last job and end the thread; waits at most five seconds for a running computation."""
         future = asyncio.run_coroutine_threadsafe(last(), self._loop)
         future.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))

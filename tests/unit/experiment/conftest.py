@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from featureinterp.core import Attempt, ExplainerResult, Proposal, SequenceSimulation, StructuredExplanation
-from featureinterp.experiment.engines.worker import LatentStatus
+from featureinterp.experiment.engines.worker import LatentState
 from featureinterp.experiment.result import FeatureKey
 from featureinterp.experiment.run import Method
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource, SAEIndexId, SAEIndexRecord
@@ -69,12 +69,12 @@ class World:
     def method(self, explainer=None) -> Method:
         return Method("scripted", explainer or MostActiveWord(), WordSimulator)
 
-    def status(self, key: FeatureKey) -> LatentStatus:
+    def status(self, key: FeatureKey) -> LatentState:
         if key.latent == self.dead:
-            return LatentStatus("dead", "never fires on 1000 windows")
+            return LatentState("dead", "never fires on 1000 windows")
         if key.latent == self.rare:
-            return LatentStatus("rare", "fires on 1 document", density=0.001, max_activation=0.5)
-        return LatentStatus(None, density=0.25, max_activation=MAXIMUM)
+            return LatentState("rare", "fires on 1 document", density=0.001, max_activation=0.5)
+        return LatentState(None, density=0.25, max_activation=MAXIMUM)
 
     def record(self, key: FeatureKey) -> SAEIndexRecord:
         self.asked.append(key)
