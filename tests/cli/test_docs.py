@@ -18,7 +18,6 @@ from featureinterp.experiment.paper.experiments import EXPERIMENTS, load_experim
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 from featureinterp.explainer import TreeExplainer, TreeExplainerParams
-from featureinterp.record import ComplementaryRecordSource, RecordSliceParams
 from featureinterp.simulator import LexicalSimulatorFactory
 from featureinterp.subject.names import select_layers
 from tests.programs import run_program
@@ -67,15 +66,12 @@ def test_the_example_prints_what_a_run_holds(
 
 def test_the_originals_snippet_runs_on_the_originals_record() -> None:
     record = decode_index_record(RECORD.read_bytes())
-    params = RecordSliceParams(complementary_record_source=ComplementaryRecordSource.SIMILAR_NEGATIVE)
     factory = LexicalSimulatorFactory()
     names = run_block(
         python_blocks(README)[1],
         explainer=TreeExplainer("lexical", factory, TreeExplainerParams(depth=1)),
         simulator_factory=factory,
-        train_records=record.train_records(params),
-        valid_records=record.valid_records(params),
-        test_records=record.test_records(params),
+        record=record,
     )
     assert isinstance(names["score"], float)
     assert isinstance(names["explanations"], tuple)
