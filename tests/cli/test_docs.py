@@ -18,6 +18,7 @@ from featureinterp.experiment.paper.experiments import EXPERIMENTS, load_experim
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 from featureinterp.explainer import TreeExplainer, TreeExplainerParams
+from featureinterp.record import ComplementaryRecordSource, SplitParams
 from featureinterp.simulator import LexicalSimulatorFactory
 from featureinterp.subject.names import select_layers
 from tests.programs import run_program
@@ -66,12 +67,13 @@ def test_the_example_prints_what_a_run_holds(
 
 def test_the_originals_snippet_runs_on_the_originals_record() -> None:
     record = decode_index_record(RECORD.read_bytes())
-    factory = LexicalSimulatorFactory()
+    factory, sources = LexicalSimulatorFactory(), (ComplementaryRecordSource.SIMILAR_NEGATIVE,)
     names = run_block(
         python_blocks(README)[1],
         explainer=TreeExplainer("lexical", factory, TreeExplainerParams(depth=1)),
         simulator_factory=factory,
         record=record,
+        params=SplitParams(30, 30, *(2 * (sources,)), test_sources=sources),
     )
     assert isinstance(names["score"], float)
     assert isinstance(names["explanations"], tuple)
