@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from featureinterp.core import StructuredExplanation
 from featureinterp.dataset.folder import DataFolder
+from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError, FeatureInterpError
 from featureinterp.interop.delphi.latent_cache import LatentCache
 from featureinterp.interop.delphi.results import read_classification, read_explanations, read_simulations
@@ -38,7 +39,8 @@ def made(tmp_path_factory) -> Made:
 @pytest.fixture(scope="module")
 def imported(made, tmp_path_factory) -> DataFolder:
     folder = tmp_path_factory.mktemp("imported") / "data"
-    import_data(made.folder, folder)
+    # The cache has 190 windows: 90 positives would leave no silent document.
+    import_data(made.folder, folder, DataSpec(top_sample_n=30, complementary_sample_n=30))
     return DataFolder.open(folder)
 
 

@@ -130,7 +130,7 @@ def test_what_a_run_says_of_itself_is_looked_at(run: Path, name: str, value: obj
         with pytest.raises(DataFolderError, match=name):
             opened(run)
     change(run, "DELETE FROM about WHERE name = 'configuration'")
-    with pytest.raises(DataFolderError, match="'configuration' is missing|does not say"):
+    with pytest.raises(DataFolderError, match="'configuration' is missing|does not record how it was made: 'created'"):
         list_runs(run)
 
 

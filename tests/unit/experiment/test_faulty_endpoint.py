@@ -22,6 +22,7 @@ from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.sweep import SweptRun, sweep
 from featureinterp.llm.api.connection import ChatParams
+from featureinterp.scoring.baselines import CONSTANT_ZERO, SHUFFLED, TABLES
 from tests.llm_server import Fault, LLMServer, at_rate
 from tests.unit.experiment.conftest import World
 
@@ -101,7 +102,7 @@ def test_200_features_through_faults_end_as_without_and_nothing_is_asked_twice(w
     assert found[0.0] == found[0.2]
     assert len(found[0.2]) == FEATURES
     assert {result.status for result in found[0.2]} == {"explained"}
-    assert all(set(result.floors) == {"token_lookup", "shuffled"} for result in found[0.2])
+    assert all(set(result.floors) == {*TABLES, CONSTANT_ZERO, SHUFFLED} for result in found[0.2])
 
 
 @pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.HTML, Fault.DROPPED])
