@@ -11,7 +11,7 @@ from featureinterp.core import Attempt, Proposal, Rule, Score, Scores, Structure
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore
 
-SOURCES = ("random", "random_negative", "similar", "similar_negative")
+SOURCES = ("random", "random_negative", "similar", "similar_negative", "same_token_negative")
 N_LAYERS = 7
 HOSTILE = "a_b 50% $x$ & #1 <script>alert(1)</script> {\\n}\n\x1b[31m~^"
 

@@ -79,7 +79,7 @@ def test_bars_and_bands_are_the_intervals_of_the_analysis(tmp_path: Path) -> Non
     rows = read.scores[(read.scores["variant"] == "tree") & (read.scores["source"] == "similar_negative")]
     wanted = mean_by(rows, ["layer"], "correlation")
     assert (wanted["ci_high"] - wanted["ci_low"] > 0.02).all()
-    bars = figures["sources_tree"].axes[0].collections[0].get_segments()
+    bars = figures["sources_tree"].axes[0].collections[1].get_segments()  # after same-token negatives
     assert [bar[0][1] for bar in bars] == pytest.approx(wanted["ci_low"].tolist())
     assert [bar[1][1] for bar in bars] == pytest.approx(wanted["ci_high"].tolist())
     [band] = [c for c in figures["variants"].axes[0].collections[1:]]

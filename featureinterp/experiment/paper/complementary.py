@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from featureinterp.experiment.paper.declaration import Experiment, Variant
-from featureinterp.experiment.paper.questions import ANY, SCORE, SILENT, Question, method_question, source_questions
+from featureinterp.experiment.paper.questions import (
+    ANY,
+    SAME_TOKEN,
+    SCORE,
+    SILENT,
+    Question,
+    method_question,
+    source_questions,
+)
 
 
 def questions(variants: Sequence[str]) -> list[Question]:
-    """Return the questions: similar against random sentences for each variant, and tree against one-shot."""
-    asked = source_questions(variants, SILENT, ANY)
+    """Return the questions: similar and same-token against random for each variant, and tree against one-shot."""
+    asked = source_questions(variants, SILENT, SAME_TOKEN, ANY)
     if {"tree", "one-shot"} <= set(variants):
         asked += [
             method_question("score", SCORE, "tree", "one-shot", "higher"),

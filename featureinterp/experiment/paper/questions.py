@@ -23,7 +23,10 @@ _MEASURES: tuple[tuple[str, str, Direction], ...] = (
 """Name, column, and the paper's claim about similar sentences against random ones."""
 
 SILENT, ANY = ("similar_negative", "random_negative"), ("similar", "random")
-"""Pairs of complementary sources: without and with windows on which the feature fires."""
+"""Pairs of complementary sources in the paper: without and with windows on which the feature fires."""
+
+SAME_TOKEN = ("same_token_negative", "random_negative")
+"""Pair of complementary sources about which the paper claims nothing."""
 
 _FLOORS = {"floor_token_lookup": "token lookup", "floor_shuffled": "another feature's explanation"}
 
@@ -73,13 +76,16 @@ def source_questions(variants: Sequence[str], *pairs: tuple[str, str]) -> list[Q
             Side(f"{variant} on {source.replace('_', ' ')}", column, {"variant": variant, "source": source})
             for source in sources
         )
-        asked.append(Question(measure, a, b, claim))
+        asked.append(Question(measure, a, b, claim if sources in (SILENT, ANY) else ""))
     return asked
 
 
 def single_run_questions(variants: Sequence[str]) -> list[Question]:
-    """Return the questions that any run can answer: similar against random negatives, and each baseline."""
-    return [*source_questions(variants, SILENT), *(q for variant in variants for q in _baseline_questions(variant))]
+    """Return the questions of any run: similar and same-token against random negatives, and each baseline."""
+    return [
+        *source_questions(variants, SILENT, SAME_TOKEN),
+        *(q for variant in variants for q in _baseline_questions(variant)),
+    ]
 
 
 def _baseline_questions(variant: str) -> list[Question]:

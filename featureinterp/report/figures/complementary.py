@@ -16,6 +16,7 @@ from featureinterp.report.figures.style import (
     FLOOR,
     LOOKS,
     ORANGE,
+    PURPLE,
     SKY,
     VERMILLION,
     Look,
@@ -27,6 +28,7 @@ from featureinterp.report.figures.style import (
 from featureinterp.report.views import SOURCE_WORDS
 
 SOURCE_LOOKS = {
+    "same_token_negative": Look(PURPLE, "v", (0, (5, 1, 1, 1, 1, 1))),
     "similar_negative": Look(VERMILLION, "o", "-"),
     "similar": Look(ORANGE, "s", "--"),
     "random_negative": Look(BLUE, "^", "-."),
@@ -53,11 +55,12 @@ def _sources(read: ReadExperiment, variant: str, width: Width, missing: Sequence
     looks = {SOURCE_WORDS[source]: look for source, look in SOURCE_LOOKS.items()}
     spread = 0.3 * min(np.diff(read.layers), default=1)
     told, seen = [], []
+    tested = set(read.scores.loc[read.scores["correlation"].notna(), "source"])
     for axes, (value, label) in zip(every, _BY_SOURCE.items(), strict=True):
         by_source = {
             words: mean_by(read.scores.loc[read.scores["source"] == source], ["layer"], value)
             for source, words in SOURCE_WORDS.items()
-            if source in SOURCE_LOOKS
+            if source in SOURCE_LOOKS and source in tested
         }
         draw_beside(axes, by_source, "layer", looks, spread)
         axes.set_ylabel(label)

@@ -20,7 +20,7 @@ from featureinterp.experiment.paper.experiments import experiment_of_runs
 from featureinterp.experiment.paper.layers import LAYERS, search_questions
 from featureinterp.experiment.paper.questions import method_question
 
-SOURCES = ("random", "random_negative", "similar", "similar_negative")
+SOURCES = ("random", "random_negative", "similar", "similar_negative", "same_token_negative")
 
 
 def scores(values: dict[str, list], experiment: str = "", subject: str = "wiki_model") -> pd.DataFrame:
@@ -123,7 +123,11 @@ def asked(experiment: str, variants: list[str]) -> list[tuple[str, str]]:
 
 def test_what_each_experiment_asks():
     complementary = COMPLEMENTARY.questions(["one-shot", "tree"])
-    assert len(complementary) == 2 * 2 * 2 + 3
+    assert len(complementary) == 2 * 2 * 3 + 3
+    same_token = [q for q in complementary if q.a.name == "tree on same token negative"]
+    assert [(q.measure, q.b.name, q.claim) for q in same_token] == [
+        (measure, "tree on random negative", "") for measure in ("score", "false positives per sentence")
+    ]
     assert [(q.measure, q.a.name, q.b.name, q.claim) for q in complementary][::8][:1] == [
         ("score", "one-shot on similar negative", "one-shot on random negative", "lower")
     ]
