@@ -151,12 +151,15 @@ def skew_corrected_t(total: ArrayLike, squares: ArrayLike, cubes: ArrayLike, n: 
     """
     mean = np.asarray(total, dtype=np.float64) / n
     mean_square = np.asarray(squares, dtype=np.float64) / n
-    variance = np.maximum(mean_square - mean**2, CANCELLED * mean_square)
+    least = CANCELLED * mean_square
+    variance = np.maximum(mean_square - mean**2, least)
     deviation = np.sqrt(np.where(variance > 0, variance, 1.0))
     third = np.asarray(cubes, dtype=np.float64) / n - 3 * mean * mean_square + 2 * mean**3
     w = mean / deviation
     # Of n values none is further than √(n − 1) deviations from the mean, which bounds the skewness.
     skewness = (factor * third / deviation**3).clip(-np.sqrt(n), np.sqrt(n))
+    # Where rounding alone makes values differ, it would make up the skewness too.
+    skewness = np.where(variance > least, skewness, 0.0)
     return w + skewness * w**2 / 3 + skewness**2 * w**3 / 27 + skewness / (6 * n)
 
 

@@ -341,7 +341,7 @@ def test_latex_is_not_needed_and_missed_only_where_it_is_asked_for(
     monkeypatch.setenv("PATH", str(tmp_path))
     folder = experiments.layers(tmp_path)
     assert len(draw(folder).figures) == 1
-    with pytest.raises(InputError, match="latex and dvipng are not both on the PATH"):
+    with pytest.raises(InputError, match="figures with LaTeX need latex and dvipng on the PATH"):
         draw(folder, latex=True)
 
 

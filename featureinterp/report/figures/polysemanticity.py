@@ -124,6 +124,8 @@ def _in_words(cells: Grid) -> str:
 
 
 def _by_depth(read: ReadExperiment, width: Width) -> Drawing:
+    from matplotlib.ticker import MaxNLocator
+
     figure, every = panels(len(_BY_DEPTH), width)
     enough = with_complexity(read.scores)
     told, seen = [], []
@@ -133,6 +135,7 @@ def _by_depth(read: ReadExperiment, width: Width) -> Drawing:
             draw_line(axes, means, "relative_depth", LOOKS[place % len(LOOKS)], words(short(subject)))
             told.append(f"{label}, {describe(subject, means, 'relative_depth', 'depth')}")
             seen.append(means)
+        axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.set_ylabel(label)
         axes.set_xlabel("relative depth (layer / last layer)")
         axes.set_xlim(-0.04, 1.04)
