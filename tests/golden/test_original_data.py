@@ -205,7 +205,7 @@ class Code:
 @pytest.mark.parametrize(
     ("name", "saved", "told"),
     [
-        ("tokens.pt", torch.zeros(512, 33), r"tokens\.pt holds float32 \[512, 33\] \(integers \[windows, tokens\]"),
+        ("tokens.pt", torch.zeros(512, 33), r"holds float32 \[512, 33\] \(expected integers \[windows, tokens\]"),
         ("tokens.pt", torch.zeros(512, dtype=torch.long), r"tokens\.pt holds int64 \[512\]"),
         ("tokens.pt", [1, 2], "tokens.pt holds a list"),
         ("tokens.pt", Code(), "tokens.pt cannot be read as a tensor"),

@@ -121,7 +121,8 @@ def _write_records(layout: Layout, found: _Import, embedder: EmbedderSource, tol
         return ["".join(row) for row in texts_of(windows.tokens[rows.start : rows.stop], found.strings)]
 
     vectors = embed_corpus(layout.embeddings, len(windows), texts, embedder, partial(told, "similarity_retriever"))
-    index = WindowIndex.of(windows, found.strings)
+    # Rows of a cache are its documents; near-duplicates among them are not looked for.
+    index = replace(WindowIndex.of(windows, found.strings), groups=windows.documents.astype(np.int64))
     for hook, layer in found.layers.items():
         activations = SparseActivations.open(layout.activations_of(hook))
         ranker = ExactRanker(vectors, spec.max_memory)

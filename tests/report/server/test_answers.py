@@ -108,7 +108,8 @@ def test_unedited_rules_score_as_the_run_says(server: Running, results: list[Fea
     for result in results:
         body = server.post("/api/score", {"feature": address(result), "rules": stored_rules(result)}).json
         assert body["unchanged"]
-        assert {source["source"] for source in body["sources"]} == set(result.scores)
+        tested = {source for source, scores in result.scores.items() if scores.n_sentences}
+        assert len(tested) >= 4 and {source["source"] for source in body["sources"]} == tested
         for source in body["sources"]:
             correlation = result.scores[source["source"]].correlation
             told = {"value": correlation.value, "ci_low": correlation.ci_low, "ci_high": correlation.ci_high}
@@ -185,7 +186,7 @@ def test_lists(server: Running, results: list[FeatureResult]) -> None:
     [
         ("", "text is empty"),
         (b'"\\ud800"', "a lone surrogate"),
-        ("word " * 3000, "tokens, and 127 fit"),
+        ("word " * 3000, "tokens; the model's context is 127"),
         ("x" * 20_001, "text is invalid"),
     ],
 )

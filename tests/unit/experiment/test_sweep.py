@@ -12,6 +12,7 @@ from featureinterp.experiment.engines.worker import OpenRun
 from featureinterp.experiment.methods import Models
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.sweep import SweptRun, choose_features, shuffled_partner, sweep
+from featureinterp.scoring.baselines import CONSTANT_ZERO, SHUFFLED, TABLES
 from tests.unit.experiment.conftest import MostActiveWord
 
 KEYS = [(latent, layer) for layer in (1, 2) for latent in range(8)]
@@ -52,7 +53,7 @@ def test_every_feature_becomes_a_result_dead_and_rare_ones_too(tmp_path, world):
 def test_the_shuffled_floor_is_another_explanation_of_the_same_hook(tmp_path, world):
     results = run_sweep(tmp_path, world, KEYS)
     explained = [r for r in results if r.status == "explained"]
-    assert all(set(r.floors) == {"token_lookup", "shuffled"} for r in explained)
+    assert all(set(r.floors) == {*TABLES, CONSTANT_ZERO, SHUFFLED} for r in explained)
     for result in explained:
         # another latent's word never occurs in this one's windows
         assert result.floors["shuffled"]["random"].reason == "the expected activation is the same on every token"

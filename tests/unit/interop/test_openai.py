@@ -103,10 +103,11 @@ def test_what_is_exported_reads_back_as_explanations_with_their_scores(tmp_path)
     result = explained(0, 3, 0.9)
     found = openai.read_simulation_results(write(tmp_path / "3.jsonl", simulation_results(result)))
     assert found == simulation_results(result)
-    (explanation, simulation), (_, at_random) = openai.explanations_of(found)
+    (explanation, simulation), (_, at_random), (_, same_token) = openai.explanations_of(found)
     assert str(explanation) == "[5] the token ' raise' (5 of 5); words ending in 'ing' (2 of 5)"
     assert simulation.get_preferred_score() == 0.9
-    assert at_random.get_preferred_score() == 0.45
+    assert at_random.get_preferred_score() == result.scores["random"].correlation.value
+    assert same_token.get_preferred_score() == result.scores["same_token_negative"].correlation.value
     tested = [one for one in result.test_sequences if one.record.source in (None, "similar_negative")]
     assert [one.simulation for one in simulation.sequences] == [one.simulation for one in tested]
     assert [one.record.expressions for one in simulation.sequences] == [one.record.expressions for one in tested]
