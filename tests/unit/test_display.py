@@ -155,8 +155,8 @@ def test_a_result_shows_its_rules_or_its_reason() -> None:
     assert "latent 17: explained" in text
     assert "test correlation withexplanationtoken lookupshort lookupback offconstant zeroshuffled" in text
     assert (
-        "similar negative0.800 [0.700, 0.900]0.250 [0.200, 0.300]0.2100.270undefined: the expected activation is constant-0.050 [-0.100, 0.000]random0.4000.300––––"
-        in text
+        "similar negative0.800 [0.700, 0.900]0.250 [0.200, 0.300]0.2100.270"
+        "undefined: the expected activation is constant-0.050 [-0.100, 0.000]random0.4000.300––––" in text
     )
     assert "▸ 0: train 0.500, valid 0.450: [5] the word 'raise'" in text
     assert "★ 2: train 0.600, valid 0.500: [5] the token ' raise'; [2] words ending in 'ing'" in text
