@@ -53,11 +53,8 @@ class WholeCorpus:
             DataFolderError: if its activations are missing or damaged.
         """
         activations = self._folder.activations(key.hook_name)
-        latent = activations.latent(key.latent)
-        levels = np.zeros((activations.n_sequences, activations.length))
-        maximum = float(latent.value.max(initial=0.0))
-        levels[latent.sequence, latent.position] = scale_to_levels(latent.value.tolist(), maximum)
-        return levels
+        values = activations.dense(key.latent, np.arange(activations.n_sequences)).astype(np.float64)
+        return scale_to_levels(values, float(values.max(initial=0.0)))
 
 
 @dataclass(frozen=True)
