@@ -50,7 +50,7 @@ def test_report_makes_a_page_of_an_experiment(cli, tmp_path: Path) -> None:
     assert again.code == 0
     refused = cli("report", folder, "--beside", folder / "docs_tiny" / "tree")
     assert refused.code == 2
-    assert "is a folder of runs" in refused.err
+    assert "holds several runs" in refused.err
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,8 @@ def test_causes_cost_a_shortened_pass_per_token(few: DataSpec, two_layers: Subje
     whole = estimate(replace(few, holistic_scope="corpus"), ["holistic_acts"], two_layers).stages[-1]
     assert (part.stage, part.passes) == ("holistic_acts", 150 * T), "eight latents may want every window"
     one = replace(few, max_features=1, top_sample_n=3, complementary_sample_n=1)
-    assert estimate(one, ["holistic_acts"], two_layers).stages[-1].passes == 2 * (3 + 4) * T
+    of_a_latent = 2 * 3 + 6  # positives and weakly active windows, and a window of each source
+    assert estimate(one, ["holistic_acts"], two_layers).stages[-1].passes == 2 * of_a_latent * T
     columns = T + int(two_layers.prepend_bos)
     assert whole.tokens == 150 * (columns + T * (T - 1) // 2)
     assert whole.flops > 150 * T * (T - 1) / 2 * 2 * (2 * 12 * two_layers.model.width**2)
