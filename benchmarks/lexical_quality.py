@@ -19,8 +19,8 @@ import numpy as np
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.experiment.method_spec import MethodSpec
-from featureinterp.experiment.methods import Methods, Models
+from featureinterp.experiment.method.methods import Methods, Models
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
 from featureinterp.record import SAEIndexRecord

@@ -19,6 +19,7 @@ import numpy as np
 
 from featureinterp.core import Score
 from featureinterp.experiment.result import FeatureKey, RunSummary
+from featureinterp.experiment.scores.verdict import VERDICTS
 from featureinterp.report.pages.index import INDEX_SCRIPT, index_script, render_index
 from featureinterp.report.pages.overview import FeatureRow
 from featureinterp.report.pages.run_pages import make_environment, write_report
@@ -55,6 +56,9 @@ def _row(k: int, rng: np.random.Generator) -> FeatureRow:
         scores={"similar_negative": score, "random": score},
         floors=floors,
         false_positives=Score(rng.uniform(0, 2)),
+        verdict=str(rng.choice(VERDICTS)),
+        corpus=Score(rng.uniform(-0.1, 1)),
+        margin=Score(rng.uniform(-0.3, 0.3)),
         density=float(10 ** rng.uniform(-5, -1)),
         n_rules=len(words),
         tokens=tuple(f" {word}{k % 97}" for word in rng.choice(WORDS, 10)),

@@ -28,13 +28,13 @@ from featureinterp.dataset.records.selection import SampleParams
 from featureinterp.dataset.retrieval.embeddings import load_embeddings
 from featureinterp.dataset.retrieval.exact import ExactRanker, top_sequences
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.experiment.method_spec import MethodSpec
-from featureinterp.experiment.methods import Methods, Models
+from featureinterp.experiment.method.methods import Methods, Models
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
 from featureinterp.record import ComplementaryRecordSource as Source
 from featureinterp.simulator.lexical import EmbeddingMemory
-from featureinterp.stats import PairedDifference, generator, paired_difference
+from featureinterp.stats import PairedDifference, paired_difference
 
 PER_SPLIT = 30
 LISTED = 90
@@ -93,8 +93,7 @@ def values(results: Sequence[FeatureResult], measure: str, source: Source) -> li
 
 def compared(results: Sequence[FeatureResult], measure: str, a: Source, b: Source) -> PairedDifference:
     """Compare a measure against two sources, paired by feature."""
-    rng = generator(0, "sources", measure)
-    return paired_difference(values(results, measure, a), values(results, measure, b), rng)
+    return paired_difference(values(results, measure, a), values(results, measure, b))
 
 
 def table(results: Sequence[FeatureResult]) -> str:

@@ -15,7 +15,7 @@ from featureinterp.cli.screen import tell
 from featureinterp.dataset.prepare import STAGES
 from featureinterp.dataset.share import prepare_shared
 from featureinterp.dataset.spec import DataSpec, StageChoice
-from featureinterp.experiment.model_access import ModelAccess
+from featureinterp.experiment.method.access import ModelAccess
 from featureinterp.experiment.paper.presets import PRESETS, PresetChoice, with_preset
 from featureinterp.knobs import field_docs
 

@@ -106,7 +106,7 @@ def embedder(case: Case) -> None:
 
 def names(case: Case) -> None:
     """Open a model, an SAE or an embedder by a name that is none."""
-    from featureinterp.hub import local_folder
+    from featureinterp.pretrained.hub import local_folder
     from featureinterp.subject.loading import read_config
     from featureinterp.subject.sae import load_sae
 

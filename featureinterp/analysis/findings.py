@@ -27,7 +27,7 @@ from featureinterp.analysis.markdown import (
 from featureinterp.analysis.means import mean_by, one_per_feature
 from featureinterp.analysis.read_experiment import ReadExperiment
 from featureinterp.analysis.runs import OUTCOMES, RunInfo
-from featureinterp.experiment.verdict import UNTESTED, VERDICTS
+from featureinterp.experiment.scores.verdict import UNTESTED, VERDICTS
 from featureinterp.files import atomic_write
 from featureinterp.record import MAIN_SOURCE, MEASURED_SOURCES
 from featureinterp.registry import imported

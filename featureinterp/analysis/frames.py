@@ -19,8 +19,8 @@ import pandas as pd
 from featureinterp.analysis.runs import OUTCOMES, RunInfo, list_runs, open_runs, run_info, run_labels
 from featureinterp.core import Attempt, Score, Scores
 from featureinterp.experiment.result import FeatureResult
+from featureinterp.experiment.scores.verdict import verdict
 from featureinterp.experiment.store import RunStore
-from featureinterp.experiment.verdict import verdict
 from featureinterp.record import MEASURED_SOURCES
 from featureinterp.scoring.baselines import BASELINES
 

@@ -23,7 +23,7 @@ from featureinterp.codec import whole_characters
 from featureinterp.core import Score, Scores
 from featureinterp.display import is_hidden
 from featureinterp.experiment.result import CorpusScores, FeatureResult, Margin
-from featureinterp.experiment.verdict import verdict
+from featureinterp.experiment.scores.verdict import verdict
 from featureinterp.files import atomic_path
 from featureinterp.record import MEASURED_SOURCES
 from featureinterp.scoring.baselines import BASELINES

@@ -13,15 +13,15 @@ from featureinterp.chat import Usage
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import ANY_SEED, DataFolderError, InputError, check_numbers
-from featureinterp.experiment.corpus_scores import WholeCorpus
 from featureinterp.experiment.engines.open import EngineSpec, open_engine
 from featureinterp.experiment.engines.worker import LatentState, OpenRun, explain_key
-from featureinterp.experiment.method_spec import MethodSpec
-from featureinterp.experiment.methods import Methods, Models
-from featureinterp.experiment.model_access import ModelAccess
-from featureinterp.experiment.prompt_hashes import hold_prompts
+from featureinterp.experiment.method.access import ModelAccess
+from featureinterp.experiment.method.methods import Methods, Models
+from featureinterp.experiment.method.prompt_hashes import hold_prompts
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams
+from featureinterp.experiment.scores.corpus import WholeCorpus
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.sweep import SweptRun, Unit, choose_features, sweep
 from featureinterp.explainer.llm.prompts import prompt_fingerprint

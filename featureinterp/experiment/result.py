@@ -10,7 +10,7 @@ from featureinterp.chat import Usage
 from featureinterp.core import Attempt, Score, ScoredSequence, Scores, StructuredExplanation, attempts_html, worst_first
 from featureinterp.dataset.activations.latent_stats import LatentProfile
 from featureinterp.display import ERRORS, folded_html, section_html, table_html
-from featureinterp.experiment.contributions import RuleContribution
+from featureinterp.experiment.scores.contributions import RuleContribution
 from featureinterp.record import ActivationRecord
 
 FeatureStatus = Literal["explained", "dead", "rare", "failed", "unfinished", "refused", "damaged"]

@@ -24,10 +24,10 @@ from featureinterp.complexity import ComplexityAnalyzer
 from featureinterp.core import Attempt, Score, ScoredSequence, Scores, StructuredExplanation
 from featureinterp.dataset.records.audit import near_duplicates_across
 from featureinterp.errors import OF_ONE_FEATURE, check_numbers
-from featureinterp.experiment.baseline_scores import floor_scores, score_baselines
-from featureinterp.experiment.contributions import RuleContribution, rule_contributions, undefined_contributions
-from featureinterp.experiment.corpus_scores import Contest, WholeCorpus, corpus_scores
 from featureinterp.experiment.result import FeatureKey, FeatureResult
+from featureinterp.experiment.scores.baselines import floor_scores, score_baselines
+from featureinterp.experiment.scores.contributions import RuleContribution, rule_contributions, undefined_contributions
+from featureinterp.experiment.scores.corpus import Contest, WholeCorpus, corpus_scores
 from featureinterp.explainer.search import OF_ONE_ATTEMPT
 from featureinterp.protocols import Explainer, Simulator, SimulatorFactory
 from featureinterp.record import MEASURED_SOURCES, ActivationRecord, SAEIndexRecord, SplitParams, Splits, one_per_window

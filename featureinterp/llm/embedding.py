@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.errors import SubjectError
-from featureinterp.hub import existing_folder
+from featureinterp.pretrained.hub import existing_folder
 from featureinterp.pretrained.opening import load_sentence_transformer, opening
 
 MINILM = "all-MiniLM-L6-v2"

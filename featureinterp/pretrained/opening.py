@@ -12,8 +12,8 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from featureinterp.errors import FeatureInterpError, SubjectError
-from featureinterp.hub import first_words, hub_access, local_folder
 from featureinterp.pretrained.facts import check_causal
+from featureinterp.pretrained.hub import first_words, hub_access, local_folder
 from featureinterp.pretrained.weights import check_finite, check_loaded, quiet_report, reports
 
 _OPTION = "trust_remote_code"

@@ -9,7 +9,7 @@ from featureinterp.chat import Usage
 from featureinterp.core import Score
 from featureinterp.display import visible_token
 from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
-from featureinterp.experiment.verdict import short_verdict
+from featureinterp.experiment.scores.verdict import short_verdict
 from featureinterp.record import MAIN_SOURCE
 
 

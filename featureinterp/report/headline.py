@@ -8,7 +8,7 @@ from typing import Literal
 
 from featureinterp.core import Score
 from featureinterp.experiment.result import FeatureResult
-from featureinterp.experiment.verdict import BEATS, NO_BETTER, WORSE, verdict
+from featureinterp.experiment.scores.verdict import BEATS, NO_BETTER, WORSE, verdict
 from featureinterp.record import MAIN_SOURCE, ComplementaryRecordSource
 from featureinterp.report.views import SOURCE_WORDS
 from featureinterp.scoring.baselines import (

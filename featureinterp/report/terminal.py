@@ -20,7 +20,7 @@ from featureinterp.chat import Usage
 from featureinterp.core import Score, worst_first
 from featureinterp.display import visible
 from featureinterp.experiment.result import FeatureResult
-from featureinterp.experiment.verdict import verdict
+from featureinterp.experiment.scores.verdict import verdict
 from featureinterp.record import MAIN_SOURCE
 from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.headline import Headline, headline

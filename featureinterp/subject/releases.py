@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from featureinterp.errors import SubjectError
-from featureinterp.hub import first_words, hub_access
+from featureinterp.pretrained.hub import first_words, hub_access
 
 if TYPE_CHECKING:
     from sae_lens import SAE

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from featureinterp.errors import SubjectError
-from featureinterp.hub import existing_folder, first_words
+from featureinterp.pretrained.hub import existing_folder, first_words
 from featureinterp.subject.embedded import EMBEDDED, sae_folder
 from featureinterp.subject.fingerprint import hash_weights
 from featureinterp.subject.loading_requirements import LoadingRequirements, loading_requirements

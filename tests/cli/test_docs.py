@@ -13,7 +13,7 @@ import pytest
 from featureinterp import errors
 from featureinterp.codec import decode_index_record
 from featureinterp.core import Score, Scores, StructuredExplanation
-from featureinterp.experiment.method_spec import MethodSpec
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.paper.experiments import EXPERIMENTS, load_experiment
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.store import RunStore

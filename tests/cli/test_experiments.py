@@ -17,7 +17,7 @@ import pytest
 
 from featureinterp.analysis.frames import read_attempts, read_scores
 from featureinterp.dataset.spec import DataSpec
-from featureinterp.experiment.method_spec import MethodSpec
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.paper.experiments import EXPERIMENTS, load_experiment
 from featureinterp.experiment.paper.run_experiment import experiment_data
 from featureinterp.experiment.result import FeatureResult

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from featureinterp.experiment.method_spec import MethodSpec
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.store import RunStore
 from tests.cli.test_bad_input import assert_told
 from tests.cli.tiny import run_command

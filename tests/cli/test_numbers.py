@@ -19,8 +19,8 @@ from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import FeatureInterpError, InputError
 from featureinterp.experiment.engines.open import EngineSpec
 from featureinterp.experiment.explain import FeatureChoice, RunSpec
-from featureinterp.experiment.method_spec import MethodSpec
-from featureinterp.experiment.model_access import ModelAccess
+from featureinterp.experiment.method.access import ModelAccess
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.paper.layers import LAYERS
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.explainer import OneShotExplainerParams, TreeExplainerParams

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from featureinterp.experiment.explain import RunSpec
-from featureinterp.experiment.method_spec import MethodSpec
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.store import RunStore
 from tests.cli.test_docs import run_block
 from tests.cli.test_extending import FILES, SNIPPETS

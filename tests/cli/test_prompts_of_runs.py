@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from featureinterp.dataset.folder import DataFolder
-from featureinterp.experiment.prompt_hashes import hold_prompts
+from featureinterp.experiment.method.prompt_hashes import hold_prompts
 from featureinterp.experiment.result import FeatureKey
 from featureinterp.experiment.store import RunStore
 
@@ -75,7 +75,7 @@ def test_a_run_of_an_earlier_version_goes_on_and_says_so(cli, data, simulator, l
 
 
 def test_a_run_without_models_notes_nothing(run):
-    from featureinterp.experiment.method_spec import MethodSpec
+    from featureinterp.experiment.method.spec import MethodSpec
 
     with RunStore.open(run) as store:
         hold_prompts(store, MethodSpec(), [FeatureKey("blocks.0.hook_resid_post", 0, 10_000)])

@@ -61,7 +61,8 @@ def index_records(draw: st.DrawFn) -> SAEIndexRecord:
     corpus = tuple(
         replace(one, stratum=draw(st.sampled_from(names))) for one in records(ComplementaryRecordSource.CORPUS)
     )
-    return SAEIndexRecord(identity, top, holistic_top, *(records(source) for source in sources), corpus, strata)
+    lists = (records(source) for source in sources)
+    return SAEIndexRecord(identity, top, holistic_top, *lists, corpus_records=corpus, strata=strata)
 
 
 @given(index_records())

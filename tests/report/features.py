@@ -13,8 +13,8 @@ from featureinterp.core import (
     WorstRecord,
 )
 from featureinterp.dataset.activations.latent_stats import N_BINS, LatentProfile, OutputToken
-from featureinterp.experiment.contributions import RuleContribution
 from featureinterp.experiment.result import CorpusScores, FeatureKey, FeatureResult, Margin, RunSummary
+from featureinterp.experiment.scores.contributions import RuleContribution
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource
 
 SIMILAR_NEGATIVE = ComplementaryRecordSource.SIMILAR_NEGATIVE

@@ -12,7 +12,7 @@ from rich.text import Text
 from featureinterp.cli.console import open_console
 from featureinterp.cli.fields import only
 from featureinterp.dataset.manifest import current_versions
-from featureinterp.experiment.model_access import ModelAccess
+from featureinterp.experiment.method.access import ModelAccess
 
 if TYPE_CHECKING:
     from featureinterp.experiment.doctor import Figure

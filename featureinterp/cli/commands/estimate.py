@@ -13,7 +13,7 @@ from featureinterp.cli.console import open_console
 from featureinterp.cli.fields import only
 from featureinterp.cli.progress import STAGE_WORDS, quiet_libraries
 from featureinterp.dataset.spec import DataSpec, StageChoice
-from featureinterp.experiment.model_access import ModelAccess
+from featureinterp.experiment.method.access import ModelAccess
 from featureinterp.experiment.paper.presets import PresetChoice, with_preset
 
 if TYPE_CHECKING:

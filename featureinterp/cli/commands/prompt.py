@@ -11,7 +11,7 @@ from featureinterp.cli import options
 from featureinterp.cli.fields import only
 from featureinterp.cli.screen import tell
 from featureinterp.dataset.folder import DataFolder
-from featureinterp.experiment.method_spec import MethodSpec
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.prompt import find_attempt, find_record, prompt_text
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.experiment.store import RunStore

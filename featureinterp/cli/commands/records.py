@@ -14,7 +14,7 @@ from featureinterp.cli.progress import Stages, quiet_libraries
 from featureinterp.cli.screen import tell
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.spec import DataSpec, StageChoice
-from featureinterp.experiment.model_access import ModelAccess
+from featureinterp.experiment.method.access import ModelAccess
 from featureinterp.experiment.paper.presets import PresetChoice, with_preset
 
 

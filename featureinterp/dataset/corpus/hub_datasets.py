@@ -18,7 +18,7 @@ from featureinterp.dataset.corpus.documents import (
 )
 from featureinterp.dataset.corpus.local_files import hash_files
 from featureinterp.errors import CorpusError
-from featureinterp.hub import broken_connection, transport_error, why_silent
+from featureinterp.pretrained.hub import broken_connection, transport_error, why_silent
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetBuilder, DatasetDict, IterableDataset

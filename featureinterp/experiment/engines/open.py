@@ -14,8 +14,8 @@ from typing import Literal
 from featureinterp.chat import Usage
 from featureinterp.errors import InputError, check_numbers
 from featureinterp.experiment.engines.worker import Job, Worker, n_cores
-from featureinterp.experiment.methods import Models
-from featureinterp.experiment.model_access import MOST_AT_ONCE, ModelAccess
+from featureinterp.experiment.method.access import MOST_AT_ONCE, ModelAccess
+from featureinterp.experiment.method.methods import Models
 from featureinterp.experiment.sweep import Engine, OnUnit, Unit
 from featureinterp.registry import Registry, make
 

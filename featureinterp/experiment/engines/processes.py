@@ -19,8 +19,8 @@ from featureinterp.chat import Usage
 from featureinterp.display import make_log_lines_visible
 from featureinterp.errors import WorkerError
 from featureinterp.experiment.engines.worker import Done, Job, Worker, n_cores
-from featureinterp.experiment.methods import Models
-from featureinterp.experiment.model_access import ModelAccess
+from featureinterp.experiment.method.access import ModelAccess
+from featureinterp.experiment.method.methods import Models
 from featureinterp.experiment.sweep import OnUnit, Unit
 
 MAX_DEATHS = 3

@@ -14,8 +14,8 @@ from typing import Any
 from featureinterp.chat import Usage
 from featureinterp.errors import FeatureInterpError, InputError, WorkerError
 from featureinterp.experiment.engines.worker import Done, Job, Worker
-from featureinterp.experiment.methods import Models
-from featureinterp.experiment.model_access import ModelAccess
+from featureinterp.experiment.method.access import ModelAccess
+from featureinterp.experiment.method.methods import Models
 from featureinterp.experiment.sweep import OnUnit, Unit
 
 MAX_RESTARTS = 3

@@ -10,10 +10,10 @@ from typing import Protocol
 from featureinterp.chat import Usage
 from featureinterp.dataset.activations.latent_stats import LatentProfile
 from featureinterp.errors import OF_ONE_FEATURE, DamagedFeatureError, FeatureInterpError, RequestFailedError
-from featureinterp.experiment.corpus_scores import WholeCorpus
-from featureinterp.experiment.methods import Models
+from featureinterp.experiment.method.methods import Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult, FeatureStatus
 from featureinterp.experiment.run import FeatureRunParams, Method, explain_feature, shuffled_floor
+from featureinterp.experiment.scores.corpus import WholeCorpus
 from featureinterp.experiment.sweep import Unit
 from featureinterp.record import SAEIndexRecord
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from featureinterp.errors import InputError, check_numbers
-from featureinterp.experiment.method_spec import MethodSpec
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.paper.questions import Questions, single_run_questions
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.record import ComplementaryRecordSource

@@ -12,7 +12,7 @@ from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import check_numbers
 from featureinterp.experiment.explain import RunSpec
-from featureinterp.experiment.method_spec import MethodSpec
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.run import FeatureRunParams
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import ANY_SEED, InputError, check_numbers
 from featureinterp.experiment.engines.open import EngineSpec, open_engine
 from featureinterp.experiment.explain import FolderJob, RunSpec, begin_run, check_causes_known
-from featureinterp.experiment.method_spec import MethodSpec
-from featureinterp.experiment.model_access import ModelAccess
+from featureinterp.experiment.method.access import ModelAccess
+from featureinterp.experiment.method.prompt_hashes import hold_prompts
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.paper.declaration import Experiment, Variant
-from featureinterp.experiment.prompt_hashes import hold_prompts
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.sweep import SweptRun, Unit, choose_features, sweep
 from featureinterp.subject.names import layer_of, select_layers

@@ -18,7 +18,7 @@ from jinja2 import TemplateError
 
 from featureinterp.chat import Role
 from featureinterp.errors import SubjectError
-from featureinterp.hub import first_words
+from featureinterp.pretrained.hub import first_words
 from featureinterp.pretrained.opening import load_tokenizer, opening
 
 _LEFT_CONTEXTS = ("\n", "a", ".")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from featureinterp.analysis.comparisons import difference_score
 from featureinterp.analysis.means import mean_score
 from featureinterp.core import Score
-from featureinterp.experiment.verdict import VERDICTS
+from featureinterp.experiment.scores.verdict import VERDICTS
 from featureinterp.record import MAIN_SOURCE
 from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.views import SOURCE_WORDS

@@ -25,8 +25,8 @@ from featureinterp.errors import (
     FeatureInterpError,
     RequestFailedError,
 )
-from featureinterp.experiment.methods import Models
-from featureinterp.experiment.model_access import ModelAccess
+from featureinterp.experiment.method.access import ModelAccess
+from featureinterp.experiment.method.methods import Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.llm.api.spending import Meter, RunLimits
 from featureinterp.record import MAX_LEVEL, ActivationRecord, ComplementaryRecordSource

@@ -12,8 +12,8 @@ from featureinterp.core import CorpusTokens, Rule, StructuredExplanation
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.layout import Layout
 from featureinterp.errors import DataFolderError
-from featureinterp.experiment.corpus_scores import NO_SAMPLE, Contest, WholeCorpus, corpus_scores
 from featureinterp.experiment.result import FeatureKey
+from featureinterp.experiment.scores.corpus import NO_SAMPLE, Contest, WholeCorpus, corpus_scores
 from featureinterp.record import SAEIndexRecord
 from featureinterp.scoring import score_sequences, simulate_records
 from featureinterp.scoring.baselines import best_table, fit_tables
@@ -28,7 +28,7 @@ FREE_TEXT = StructuredExplanation.from_text("words about geology")
 def texts_of(folder: DataFolder) -> list[tuple[str, ...]]:
     corpus = folder.corpus_tokens()
     assert corpus is not None
-    return [tuple(corpus.strings[i] for i in row) for row in corpus.ids]
+    return [tuple(corpus.strings[int(i)] for i in row) for row in corpus.ids]
 
 
 def contest_of(record: SAEIndexRecord, explanation: StructuredExplanation) -> Contest:

@@ -11,9 +11,9 @@ import pytest
 
 from featureinterp.codec import decode, encode
 from featureinterp.core import BEFORE_CLAIMS, Rule, ScoredSequence, StructuredExplanation
-from featureinterp.experiment.contributions import ONLY_RULE, RuleContribution, rule_contributions
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
+from featureinterp.experiment.scores.contributions import ONLY_RULE, RuleContribution, rule_contributions
 from featureinterp.protocols import SimulatorFactory
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource
 from featureinterp.scoring import simulate_records

@@ -17,9 +17,9 @@ from featureinterp.errors import FeatureInterpError, InputError, StorageError, W
 from featureinterp.experiment.engines.open import EngineSpec, TaskEngine, open_engine, shared_out
 from featureinterp.experiment.engines.processes import MAX_DEATHS
 from featureinterp.experiment.engines.worker import OpenRun
-from featureinterp.experiment.method_spec import MethodSpec
-from featureinterp.experiment.methods import Methods, Models
-from featureinterp.experiment.model_access import ModelAccess
+from featureinterp.experiment.method.access import ModelAccess
+from featureinterp.experiment.method.methods import Methods, Models
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.sweep import SweptRun, sweep

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from featureinterp.errors import InputError
-from featureinterp.experiment.method_spec import MethodSpec
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.paper.declaration import Variant
 from featureinterp.experiment.paper.experiments import EXPERIMENTS, experiment_of_runs, load_experiment
 from featureinterp.experiment.paper.explainers import EXPLAINERS

@@ -12,12 +12,12 @@ from functools import partial
 import pytest
 
 from featureinterp.errors import RequestFailedError
-from featureinterp.experiment import methods
 from featureinterp.experiment.engines.open import TaskEngine
 from featureinterp.experiment.engines.worker import OpenRun
-from featureinterp.experiment.method_spec import MethodSpec
-from featureinterp.experiment.methods import Methods, Models
-from featureinterp.experiment.model_access import ModelAccess
+from featureinterp.experiment.method import methods
+from featureinterp.experiment.method.access import ModelAccess
+from featureinterp.experiment.method.methods import Methods, Models
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.sweep import SweptRun, sweep

@@ -9,7 +9,7 @@ import pytest
 from featureinterp.errors import StorageError
 from featureinterp.experiment.engines.open import TaskEngine
 from featureinterp.experiment.engines.worker import OpenRun
-from featureinterp.experiment.methods import Models
+from featureinterp.experiment.method.methods import Models
 from featureinterp.experiment.store import RunStore
 from featureinterp.experiment.sweep import SweptRun, choose_features, shuffled_partner, sweep
 from featureinterp.scoring.baselines import CONSTANT_ZERO, SHUFFLED, TABLES

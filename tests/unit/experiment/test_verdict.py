@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from featureinterp.core import Score, Scores, StructuredExplanation
 from featureinterp.experiment.result import CorpusScores, FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
-from featureinterp.experiment.verdict import short_verdict, verdict
+from featureinterp.experiment.scores.verdict import short_verdict, verdict
 from featureinterp.scoring.corpus import difference_on_corpus, pool_corpus
 
 KEY = FeatureKey("blocks.1.hook_resid_post", 1, 2)

@@ -16,9 +16,9 @@ from huggingface_hub import constants
 from sae_lens.loading import pretrained_saes_directory as directory
 
 from featureinterp.errors import InputError, SubjectError
-from featureinterp.hub import hub_access
 from featureinterp.llm.embedding import open_embedder
 from featureinterp.llm.local.model import LocalModel
+from featureinterp.pretrained.hub import hub_access
 from featureinterp.subject import precision
 from featureinterp.subject.loading import read_config
 from featureinterp.subject.loading_requirements import LoadingRequirements, loading_requirements

@@ -9,8 +9,8 @@ from types import TracebackType
 from featureinterp.chat import Usage
 from featureinterp.complexity import ChatJudge, ComplexityAnalyzer
 from featureinterp.complexity.registry import is_local
-from featureinterp.experiment.method_spec import MethodSpec
-from featureinterp.experiment.model_access import ModelAccess
+from featureinterp.experiment.method.access import ModelAccess
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.run import Method
 from featureinterp.explainer import EXPLAINERS
 from featureinterp.explainer.params import ANSWER_TOKENS

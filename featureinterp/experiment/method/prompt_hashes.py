@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from featureinterp.complexity import registry as complexity_registry
 from featureinterp.errors import DataFolderError
-from featureinterp.experiment.method_spec import MethodSpec
+from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.result import FeatureKey
 from featureinterp.experiment.store import RunStore
 from featureinterp.simulator import registry as simulator_registry

@@ -1,0 +1,1 @@
+"""Method of a run: settings, language models, and the prompts that they are sent."""
