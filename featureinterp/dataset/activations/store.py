@@ -121,6 +121,30 @@ class SparseActivations:
         source = file.metadata.get("source", "")
         return cls(path, source, n_sequences, length, n_latents, *(file.mapped(name) for name in names))
 
+    @classmethod
+    def of(cls, latents: Sequence[LatentActivations], n_sequences: int, length: int) -> SparseActivations:
+        """Hold activations that are in memory: those of latents 0, 1, ... of a hook.
+
+        Args:
+            latents: each sorted by sequence and position.
+            n_sequences: sequences of the corpus.
+            length: tokens of each, BOS not counted.
+        """
+        n = len(latents)
+        return cls(
+            path=Path("memory"),
+            source="",
+            n_sequences=n_sequences,
+            length=length,
+            n_latents=n,
+            latents=np.arange(n, dtype=np.int32),
+            indptr=np.cumsum([0, *(len(each.sequence) for each in latents)]),
+            checksum=np.array([each.checksum() for each in latents], dtype=np.int64),
+            sequence=np.concatenate([np.zeros(0, np.int32), *(each.sequence for each in latents)]),
+            position=np.concatenate([np.zeros(0, np.int16), *(each.position for each in latents)]),
+            value=np.concatenate([np.zeros(0, np.float32), *(each.value for each in latents)]),
+        )
+
     def latent(self, index: int) -> LatentActivations:
         """Return the activations of one latent; empty arrays if it never fires.
 
