@@ -103,7 +103,7 @@ class CorpusTokens(NamedTuple):
 
 
 CLAIMED_ABOVE = 1.0
-"""A token that a rule's words expect above this level is claimed, whatever the rule's strength."""
+"""A token that a rule's words expect above this level is claimed, whatever the rule's strength above 0."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ class SequenceSimulation:
     expected_activations: tuple[float, ...]
     """Expected level per token, 0..5."""
     claimed: tuple[bool, ...] | None = None
-    """Per token, whether the words of any rule expect it above level 1 before the rule's strength is applied; None of a
-    simulator without rules, and in runs made before claims were stored."""
+    """Per token, whether the words of any rule of a strength above 0 expect it above level 1 before the strength is
+    applied; None of a simulator without rules, and in runs made before claims were stored."""
 
     @property
     def claims(self) -> tuple[bool, ...]:

@@ -98,6 +98,7 @@ def _settings(runs: Sequence[RunInfo]) -> Iterator[str]:
         named = {name: plain(place_free(run.about.get(name, "–"))) for name in ("model", "SAE", "corpus")}
         data = _listed(_flat(run.configuration.get("data", {})))
         yield f"**{plain(subject)}**: {_listed(named)}. Records: {data}."
+    yield f"Explained by {'; '.join(dict.fromkeys(plain(run.made_by) for run in runs))}."
     flat = [_flat({name: v for name, v in run.configuration.items() if name != "data"}) for run in runs]
     names = list(dict.fromkeys(name for settings in flat for name in settings))
     varied = [name for name in names if len({settings.get(name) for settings in flat}) > 1]

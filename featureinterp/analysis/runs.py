@@ -11,7 +11,7 @@ from typing import Any
 
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError
-from featureinterp.experiment.result import FeatureKey, RunSummary
+from featureinterp.experiment.result import FeatureKey, RunSummary, method_words
 from featureinterp.experiment.store import FILE_NAME, RunStore
 from featureinterp.files import real_path
 
@@ -40,6 +40,11 @@ class RunInfo:
     def labels(self) -> Mapping[str, str]:
         """Return the identifying labels of the run: `experiment`, `subject`, `variant`."""
         return {"experiment": self.experiment, "subject": self.subject, "variant": self.variant}
+
+    @property
+    def made_by(self) -> str:
+        """Explainer and simulator in words."""
+        return _made_by(self.configuration)
 
 
 def list_runs(path: Path) -> list[RunInfo]:
@@ -107,6 +112,12 @@ def run_info(store: RunStore) -> RunInfo:
     )
 
 
+def _made_by(configuration: Mapping[str, Any]) -> str:
+    method = configuration.get("method", {})
+    explainer = "/".join(filter(None, (method.get("explainer", ""), method.get("proposer", ""))))
+    return method_words(explainer, method.get("simulator", ""))
+
+
 WAITING = "waiting"
 DAMAGED = "damaged"
 _OWN_PLACE = ("command", "configuration", "configuration_hash", "created")
@@ -128,11 +139,13 @@ def run_summary(store: RunStore, damaged: Collection[FeatureKey] | None = None) 
         counts[WAITING] = waiting
     if damaged:
         counts[DAMAGED] = len(damaged)
+    configuration = json.loads(about["configuration"])
     return RunSummary(
         title=real_path(store.path).parent.name,
         command=about.get("command", ""),
         created=about["created"],
-        settings=dict(_in_words({**names, **json.loads(about["configuration"])})),
+        made_by=_made_by(configuration),
+        settings=dict(_in_words({**names, **configuration})),
         finished=not waiting and not damaged,
         counts=dict(sorted(counts.items())),
     )

@@ -205,6 +205,12 @@ def _options_of(parameter: str, hint: Any, default: object) -> Iterator[FieldOpt
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:  # noqa: ANN401 - the field's value
+    """Return a field's default; None for a new instance of a dataclass, whose fields have their own.
+
+    An instance would not do: it may have replaced a default, such as the name of the simulator.
+    """
+    if dataclasses.is_dataclass(field.default_factory):
+        return None
     return field.default if field.default_factory is _MISSING else field.default_factory()
 
 

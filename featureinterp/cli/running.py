@@ -8,9 +8,10 @@ from featureinterp.chat import Usage
 from featureinterp.cli.console import open_console
 from featureinterp.cli.options import command_line
 from featureinterp.cli.progress import quiet_libraries
+from featureinterp.cli.screen import tell
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.experiment.explain import FeatureChoice, RunSpec, explain_folder
-from featureinterp.experiment.result import FeatureResult
+from featureinterp.experiment.result import FeatureResult, method_words
 from featureinterp.report.number_format import usage_words
 from featureinterp.report.terminal import feature_line
 
@@ -21,6 +22,7 @@ def run_and_print(folder: DataFolder, out: Path, choice: FeatureChoice, spec: Ru
     def print_feature(result: FeatureResult, done: int, total: int) -> None:
         console.print(feature_line(result, done, total))
 
+    tell(f"{out}: explained by {method_words(spec.method.name, spec.method.simulator_name)}")
     quiet_libraries()
     console = open_console()
     spent = explain_folder(folder, out, choice, spec, command_line(), print_feature)

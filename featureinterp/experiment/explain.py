@@ -18,7 +18,7 @@ from featureinterp.experiment.engines.worker import LatentState, OpenRun, explai
 from featureinterp.experiment.method.access import ModelAccess
 from featureinterp.experiment.method.methods import Methods, Models
 from featureinterp.experiment.method.prompt_hashes import hold_prompts
-from featureinterp.experiment.method.spec import MethodSpec
+from featureinterp.experiment.method.spec import LEXICAL, MethodSpec
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.experiment.scores.corpus import WholeCorpus
@@ -140,13 +140,13 @@ class FolderJob:
     def light(self) -> bool:
         """Whether it uses no large model and no endpoint."""
         method = self.spec.method
-        return not method.asks and (method.simulator, method.complexity) == ("lexical", "lexical")
+        return not method.asks and (method.simulator, method.complexity) == (LEXICAL, LEXICAL)
 
     def open(self, models: Models) -> OpenRun:
         """Open records and method, over shared models."""
         methods = Methods(self.spec.method, models)
         folder = DataFolder.open(self.folder)
-        corpus = WholeCorpus(folder, models.embeddings) if self.spec.method.simulator == "lexical" else None
+        corpus = WholeCorpus(folder, models.embeddings) if self.spec.method.simulator == LEXICAL else None
         return OpenRun(FolderSource(folder), methods.make, self.spec.records, corpus, methods.at_once)
 
 

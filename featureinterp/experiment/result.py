@@ -68,6 +68,8 @@ class FeatureResult:
     """Reason for a missing explanation; empty if there is one."""
     explainer: str = ""
     """Registered name of the explainer, such as `tree`, with its proposer: `tree/lexical`."""
+    simulator: str = ""
+    """Name of the simulator that all scores of the explanation are by."""
     explanation: StructuredExplanation | None = None
     complexity: float | None = None
     """Complexity: mean over the rules, 0 (names a token) to 5 (an abstract idea); None without an explanation."""
@@ -110,6 +112,11 @@ class FeatureResult:
     """Wall time spent on this feature; the only field that differs between two equal runs."""
 
     @property
+    def made_by(self) -> str:
+        """Explainer and simulator in words."""
+        return method_words(self.explainer, self.simulator)
+
+    @property
     def whole_usage(self) -> Usage:
         """Total usage of the feature."""
         return self.usage + self.floor_usage
@@ -130,6 +137,15 @@ class FeatureResult:
         return section_html(title, self.explanation.to_html(), table_html(head, rows), sentences, tree)
 
 
+def method_words(explainer: str, simulator: str) -> str:
+    """Return the names of an explainer and of the simulator that scores it, in words; empty ones are left out.
+
+    >>> method_words("tree/lexical", "lexical")
+    'tree/lexical, simulated by lexical'
+    """
+    return ", simulated by ".join(filter(None, (explainer, simulator)))
+
+
 @dataclass(frozen=True)
 class RunSummary:
     """Description of a run for the head of a report."""
@@ -139,6 +155,8 @@ class RunSummary:
     """Command line that reproduces the run."""
     created: str = ""
     """Start of the run, ISO 8601."""
+    made_by: str = ""
+    """Explainer and simulator in words."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Settings that determine the results (model, SAE, corpus, seed, versions) by name, in reading order."""
     finished: bool = True

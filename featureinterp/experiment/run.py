@@ -83,6 +83,8 @@ class Method:
     """Adds up the usage of language models."""
     complexity: ComplexityAnalyzer = field(default_factory=ComplexityAnalyzer)
     """Measures the complexity of the explanation."""
+    simulator: str = ""
+    """Name of the simulator."""
 
     @property
     def usage(self) -> Usage:
@@ -127,7 +129,9 @@ async def explain_feature(
         ActivationError: if an activation is NaN or infinite.
     """
     started = time.perf_counter()
-    result = FeatureResult(key, "explained", explainer=method.name, max_activation=record.max_expression)
+    result = FeatureResult(
+        key, "explained", explainer=method.name, simulator=method.simulator, max_activation=record.max_expression
+    )
     if len(record.most_act_records) < LEAST_POSITIVES:
         reason = f"fires on {len(record.most_act_records)} usable windows, at least {LEAST_POSITIVES} are needed"
         return replace(result, status="rare", reason=reason)

@@ -7,10 +7,13 @@ opening it with another one is an error. A damaged row is a warning, and its fea
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -159,7 +162,18 @@ class RunStore:
         except DataFolderError as error:
             self._is_malformed = True
             raise unreachable(key, self.path, error) from error
-        return read_result(key, rows[0], self.path) if rows else None
+        return self._with_simulator(read_result(key, rows[0], self.path)) if rows else None
+
+    def _with_simulator(self, result: FeatureResult) -> FeatureResult:
+        """Name the simulator of a result made before results did, by the run's configuration."""
+        if result.simulator or not result.explainer:
+            return result
+        return replace(result, simulator=self._simulator)
+
+    @cached_property
+    def _simulator(self) -> str:
+        method = json.loads(self.about()["configuration"]).get("method", {})
+        return method.get("simulator", "")
 
     def readable(self, key: FeatureKey) -> FeatureResult | None:
         """Return one feature's result, or None if not finished or (with a warning) damaged."""

@@ -185,7 +185,7 @@ def explanation_rows(result: FeatureResult, source: Source) -> Iterator[Row]:
     words = _no_nul(one_sentence(result.explanation))
     cut = len(words) > MOST_CHARACTERS
     scores = "; ".join(f"correlation with {name} {scores.correlation}" for name, scores in result.scores.items())
-    told = [f"by featureinterp, {result.explainer}", scores, f"in full: {words}" if cut else ""]
+    told = [f"by featureinterp, {result.made_by}", scores, f"in full: {words}" if cut else ""]
     yield {
         "id": source.row_id("explanation", result.key.latent), "modelId": source.model, "layer": source.id,
         "index": str(result.key.latent), "description": words[: MOST_CHARACTERS - 1] + "…" if cut else words,

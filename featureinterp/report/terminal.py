@@ -62,9 +62,10 @@ def feature_table(results: Iterable[FeatureResult]) -> Table:
     for name in ("lookup", "FP/sent."):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict and explanation", ratio=1, overflow="fold")
-    usage = Usage()
+    usage, methods = Usage(), dict[str, None]()
     for result in results:
         row = FeatureRow.of(result)
+        methods |= {result.made_by: None} if result.made_by else {}
         usage += row.usage
         words = (
             Text("\n").join([Text(visible(verdict(result)), style="bold"), _rules(result)])
@@ -82,8 +83,9 @@ def feature_table(results: Iterable[FeatureResult]) -> Table:
             Text(number(row.false_positives.value)),
             words,
         )
-    if usage.requests:
-        table.caption = Text(f"Language models: {usage_words(usage)}")
+    told = [f"Explained by {visible('; '.join(methods))}"] if methods else []
+    told += [f"Language models: {usage_words(usage)}"] if usage.requests else []
+    table.caption = Text("\n".join(told)) if told else None
     return table
 
 
@@ -91,7 +93,8 @@ def feature_view(result: FeatureResult, n_worst: int = 5) -> Group:
     """Return one feature: its verdict, rules, scores, baselines, and the sentences with the largest error."""
     key = result.key
     title = Text.assemble((f"Layer {key.layer}, latent {key.latent}", "bold"), ("  " + visible(key.hook_name), "dim"))
-    facts = f"{_density(result)}, largest activation {number(result.max_activation)}"
+    facts = f"explained by {visible(result.made_by)}; " if result.made_by else ""
+    facts += f"{_density(result)}, largest activation {number(result.max_activation)}"
     if result.complexity is not None:
         facts += f", complexity {number(result.complexity, 1)} of 5"
     if result.complexity_reason:

@@ -33,7 +33,8 @@ class CorpusSimulation(NamedTuple):
     expected: NDArray[np.float32]
     """Expected level 0..5 [windows, tokens]."""
     claimed: NDArray[np.bool_]
-    """Whether any rule's words expect it above level 1, before the rule's strength is applied [windows, tokens]."""
+    """Whether the words of any rule of a strength above 0 expect it above level 1, before the strength is applied
+    [windows, tokens]."""
 
 
 class LexicalCorpus:

@@ -1,7 +1,7 @@
 """Simulation of structured explanations: the strongest applicable rule, each rule computed once.
 
 expected(token) = max over rules of EV(words, token) · strength / 5
-claimed(token) = any rule has EV(words, token) > 1
+claimed(token) = any rule of a strength above 0 has EV(words, token) > 1
 
 EV depends on a rule's words alone, so it is cached per (words, window): changing a strength, or one rule
 of five, costs nothing for the rest. Concurrent requests of several explanations are computed together,
@@ -138,11 +138,12 @@ def strongest(
         levels: EV of each rule's words, before its strength is applied [rules, ...].
 
     Returns:
-        The expected level, 0..5, and whether any rule claims it, both [...].
+        The expected level, 0..5, and whether any rule claims it, both [...]. A rule of strength 0 says that the
+        feature does not fire: it claims nothing.
     """
     strengths = np.array([rule.strength / MAX_LEVEL for rule in explanation.rules])
     scaled = levels * strengths.reshape(-1, *(1,) * (levels.ndim - 1))
-    return scaled.max(axis=0, initial=0.0), np.any(levels > CLAIMED_ABOVE, axis=0)
+    return scaled.max(axis=0, initial=0.0), np.any(levels[strengths > 0] > CLAIMED_ABOVE, axis=0)
 
 
 class RuleSimulator:

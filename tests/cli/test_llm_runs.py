@@ -51,6 +51,9 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+LEXICAL = ("--simulator", "lexical")
+
+
 def results(run: Path):
     """What a run holds, but for the seconds."""
     with RunStore.open(run) as store:
@@ -59,7 +62,7 @@ def results(run: Path):
 
 def explain(data: Path, server: LLMServer, out: object, *more: object):
     small = ("--depth", 1, "--width", 1)
-    return run_command("explain", data, "--out", out, "--proposer", f"local:m@{server.url}", *small, *more)
+    return run_command("explain", data, "--out", out, "--proposer", f"local:m@{server.url}", *LEXICAL, *small, *more)
 
 
 def test_the_eight_bars_of_figure_4_ask_what_their_names_say(rich, tmp_path):
@@ -67,7 +70,7 @@ def test_the_eight_bars_of_figure_4_ask_what_their_names_say(rich, tmp_path):
     with LLMServer(brain) as server:
         small = ("--layers", 0, "--latents-per-layer", 6, "--depth", 1, "--width", 1, "--workers", 1)
         words = ("--data", rich, "--out", tmp_path / "runs", "--proposer", f"local:m@{server.url}")
-        made = run_command("experiment", "explainers", *words, *small)
+        made = run_command("experiment", "explainers", *words, *LEXICAL, *small)
     assert made.code == 0, made.err
     firsts = [body["messages"] for body in server.seen.requests if not asks_to_revise(body["messages"])]
     asked = Counter(
@@ -181,7 +184,7 @@ def test_the_limit_of_an_answer_and_no_temperature_reach_the_request_and_decide_
         words = ("experiment", "complementary", "--data", small_data, "--out", "paper", "--workers", 1, "--layers", 0)
         more = ("--latents-per-layer", 1, "--answer-tokens", 300, "--temperatures", "none", "--variants", "one-shot")
         asked = len(server.seen.requests)
-        run_command(*words, *more, "--proposer", f"local:m@{server.url}")
+        run_command(*words, *more, *LEXICAL, "--proposer", f"local:m@{server.url}")
         assert all(body["max_tokens"] == 300 for body in server.seen.requests[asked:])
 
 
@@ -212,14 +215,18 @@ def test_answers_that_nobody_can_read_are_failed_features_with_the_reason(small_
 def test_a_language_model_stands_for_the_tree_search_with_it(small_data, tmp_path):
     with LLMServer(brain) as server:
         name = f"local:m@{server.url}"
-        made = run_command("explain", small_data, "--out", "run", "--explainer", name, "--depth", 1, "--layers", 1)
+        made = run_command(
+            "explain", small_data, "--out", "run", "--explainer", name, *LEXICAL, "--depth", 1, "--layers", 1
+        )
         assert made.code == 0, made.err
         with RunStore.open(Path("run")) as store:
             configuration = json.loads(store.about()["configuration"])["method"]
         assert (configuration["explainer"], configuration["proposer"]) == ("tree", "local:m")
         assert configuration["prompt_version"] == 1 and configuration["temperatures"] == [1.0]
         assert "127.0.0.1" not in json.dumps(configuration)
+        unnamed = run_command("explain", small_data, "--out", "run", "--explainer", name, "--depth", 1, "--layers", 1)
         both = run_command("explain", small_data, "--explainer", name, "--proposer", name)
+    assert_told(unnamed, 'method.simulator="lexical" instead of "chat:local:m"', "give the settings it was made with")
     assert_told(both, "both name a proposer")
 
 
@@ -227,7 +234,7 @@ def test_the_demo_with_a_language_model_has_the_lexical_explanations_beside(tiny
     options = ("--features", 3, "--depth", 1, "--width", 1, "--holistic", "--no-train-negatives", *tiny.options())
     with LLMServer(brain, cost=0.001) as server:
         name = f"local:m@{server.url}"
-        made = run_command("demo", "--out", "run", "--explainer", name, "--temperatures", "0.7,1.0", *options)
+        made = run_command("demo", "--out", "run", "--explainer", name, *LEXICAL, "--temperatures", "0.7,1.0", *options)
         assert made.code == 0, made.err
         asked = server.seen.requests
         assert {body["temperature"] for body in asked} == {0.7, 1.0}
@@ -271,7 +278,7 @@ def test_what_a_simulator_and_a_judge_of_complexity_take_is_counted(small_data):
     with LLMServer(levels_brain, cost=0.001) as server:
         server.delay = 0.05
         name = f"local:m@{server.url}"
-        methods = ("--proposer", name, "--simulator", f"chat:{name}", "--complexity", name)
+        methods = ("--proposer", name, "--complexity", name)  # and it simulates, as no other model is named
         made = run_command("explain", small_data, "--out", "run", *methods, *small)
         assert made.code == 0, made.err
         assert server.seen.most_in_flight > 8  # two features at the same time
@@ -373,7 +380,8 @@ def test_a_silent_endpoint_ends_the_run_soon_and_the_same_command_goes_on(small_
                 1,
             ),
         }[command]
-        options = ("--proposer", f"local:m@{server.url}", "--depth", 1, "--width", 1, "--request-timeout", 1.5)
+        small = (*LEXICAL, "--depth", 1, "--width", 1)
+        options = ("--proposer", f"local:m@{server.url}", *small, "--request-timeout", 1.5)
         began = time.monotonic()
         silent = run_command(*asked, *options)
         assert_told(silent, "local:m is down: no data arrived within 1.5 seconds", "--request-timeout")

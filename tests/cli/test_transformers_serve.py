@@ -133,7 +133,7 @@ def test_what_it_refuses_is_passed_on_in_its_own_words(server, tmp_path):
 @pytest.mark.parametrize("form", ["--structured", "--unstructured"])
 def test_a_run_with_it_is_made_again_from_what_is_stored(server, data, tmp_path, monkeypatch, form):
     monkeypatch.chdir(tmp_path)
-    small = ("--explainer", "one-shot", "--features", 2, "--concurrency", 2, form)
+    small = ("--explainer", "one-shot", "--simulator", "lexical", "--features", 2, "--concurrency", 2, form)
 
     def explain(url: str, out: str, *more: str):
         made = run_command("explain", data, "--out", out, "--proposer", f"local:model@{url}", *small, *more)

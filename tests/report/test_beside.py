@@ -162,9 +162,14 @@ def test_hostile_words_of_the_other_run_stay_text(tmp_path: Path) -> None:
 def test_two_runs_of_one_method_are_told_apart_by_their_names() -> None:
     ours = explained(0, 3, 0.5)
     same = compare_feature(ours, beside_of([ours], "run 2"))
-    assert same.names(ours.explainer) == ("this run", "run 2")
+    assert same.names(ours) == ("this run", "run 2")
     other = compare_feature(ours, beside_of([other_way(ours)], "run 2"))
-    assert other.names(ours.explainer) == ("tree/lexical", "tree/local:m")
-    assert other.names("") == ("this run", "tree/local:m")
+    assert other.names(ours) == ("tree/lexical", "tree/local:m")
+    assert other.names(replace(ours, explainer="")) == ("this run", "tree/local:m")
     untold = compare_feature(ours, beside_of([replace(ours, explainer="")], "run 2"))
-    assert untold.names(ours.explainer) == ("tree/lexical", "run 2")
+    assert untold.names(ours) == ("tree/lexical", "run 2")
+    read = compare_feature(ours, beside_of([replace(ours, simulator="hf:m")], "run 2"))
+    assert read.names(replace(ours, simulator="lexical")) == (
+        "tree/lexical, simulated by lexical",
+        "tree/lexical, simulated by hf:m",
+    )

@@ -51,10 +51,12 @@ def demo(
     choice = FeatureChoice(data_spec.layers, features=size.n_features)
     runs, spent = demo_runs(out, spec), spec.access.spent
     for run, variant in runs.items():
-        tell(f"{run}: {variant.method.name}")
         access = replace(variant.access, spent=spent)
         spent = run_and_print(folder, run, choice, replace(variant, access=access))
-    tell(f"The page: {write_pages(out, out / 'report', *list(runs)[1:])}")
+    others = list(runs)[1:]
+    tell(f"The page: {write_pages(out, out / 'report', *others[:1])}")
+    for run in others[1:]:
+        tell(f"Under another simulator: `featureinterp compare {out} {run}`")
 
 
 def _make_data(data_spec: DataSpec, root: Path, size: DemoSpec, spec: RunSpec) -> DataFolder:

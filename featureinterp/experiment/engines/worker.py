@@ -143,7 +143,7 @@ class Worker:
 async def explain_key(key: FeatureKey, run: OpenRun) -> FeatureResult:
     """Explain one feature; a dead, rare or failed one becomes a result with a reason."""
     known, method = run.source.status(key), run.make_method()
-    result = FeatureResult(key, known.status or "failed", known.reason, method.name)
+    result = FeatureResult(key, known.status or "failed", known.reason, method.name, method.simulator)
     if known.status is None:
         try:
             result = await explain_feature(run.source.record(key), key, method, run.params, run.corpus)

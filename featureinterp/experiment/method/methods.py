@@ -131,4 +131,4 @@ class Methods:
             proposer=proposer,
         )
         complexity = models.complexity(spec.complexity, meter, spec.answer_tokens)
-        return Method(spec.name, explainer, simulator_factory, meter, complexity)
+        return Method(spec.name, explainer, simulator_factory, meter, complexity, spec.simulator_name)

@@ -26,6 +26,9 @@ from featureinterp.knobs import knob_values, knobs
 from featureinterp.simulator.registry import check_simulator_name, is_served, simulator_params
 from featureinterp.simulator.registry import prompt_version as simulator_prompt_version
 
+LEXICAL = "lexical"
+"""Name of the proposer, the simulator and the complexity judge without a language model."""
+
 _ADDRESS = re.compile(r"@https?://\S+")
 
 _NAMED = {
@@ -48,7 +51,7 @@ class MethodSpec:
 
     explainer: str = "tree"
     """tree, one-shot, module:Class, or MODEL (short for --explainer tree --proposer MODEL)."""
-    proposer: str = "lexical"
+    proposer: str = LEXICAL
     """lexical, module:Class, or a language model such as openrouter:meta-llama/llama-4-scout or
     local:MODEL@http://127.0.0.1:8000/v1."""
     rule_cap: int = TreeExplainerParams.rule_cap
@@ -57,15 +60,16 @@ class MethodSpec:
     """Number of revision rounds (tree)."""
     width: int = TreeExplainerParams.width
     """Number of attempts kept per round (tree)."""
-    simulator: str = "lexical"
-    """lexical, hf:MODEL, echo:PROVIDER:MODEL, chat:PROVIDER:MODEL, or module:function."""
+    simulator: str = ""
+    """lexical, hf:MODEL, echo:PROVIDER:MODEL, chat:PROVIDER:MODEL, or module:function (default: chat: with the language
+    model that proposes; lexical where none does)."""
     structured: bool = TreeExplainerParams.structured_explanations
     """Explain with rules and strengths (default), or with one sentence."""
     holistic: bool = TreeExplainerParams.include_holistic_expressions
     """Use holistic activations (tokens that cause activations)."""
     temperatures: tuple[float | None, ...] = TreeExplainerParams.temperatures
     """Sampling temperatures of a language model, such as 0.7,1.0, used in turn; none: omit the parameter."""
-    complexity: str = "lexical"
+    complexity: str = LEXICAL
     """Complexity judge: lexical, hf:MODEL, or a language model with log probabilities."""
     answer_tokens: int = TreeExplainerParams.answer_tokens
     """Maximum tokens of one answer of the proposer or the complexity judge, including reasoning."""
@@ -78,7 +82,7 @@ class MethodSpec:
 
     def __post_init__(self) -> None:
         self._read_explainer()
-        proposer_name(self.proposer)
+        self._choose_simulator()
         check_simulator_name(self.simulator)
         check_complexity_name(self.complexity)
         if not self.asks and self.temperatures != (1.0,):
@@ -112,6 +116,18 @@ class MethodSpec:
             )
         object.__setattr__(self, "proposer", self.explainer)
         object.__setattr__(self, "explainer", MethodSpec.explainer)
+
+    def _choose_simulator(self) -> None:
+        """Name the simulator where none is named: words of a language model are read by that model.
+
+        Raises:
+            InputError: if the proposer is neither registered nor a language model.
+        """
+        name = proposer_name(self.proposer)
+        if not self.simulator:
+            address = _ADDRESS.search(self.proposer)
+            chat = f"chat:{name}{address.group() if address else ''}"
+            object.__setattr__(self, "simulator", chat if self.asks else LEXICAL)
 
     def _read_options(self) -> None:
         """Give options the types of the knobs that they set.
@@ -154,12 +170,23 @@ class MethodSpec:
         """Explainer and proposer, as `tree/lexical`."""
         return f"{self.explainer}/{proposer_name(self.proposer)}"
 
-    def baseline(self) -> MethodSpec:
-        """Return the same search and simulator with the lexical proposer: what a language model is measured against."""
+    @property
+    def simulator_name(self) -> str:
+        """Simulator in results: without the address of its model."""
+        return _ADDRESS.sub("", self.simulator)
+
+    def baseline(self, *, own_simulator: bool = False) -> MethodSpec:
+        """Return the same search with the lexical proposer: what a language model is measured against.
+
+        Args:
+            own_simulator: score with the lexical simulator, which its words are written for; else with this method's.
+        """
         limit = ANSWER_TOKENS if is_local(self.complexity) else self.answer_tokens
+        own = {"simulator": LEXICAL, "simulator_options": {}} if own_simulator else {}
         return replace(
             self,
-            proposer="lexical",
+            **own,
+            proposer=LEXICAL,
             proposer_options={},
             structured=True,
             holistic=False,
@@ -178,7 +205,7 @@ class MethodSpec:
         """Return all that decides results as JSON values: where a model is served and the keys to it do not."""
         names = {
             "proposer": proposer_name(self.proposer),
-            "simulator": _ADDRESS.sub("", self.simulator),
+            "simulator": self.simulator_name,
             "complexity": check_complexity_name(self.complexity),
         }
         versions = {

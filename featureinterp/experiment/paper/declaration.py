@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from featureinterp.errors import InputError, check_numbers
-from featureinterp.experiment.method.spec import MethodSpec
+from featureinterp.experiment.method.spec import LEXICAL, MethodSpec
 from featureinterp.experiment.paper.questions import Questions, single_run_questions
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.record import ComplementaryRecordSource
@@ -29,7 +29,10 @@ class Variant:
 
     name: str
     settings: Mapping[str, Any] = field(hash=False)
-    """Fields of `MethodSpec` that this variant sets; the base method has the others."""
+    """Fields of `MethodSpec` that this variant sets; the base method has the others.
+
+    A proposer set over a lexical base brings its default simulator, unless this sets one. The lexical proposer set over
+    a language model makes the baseline of that model, under the same simulator unless this sets the lexical one."""
     records: FeatureRunParams = PAPER_RECORDS
 
     def __post_init__(self) -> None:
@@ -44,6 +47,10 @@ class Variant:
             InputError: if the base method cannot have these settings.
         """
         settings = dict(self.settings)
+        if (base.proposer, base.simulator) == (LEXICAL, LEXICAL):
+            settings.setdefault("simulator", "")
+        elif settings.get("proposer") == LEXICAL and base.asks:
+            base = base.baseline(own_simulator=settings.get("simulator") == LEXICAL)
         return replace(base.with_explainer(settings.pop("explainer", base.explainer)), **settings)
 
 

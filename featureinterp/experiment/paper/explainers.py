@@ -1,6 +1,7 @@
 """Figure 4: one-shot and tree, with sentences, rules, negatives, and holistic activations.
 
-The other combinations of these are run on request.
+The other combinations of these are run on request, and so are the baselines of a language model: the same search with
+the lexical proposer, under the same simulator and under its own.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
+from featureinterp.experiment.method.spec import LEXICAL
 from featureinterp.experiment.paper.declaration import PAPER_RECORDS, SIMILAR_NEGATIVE, Experiment, Variant
 from featureinterp.experiment.paper.questions import SCORE, Direction, Question, method_question
 
 _TREE, _ONE_SHOT = "tree-", "one-shot-"
 _BASELINE = "one-shot-structured"
+_STRUCTURED_TREE = "tree-structured"
 _DRAWN = ("unstructured", "structured", "structured-negatives", "structured-holistic")
 
 
@@ -34,10 +37,12 @@ def explainer_variant(search: str, structured: bool, negatives: bool, holistic: 
 
 
 def questions(variants: Sequence[str]) -> list[Question]:
-    """Return the questions: each variant against one-shot rules, and each tree against the same one-shot."""
+    """Return the questions: variants against one-shot rules, trees against their one-shot and lexical baselines."""
     searches = [(variant, _ONE_SHOT + variant.removeprefix(_TREE)) for variant in variants if variant.startswith(_TREE)]
     baseline = [(variant, _BASELINE) for variant in variants if variant != _BASELINE]
-    asked = [(a, b) for a, b in dict.fromkeys([*baseline, *searches]) if b in variants]
+    lexical = [(_STRUCTURED_TREE, variant.name) for variant in LEXICAL_BASELINES if variant.name in variants]
+    pairs = dict.fromkeys([*baseline, *searches, *lexical])
+    asked = [(a, b) for a, b in pairs if {a, b} <= set(variants)]
     return [method_question("score", SCORE, a, b, _claim(a, (a, b) in searches)) for a, b in asked]
 
 
@@ -46,6 +51,12 @@ def _claim(a: str, is_search: bool) -> Direction:
         return "higher"
     return "lower" if a == "one-shot-unstructured" else ""
 
+
+LEXICAL_BASELINES = (
+    Variant("tree-lexical-same-simulator", {"explainer": "tree", "proposer": LEXICAL}),
+    Variant("tree-lexical-own-simulator", {"explainer": "tree", "proposer": LEXICAL, "simulator": LEXICAL}),
+)
+"""What a language model as proposer is measured against."""
 
 _EVERY = {
     variant.name: variant
@@ -62,7 +73,7 @@ EXPLAINERS = Experiment(
     variants=tuple(_EVERY[name] for name in _BARS),
     layers="spaced:8",
     latents_per_layer=30,
-    on_request=tuple(variant for name, variant in _EVERY.items() if name not in _BARS),
+    on_request=(*(variant for name, variant in _EVERY.items() if name not in _BARS), *LEXICAL_BASELINES),
     questions=questions,
     figures="featureinterp.report.figures.explainers:draw",
     table="featureinterp.report.figures.explainers:table",

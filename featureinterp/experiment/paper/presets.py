@@ -12,7 +12,7 @@ from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import check_numbers
 from featureinterp.experiment.explain import RunSpec
-from featureinterp.experiment.method.spec import MethodSpec
+from featureinterp.experiment.method.spec import LEXICAL, MethodSpec
 from featureinterp.experiment.run import FeatureRunParams
 
 if TYPE_CHECKING:
@@ -137,13 +137,19 @@ def demo_folder(
 def demo_runs(out: Path, spec: RunSpec) -> dict[Path, RunSpec]:
     """Return the demo's runs by folder, the requested one first.
 
-    Where a language model proposes, a second one has the same search and simulator with the lexical proposer: the
-    baseline of the first.
+    Where a language model proposes, others have the same search with the lexical proposer, under the same simulator
+    (the baseline, second) and, where that is another one, under the lexical simulator.
     """
-    runs = {out: spec}
-    if spec.method.asks:
-        runs[out / "lexical"] = replace(spec, method=spec.method.baseline())
-    return runs
+    method = spec.method
+    if not method.asks:
+        return {out: spec}
+    if method.simulator == LEXICAL:
+        return {out: spec, out / LEXICAL: replace(spec, method=method.baseline())}
+    return {
+        out: spec,
+        out / "lexical-same-simulator": replace(spec, method=method.baseline()),
+        out / "lexical-own-simulator": replace(spec, method=method.baseline(own_simulator=True)),
+    }
 
 
 def _n_explainable(folder: DataFolder) -> int:

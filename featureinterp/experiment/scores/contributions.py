@@ -24,7 +24,8 @@ class RuleContribution:
     """Positives with an active token that this rule claims, and none that another does: their numbers
     (`dataset_index`), ascending."""
     claims: Mapping[int, tuple[int, ...]]
-    """Tokens that this rule claims, whatever its strength: their positions by the number of their window."""
+    """Tokens that this rule claims, whatever its strength above 0 (none at 0): their positions by the number of their
+    window."""
 
 
 def undefined_contributions(
@@ -62,7 +63,8 @@ async def rule_contributions(
             scored = score_by_source(rest, intervals=False)
             without = {source: scores.correlation for source, scores in scored.items()}
             lost = differences_by_source(sequences, rest)
-        contributions.append(RuleContribution(without, lost, _explained_alone(sequences, rest), _claims(own)))
+        claims = _claims(own) if rule.strength > 0 else {}
+        contributions.append(RuleContribution(without, lost, _explained_alone(sequences, rest), claims))
     return tuple(contributions)
 
 

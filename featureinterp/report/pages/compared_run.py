@@ -37,14 +37,16 @@ class FeatureComparison:
     reason: str = ""
     """Reason for missing differences."""
 
-    def names(self, explainer: str) -> tuple[str, str]:
-        """Return the names of the report's method (given) and of the other one.
+    def names(self, result: FeatureResult) -> tuple[str, str]:
+        """Return the names of the report's method, which made the result, and of the other one.
 
-        Names of the methods; if these are equal or unknown, those of the runs.
+        Names of the explainers, with those of the simulators if these differ; if the methods are equal or unknown, the
+        names of the runs.
         """
-        if explainer != self.other.explainer:
-            return explainer or "this run", self.other.explainer or self.title
-        return "this run", self.title
+        ours, theirs = result.explainer, self.other.explainer
+        if result.simulator != self.other.simulator:
+            ours, theirs = result.made_by, self.other.made_by
+        return ("this run", self.title) if ours == theirs else (ours or "this run", theirs or self.title)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class RowPair:
     @classmethod
     def of(cls, result: FeatureResult, found: FeatureComparison) -> RowPair:
         """Extract the numbers from a feature's results."""
-        names = found.names(result.explainer)
+        names = found.names(result)
         return cls(FeatureRow.of(result), FeatureRow.of(found.other), bool(found.differences), names)
 
     @property

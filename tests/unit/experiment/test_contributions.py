@@ -136,3 +136,10 @@ def test_results_made_before_claims_were_stored_open_and_say_so(world):
     assert not any(each.by_claims for each in older.scores.values())
     for pair in older.test_sequences:
         assert pair.simulation.claims == tuple(level > 1 for level in pair.simulation.expected_activations)
+
+
+def test_a_rule_of_strength_0_claims_nothing() -> None:
+    rules = StructuredExplanation((Rule("cat", 5), Rule("dog", 0)))
+    _, (cat, dog) = contributions(rules, RuleSimulatorFactory(Words()))
+    assert cat.claims == {7: (0,), 5: (0,), 8: (1,), 30: (0,)}
+    assert dog.claims == {}

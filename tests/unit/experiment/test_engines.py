@@ -156,7 +156,7 @@ class ProposedJob:
     light = False
 
     def open(self, models: Models) -> OpenRun:
-        how = Methods(MethodSpec(proposer=self.proposer, depth=1, width=1), models)
+        how = Methods(MethodSpec(proposer=self.proposer, simulator="lexical", depth=1, width=1), models)
         return OpenRun(World(), how.make, FeatureRunParams(3, 2), at_once=how.at_once)
 
 

@@ -13,7 +13,7 @@ from featureinterp.errors import InputError
 from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.paper.declaration import Variant
 from featureinterp.experiment.paper.experiments import EXPERIMENTS, experiment_of_runs, load_experiment
-from featureinterp.experiment.paper.explainers import EXPLAINERS
+from featureinterp.experiment.paper.explainers import EXPLAINERS, LEXICAL_BASELINES
 from featureinterp.experiment.paper.questions import single_run_questions
 
 OWN = """
@@ -47,13 +47,30 @@ def test_each_experiment_stands_in_the_table_under_its_own_name(name: str) -> No
 def test_a_variant_sets_its_own_settings_and_leaves_the_others_to_the_base() -> None:
     base = MethodSpec(explainer="tree", depth=1, rule_cap=2, explainer_options={"root_nodes": 7})
     every = {variant.name: variant for variant in (*EXPLAINERS.variants, *EXPLAINERS.on_request)}
-    assert len(every) == 2 * 2**3
+    assert len(every) == 2 * 2**3 + len(LEXICAL_BASELINES)
     assert every["tree-unstructured-holistic"].method(base) == replace(base, structured=False, holistic=True)
     one_shot = every["one-shot-structured"].method(base)
     assert one_shot == replace(base, explainer="one-shot", explainer_options={})  # one-shot has no roots
     assert Variant("base", {}).method(base) == base
     with pytest.raises(InputError, match="variant wrong sets height, structure"):
         Variant("wrong", {"structure": True, "height": 1, "width": 2})
+
+
+def test_a_language_model_is_measured_under_its_simulator_and_under_the_lexical_one() -> None:
+    base = MethodSpec(proposer="openai:m", temperatures=(0.5,), holistic=True)
+    same, own = (variant.method(base) for variant in LEXICAL_BASELINES)
+    assert (same.proposer, same.simulator, same.temperatures) == ("lexical", "chat:openai:m", (1.0,))
+    assert (own.proposer, own.simulator) == ("lexical", "lexical")
+    assert own == replace(same, simulator="lexical")
+    asked = EXPLAINERS.questions(["tree-structured", *(variant.name for variant in LEXICAL_BASELINES)])
+    assert [(q.a.name, q.b.name) for q in asked] == [("tree-structured", each.name) for each in LEXICAL_BASELINES]
+
+
+def test_a_language_model_in_a_variant_is_not_judged_by_the_lexical_simulator_of_the_base() -> None:
+    for settings in ({"proposer": "openai:m"}, {"explainer": "openai:m"}):
+        assert Variant("model", settings).method(MethodSpec()).simulator == "chat:openai:m"
+        assert Variant("model", settings).method(MethodSpec(simulator="hf:x")).simulator == "hf:x"
+        assert Variant("model", {**settings, "simulator": "lexical"}).method(MethodSpec()).simulator == "lexical"
 
 
 def test_an_experiment_of_another_module_is_named_by_its_place(own_module: str) -> None:

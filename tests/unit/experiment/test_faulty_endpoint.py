@@ -66,7 +66,7 @@ class WorldJob:
 
 def explain(world, folder, server: LLMServer, keys):
     """Sweep features with the real client, ledger, proposer, tree search and lexical simulator."""
-    spec = MethodSpec(proposer=f"local:m@{server.url}", depth=1, width=1)
+    spec = MethodSpec(proposer=f"local:m@{server.url}", simulator="lexical", depth=1, width=1)
     access = ModelAccess(concurrency=32, ledger=folder / "llm.sqlite")
 
     async def run(store: RunStore) -> None:

@@ -47,6 +47,14 @@ def test_children_of_a_level_are_one_batch_without_repetition():
     assert len(set(levels.batches[0])) == len(levels.batches[0]) == factory.memory.computed == 4
 
 
+def test_a_rule_of_strength_0_claims_nothing_and_hides_no_other_rules_claims():
+    factory = RuleSimulatorFactory(Slow())
+    [silent] = asyncio.run(factory(explanation(("xxxxx", 0))).simulate(WINDOWS[:1]))
+    assert (silent.expected_activations, silent.claims) == ((0.0, 0.0), (False, False))
+    [both] = asyncio.run(factory(explanation(("xxxxx", 0), ("yy", 1))).simulate(WINDOWS[:1]))
+    assert (both.expected_activations, both.claims) == ((0.4, 0.4), (True, True))
+
+
 def test_what_is_being_computed_is_not_asked_for_again():
     levels = Slow()
     factory = RuleSimulatorFactory(levels)
