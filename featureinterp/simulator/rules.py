@@ -138,8 +138,8 @@ def strongest(
         levels: EV of each rule's words, before its strength is applied [rules, ...].
 
     Returns:
-        The expected level, 0..5, and whether any rule claims it, both [...]. A rule of strength 0 says that the
-        feature does not fire: it claims nothing.
+        The expected level, 0..5, and whether any rule claims it, both [...]. A rule of strength 0 denies that the
+        feature fires: it claims nothing.
     """
     strengths = np.array([rule.strength / MAX_LEVEL for rule in explanation.rules])
     scaled = levels * strengths.reshape(-1, *(1,) * (levels.ndim - 1))

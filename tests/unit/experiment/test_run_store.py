@@ -36,6 +36,13 @@ def test_a_result_comes_back_as_it_was(tmp_path, result):
         assert json.loads(store.about()["configuration"]) == {"seed": 0, "tree": {"width": 3}, "layers": [1, 2]}
 
 
+def test_a_result_made_before_results_named_the_simulator_gets_that_of_the_configuration(tmp_path, result):
+    with RunStore.create(tmp_path, {"method": {"explainer": "tree", "simulator": "lexical"}}) as store:
+        store.put(result)
+        store.put(replace(result, key=replace(result.key, latent=2), simulator="hf:m"))
+        assert [each.simulator for each in store.results()] == ["lexical", "hf:m"]
+
+
 def test_attempts_that_were_stored_without_a_test_score_and_complexity_can_be_read(result):
     stored = json.loads(codec.encode(result))
     for attempt in stored["data"]["attempts"]:

@@ -8,7 +8,8 @@ from featureinterp.experiment.store import RunStore
 
 
 def test_a_summary_counts_what_became_of_the_features_and_tells_the_settings(tmp_path, world):
-    configuration = {"seed": 3, "data": {"model_name": "embedded", "layers": [0, 2]}, "sources": []}
+    method = {"explainer": "tree", "proposer": "local:m", "simulator": "lexical"}
+    configuration = {"seed": 3, "method": method, "data": {"model_name": "embedded", "layers": [0, 2]}, "sources": []}
     with RunStore.create(
         tmp_path / "demo", configuration, {"command": "featureinterp demo --seed 3", "corpus": "notes"}
     ) as store:
@@ -21,11 +22,15 @@ def test_a_summary_counts_what_became_of_the_features_and_tells_the_settings(tmp
         late = run_summary(store)
     assert (early.finished, early.counts) == (False, {"dead": 1, "explained": 1, "waiting": 2})
     assert (late.finished, late.counts) == (True, {"dead": 1, "explained": 1, "failed": 2})
+    assert late.made_by == "tree/local:m, simulated by lexical"
     assert (late.title, late.command) == ("demo", "featureinterp demo --seed 3")
     assert list(late.settings.items()) == [
         ("corpus", "notes"),
         ("data: layers", "0, 2"),
         ("data: model name", "embedded"),
+        ("method: explainer", "tree"),
+        ("method: proposer", "local:m"),
+        ("method: simulator", "lexical"),
         ("seed", "3"),
         ("sources", "none"),
     ]
