@@ -26,8 +26,8 @@ from featureinterp.errors import FeatureInterpError
 COMMANDS = {
     name: name
     for name in (
-        *("demo", "records", "explain", "estimate", "experiment", "results", "compare", "show", "prompt"),
-        *("report", "figures", "serve", "export", "share", "doctor"),
+        *("demo", "records", "explain", "estimate", "experiment", "results", "compare", "audit"),
+        *("show", "prompt", "report", "figures", "serve", "export", "share", "doctor"),
     )
 } | {"import": "import_"}
 """Command -> module in `cli.commands`, and function in it."""

@@ -39,14 +39,16 @@ def pool_corpus(truth: ArrayLike, expected: ArrayLike, claimed: ArrayLike | None
     return PooledLevels(true.ravel(), levels.ravel(), owner, claims.ravel(), n)
 
 
-def score_corpus(levels: PooledLevels, n_windows: int) -> Scores:
+def score_corpus(levels: PooledLevels, n_windows: int, *, intervals: bool = True) -> Scores:
     """Score an explanation on a whole corpus; false positives are claimed silent tokens per window.
 
     Args:
         levels: as made by `pool_corpus`.
         n_windows: windows of the corpus.
+        intervals: whether the scores have intervals.
     """
-    scores = scores_of(SentenceSample.of(levels, np.ones(levels.n_records, dtype=bool)), levels.truth)
+    sample = SentenceSample.of(levels, np.ones(levels.n_records, dtype=bool))
+    scores = scores_of(sample, levels.truth, intervals=intervals)
     share = levels.n_records / n_windows
     return replace(
         scores,

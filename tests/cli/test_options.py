@@ -25,7 +25,8 @@ from tests.arch.source import modules
 ON_SCREEN = {
     *((name, "--out") for name in ("demo", "records", "estimate", "explain", "experiment", "results", "report")),
     *((name, "--out") for name in ("figures", "export", "import")),
-    *((name, "--format") for name in ("results", "export")),
+    *((name, "--format") for name in ("results", "export", "audit")),
+    *(("audit", "--data"), ("audit", "--out")),
     *(("demo", "--data"), ("experiment", "--data"), ("experiment", "--data-root")),
     *(("prompt", "--run"), ("prompt", "--attempt"), ("report", "--beside"), ("figures", "--latex")),
     *(("export", "--creator"), ("share", "--download")),
@@ -39,6 +40,7 @@ REQUIRED = {
     "experiment": ["layers"],
     "results": ["run"],
     "compare": ["a", "b"],
+    "audit": ["run"],
     "show": ["run", "0", "0"],
     "prompt": ["data", "0", "0"],
     "report": ["run"],

@@ -110,6 +110,7 @@ def on_a_terminal(*arguments: object) -> tuple[int, str]:
         ("show", "{run}", 5, 99),
         ("show", "{run}", 1, 2),
         ("compare", "{run}", "{run}"),
+        ("audit", "{run}"),
         ("report", "{run}"),
         ("export", "{run}", "--format", "json", "--out", "{run}/out"),
         ("serve", "{run}", "--port", 1, "--host", TITLE),

@@ -12,7 +12,7 @@ import uvicorn
 
 from featureinterp.analysis.runs import WAITING
 from featureinterp.errors import InputError
-from featureinterp.experiment.explain import DATA_FOLDER
+from featureinterp.experiment.run_folder import data_folder_of
 from featureinterp.experiment.store import FILE_NAME
 from featureinterp.report.server.app import make_app
 from featureinterp.report.server.bench import Bench
@@ -76,8 +76,7 @@ def open_run(spec: ServeSpec) -> tuple[ServedRun, RunSubject, Bench]:
                 f"name one of them, such as {below[0]}",
             )
     served = ServedRun(run)
-    named = served.about.get(DATA_FOLDER)
-    folder = spec.data or (run / named if named else None)
+    folder = spec.data or data_folder_of(run, served.about)
     subject = RunSubject(folder, served.configuration, served.layers, spec.device)
     if spec.data is not None:
         subject.check()

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.errors import DataFolderError, FeatureInterpError, InputError
-from featureinterp.experiment.configuration import differences
 from featureinterp.report.server.limits import RefusalError
 
 if TYPE_CHECKING:
@@ -45,21 +44,10 @@ class RunSubject:
         Raises:
             DataFolderError: if the data folder does not exist, or the run was made from another.
         """
-        from featureinterp.dataset.manifest import Manifest
+        from featureinterp.experiment.run_folder import check_data_folder
 
         remedy = "name the data folder of the run: featureinterp serve RUN --data FOLDER"
-        if self._folder is None:
-            raise DataFolderError("the run does not record its data folder, which names the model and the SAEs", remedy)
-        if not Manifest.exists(self._folder):
-            lacks = "has no manifest" if self._folder.is_dir() else "is not there"
-            told = f"the run's data folder {self._folder} {lacks}, and only its manifest names the model and the SAEs"
-            raise DataFolderError(told, remedy)
-        manifest = Manifest.load(self._folder)
-        records = manifest.stages.get("records")
-        told = ", ".join(differences(dict(records.settings) if records else {}, self._configuration["data"]))
-        if told:
-            raise DataFolderError(f"the run was made from other records than those in {self._folder}: {told}", remedy)
-        return manifest
+        return check_data_folder(self._folder, self._configuration, remedy)
 
     def missing(self) -> str:
         """Return why sentences cannot be processed, and the remedy; empty if nothing is missing."""
