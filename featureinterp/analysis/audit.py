@@ -113,6 +113,8 @@ class _Simulations:
         self._models = models
         self._folder = folder
         self._why = why
+        self._unusable = ""
+        """Why the run's simulator cannot be had."""
         is_lexical = self._method.get("simulator", "lexical") == "lexical"
         self._whole = WholeCorpus(folder, models.embeddings) if folder is not None and is_lexical else None
         self.n_exact = 0
@@ -121,9 +123,9 @@ class _Simulations:
 
     async def of(self, result: FeatureResult, other: StructuredExplanation | None) -> SimulatedFeature:
         """Return the simulation of a feature, with its corpus where that can be had."""
-        simulators, why = self._simulators()
+        simulators = self._simulators()
         if self._folder is None or simulators is None:
-            self.without_corpus[self._why or why] += 1
+            self.without_corpus[self._why or self._unusable] += 1
             return await simulate_tested(result, other, simulators)
         try:
             found = None if self._whole is None else simulate_corpus(result, self._whole, other)
@@ -136,13 +138,16 @@ class _Simulations:
             return await simulate_tested(result, other, simulators)
         return found
 
-    def _simulators(self) -> tuple[SimulatorFactory | None, str]:
-        """Return simulators that remember nothing of other features; None and the reason where they cannot be had."""
+    def _simulators(self) -> SimulatorFactory | None:
+        """Return simulators that remember nothing of other features; None where they cannot be had."""
+        if self._unusable:
+            return None
         name, options = self._method.get("simulator", "lexical"), self._method.get("simulator_options", {})
         try:
-            return self._models.simulators(name, Meter(), options), ""
+            return self._models.simulators(name, Meter(), options)
         except FeatureInterpError as error:
-            return None, error.problem
+            self._unusable = error.problem
+            return None
 
 
 async def _audit(store: RunStore, data: Path | None, device: str, on_feature: OnFeature) -> Audit:

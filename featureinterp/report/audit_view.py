@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _NOTE = (
     "Each cell: share of features in which the score falls (false positives: rises), and share in which it leaves its "
-    "95% interval, in %; red where that is fewer than half. n: features with the score before and after."
+    "95% interval, in %; red where that is fewer than half. n: features with the score before and after, which differs "
+    "where scores are undefined or there is nothing to corrupt."
 )
 _MOST_LINES = 12
 """Reasons of undefined scores to show."""
@@ -40,15 +41,15 @@ def corruption_table(noticed: Sequence[Noticed]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True)
     names = (*CORRUPTIONS, ANOTHER)
-    for name in (*(name.replace(" ", "\n", 1) for name in names), "n"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for place, of_place in groupby(noticed, key=lambda each: each.place):
-        table.add_row(Text(place_words(place), style="bold"))
+    for name in names:
+        table.add_column(name.replace(" ", "\n", 1), justify="right", no_wrap=True)
+    for place, rows in groupby(noticed, key=lambda each: each.place):
+        of_place = list(rows)
+        numbers = (_range(each.n for each in of_place if each.corruption == name) for name in names)
+        table.add_row(Text(place_words(place), style="bold"), *(Text(n, style="dim") for n in numbers))
         for score, of_score in groupby(of_place, key=lambda each: each.score):
             cells = {each.corruption: each for each in of_score}
-            counts = sorted({each.n for each in cells.values()})
-            n = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-            table.add_row(f"  {score_words(score)}", *(_cell(cells.get(name)) for name in names), n)
+            table.add_row(f"  {score_words(score)}", *(_cell(cells.get(name)) for name in names))
     return table
 
 
@@ -61,6 +62,14 @@ def score_words(score: str) -> str:
     """Return the name of a score in words."""
     shown = {"auroc": "AUROC", "f1": "F1", "iou": "IoU", "r_squared": "R²"}
     return shown.get(score, score.replace("_per_sentence", "").replace("_", " "))
+
+
+def _range(counts: Iterable[int]) -> str:
+    """Return the least and the largest number of features; a dash without any."""
+    found = sorted(counts)
+    if not found:
+        return "–"
+    return f"n {found[0]}" if found[0] == found[-1] else f"n {found[0]}–{found[-1]}"
 
 
 def _cell(noticed: Noticed | None) -> Text:

@@ -48,8 +48,8 @@ def drop_half(tokens: SimulatedTokens, rng: np.random.Generator) -> SimulatedTok
     if not len(claims):
         return None
     dropped = rng.choice(claims, (len(claims) + 1) // 2, replace=False)
-    expected: Floats = tokens.expected.copy()
-    claimed: Bools = tokens.claimed.copy()
+    expected = np.array(tokens.expected)
+    claimed = np.array(tokens.claimed)
     expected[dropped], claimed[dropped] = 0.0, False
     return replace(tokens, expected=expected, claimed=claimed)
 
@@ -98,7 +98,7 @@ def _add_claims(tokens: SimulatedTokens, where: Bools, rng: np.random.Generator)
     added = rng.choice(free, min(round(weight / room * len(free)), len(free)), replace=False)
     shares = tokens.weights[tokens.claimed] / weight
     levels = rng.choice(tokens.expected[tokens.claimed], len(added), p=shares)
-    expected: Floats = tokens.expected.copy()
-    claimed: Bools = tokens.claimed.copy()
+    expected = np.array(tokens.expected)
+    claimed = np.array(tokens.claimed)
     expected[added], claimed[added] = np.maximum(expected[added], levels), True
     return replace(tokens, expected=expected, claimed=claimed)
