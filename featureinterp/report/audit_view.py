@@ -10,14 +10,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from featureinterp.analysis.corrupted_scores import CORPUS
+from featureinterp.analysis.audit.corrupted_scores import CORPUS
 from featureinterp.display import visible
 from featureinterp.report.views import SOURCE_WORDS
 from featureinterp.scoring.corruptions import ANOTHER, CORRUPTIONS
 
 if TYPE_CHECKING:
-    from featureinterp.analysis.audit import Audit, Noticed
-    from featureinterp.analysis.run_checks import RunChecks, Undefined
+    from featureinterp.analysis.audit.checks import RunChecks, Undefined
+    from featureinterp.analysis.audit.run import Audit, Noticed
 
 _NOTE = (
     "Each cell: share of features in which the score falls (false positives: rises), and share in which it leaves its "

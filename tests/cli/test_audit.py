@@ -8,12 +8,12 @@ from dataclasses import fields
 
 import pytest
 
-from featureinterp.analysis.audit import audit_run
-from featureinterp.analysis.audit_simulations import simulate_corpus, simulate_sample, simulate_tested
-from featureinterp.analysis.corrupted_scores import CORPUS, scores_at
+from featureinterp.analysis.audit.corrupted_scores import CORPUS, scores_at
+from featureinterp.analysis.audit.run import audit_run
+from featureinterp.analysis.audit.simulations import simulate_corpus, simulate_sample, simulate_tested
 from featureinterp.core import Scores
 from featureinterp.dataset.folder import DataFolder
-from featureinterp.experiment.corpus_scores import WholeCorpus
+from featureinterp.experiment.scores.corpus import WholeCorpus
 from featureinterp.experiment.store import RunStore
 from featureinterp.simulator.lexical import EmbeddingMemory, LexicalSimulatorFactory
 

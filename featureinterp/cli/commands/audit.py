@@ -14,7 +14,7 @@ from featureinterp.cli.fields import only
 from featureinterp.cli.progress import Stages
 from featureinterp.cli.screen import stdout_takes_unicode, tell
 from featureinterp.errors import InputError
-from featureinterp.experiment.model_access import ModelAccess
+from featureinterp.experiment.method.access import ModelAccess
 from featureinterp.files import atomic_write
 
 Format = Literal["json", "table"]
@@ -32,7 +32,7 @@ def audit(
     A simulator behind a language model endpoint uses cached answers only. Without the data folder, scores on the corpus
     are left out.
     """
-    from featureinterp.analysis.audit import audit_run
+    from featureinterp.analysis.audit.run import audit_run
     from featureinterp.analysis.rows import json_lines
     from featureinterp.report.audit_view import audit_view
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from featureinterp.analysis.audit import PLACES, tally
-from featureinterp.analysis.corrupted_scores import (
+from featureinterp.analysis.audit.checks import check_run, leaked_windows, repeated_windows, shared_documents
+from featureinterp.analysis.audit.corrupted_scores import (
     AUDITED_SCORES,
     CORPUS,
     Change,
@@ -19,7 +19,7 @@ from featureinterp.analysis.corrupted_scores import (
     changes,
     peak_strings,
 )
-from featureinterp.analysis.run_checks import check_run, leaked_windows, repeated_windows, shared_documents
+from featureinterp.analysis.audit.run import PLACES, tally
 from featureinterp.experiment.store import RunStore
 from featureinterp.record import ActivationRecord
 from featureinterp.scoring.corruptions import (

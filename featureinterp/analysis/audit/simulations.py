@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from featureinterp.analysis.corrupted_scores import (
+from featureinterp.analysis.audit.corrupted_scores import (
     CORPUS,
     Place,
     SimulatedFeature,
@@ -23,8 +23,8 @@ from featureinterp.analysis.corrupted_scores import (
 from featureinterp.core import CorpusTokens, ScoredSequence, StructuredExplanation
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.errors import DataFolderError, ExplanationError, FeatureInterpError
-from featureinterp.experiment.corpus_scores import NO_SAMPLE, WholeCorpus
 from featureinterp.experiment.result import FeatureResult
+from featureinterp.experiment.scores.corpus import NO_SAMPLE, WholeCorpus
 from featureinterp.protocols import SimulatorFactory
 from featureinterp.record import Split, corpus_weights, split_records
 from featureinterp.scoring import simulate_records

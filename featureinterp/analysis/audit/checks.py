@@ -12,12 +12,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from featureinterp.analysis.corrupted_scores import CORPUS
+from featureinterp.analysis.audit.corrupted_scores import CORPUS
 from featureinterp.analysis.runs import run_summary
 from featureinterp.core import Scores
 from featureinterp.experiment.result import FeatureResult
+from featureinterp.experiment.scores.verdict import NOT_MEASURED
 from featureinterp.experiment.store import RunStore
-from featureinterp.experiment.verdict import NOT_MEASURED
 
 _SCORE_NAMES = tuple(field.name for field in fields(Scores) if not field.name.startswith("n_"))
 

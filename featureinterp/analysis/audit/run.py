@@ -1,7 +1,7 @@
 """Audit of a run: how far its scores can be trusted.
 
 Every explanation is corrupted in ways that make it worse, and the audit counts the features in which a score notices.
-Beside that stands what is wrong with the run itself, see `analysis.run_checks`.
+Beside that stands what is wrong with the run itself, see `analysis.audit.checks`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from featureinterp.analysis.audit_simulations import simulate_corpus, simulate_sample, simulate_tested
-from featureinterp.analysis.corrupted_scores import AUDITED_SCORES, CORPUS, Change, SimulatedFeature, changes
-from featureinterp.analysis.run_checks import RunChecks, check_run
+from featureinterp.analysis.audit.checks import RunChecks, check_run
+from featureinterp.analysis.audit.corrupted_scores import AUDITED_SCORES, CORPUS, Change, SimulatedFeature, changes
+from featureinterp.analysis.audit.simulations import simulate_corpus, simulate_sample, simulate_tested
 from featureinterp.core import StructuredExplanation
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.errors import DataFolderError, FeatureInterpError
-from featureinterp.experiment.corpus_scores import WholeCorpus
-from featureinterp.experiment.methods import Models
-from featureinterp.experiment.model_access import ModelAccess
+from featureinterp.experiment.method.access import ModelAccess
+from featureinterp.experiment.method.methods import Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run_folder import check_data_folder, data_folder_of
+from featureinterp.experiment.scores.corpus import WholeCorpus
 from featureinterp.experiment.store import RunStore
 from featureinterp.llm.api.spending import Meter
 from featureinterp.protocols import SimulatorFactory
