@@ -41,9 +41,7 @@ def encode(noun: object) -> bytes:
     Raises:
         InputError: if a number in it is NaN or infinite, or a text holds a lone surrogate: JSON cannot represent them.
     """
-    data = msgspec.to_builtins(noun)
-    _refuse_what_json_cannot_say(data, "$")
-    return msgspec.json.encode({"schema": SCHEMA_VERSION, "type": type(noun).__name__, "data": data})
+    return msgspec.json.encode(_Envelope(SCHEMA_VERSION, type(noun).__name__, msgspec.Raw(_written(noun))))
 
 
 def decode(encoded: bytes | str, noun_type: type[Noun], where: str = "stored data") -> Noun:
@@ -127,6 +125,21 @@ def decompress(stored: object, where: str) -> bytes:
 
 
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+
+
+def _written(value: object) -> bytes:
+    """Return the JSON of a value, which is searched for a fault only where its JSON may hide one.
+
+    Raises:
+        InputError: if a number in it is NaN or infinite, or a text holds a lone surrogate.
+    """
+    try:
+        written = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        written = b""
+    if not written or b"null" in written:  # NaN and infinities are written as null
+        _refuse_what_json_cannot_say(msgspec.to_builtins(value), "$")
+    return written or msgspec.json.encode(value)
 
 
 def _refuse_what_json_cannot_say(value: Any, path: str) -> None:  # noqa: ANN401 - any JSON value
@@ -302,11 +315,6 @@ def decode_more_records(encoded: bytes | str, record: SAEIndexRecord, where: str
 
 def _fields(record: ActivationRecord) -> tuple[list[str], list[float], list[float], int]:
     return list(record.tokens), list(record.expressions), list(record.holistic_expressions), record.dataset_index
-
-
-def _written(wire: msgspec.Struct) -> bytes:
-    _refuse_what_json_cannot_say(msgspec.to_builtins(wire), "$")
-    return msgspec.json.encode(wire)
 
 
 def _records(

@@ -142,16 +142,8 @@ def evaluate(model: SubjectModel, folder: Path, windows: np.ndarray) -> dict[str
     return {hook: asdict(figures) for hook, figures in quality.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="training/checkpoints/model/final")
-    parser.add_argument("--out", type=Path, default=Path("training/checkpoints/saes"))
-    parser.add_argument("--steps", type=int, default=SaeTrainingSpec.steps)
-    parser.add_argument("--k", type=int, default=SaeTrainingSpec.k)
-    args = parser.parse_args()
-    spec = SaeTrainingSpec(steps=args.steps, k=args.k)
-
-    model = SubjectModel.load(args.model)
+def train_and_save(model: SubjectModel, out: Path, spec: SaeTrainingSpec) -> None:
+    """Train the SAEs of all layers, and write them and their figures into a folder."""
     mixture, default_corpus = training_mixture(), list(python_documentation())
     pools = [
         corpus_windows([t for t in texts if not is_held_out(t)], model, spec) for texts in (mixture, default_corpus)
@@ -164,17 +156,27 @@ def main() -> None:
     saes = train(model, pools, spec)
     seconds = time.monotonic() - began
     for layer, sae in enumerate(saes.values()):
-        sae.save_inference_model(args.out / f"layer_{layer}")
+        sae.save_inference_model(out / f"layer_{layer}")
     figures = {
-        "held_out": evaluate(model, args.out, held_out),
+        "held_out": evaluate(model, out, held_out),
         "training_windows": {"mixture": len(pools[0]), "default_corpus": len(pools[1])},
         "training_tokens": spec.steps * spec.tokens_per_step,
         "held_out_windows": len(held_out),
         "seconds": round(seconds),
         "spec": asdict(spec),
     }
-    (args.out / "figures.json").write_text(json.dumps(figures, indent=2))
+    (out / "figures.json").write_text(json.dumps(figures, indent=2))
     print(json.dumps(figures, indent=2))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="training/checkpoints/model/final")
+    parser.add_argument("--out", type=Path, default=Path("training/checkpoints/saes"))
+    parser.add_argument("--steps", type=int, default=SaeTrainingSpec.steps)
+    parser.add_argument("--k", type=int, default=SaeTrainingSpec.k)
+    args = parser.parse_args()
+    train_and_save(SubjectModel.load(args.model), args.out, SaeTrainingSpec(steps=args.steps, k=args.k))
 
 
 if __name__ == "__main__":
