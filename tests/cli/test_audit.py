@@ -13,8 +13,10 @@ from featureinterp.analysis.audit.run import audit_run
 from featureinterp.analysis.audit.simulations import simulate_corpus, simulate_sample, simulate_tested
 from featureinterp.core import Scores
 from featureinterp.dataset.folder import DataFolder
-from featureinterp.experiment.scores.corpus import WholeCorpus
+from featureinterp.experiment.scores.corpus import Contest, WholeCorpus, sampled_scores
 from featureinterp.experiment.store import RunStore
+from featureinterp.scoring import ConstantZeroSimulator
+from featureinterp.scoring.corruptions import CORRUPTIONS
 from featureinterp.simulator.lexical import EmbeddingMemory, LexicalSimulatorFactory
 
 
@@ -43,6 +45,13 @@ def test_the_simulations_that_are_corrupted_have_the_scores_of_the_run(data, exp
             exact = of_place.pop(CORPUS, None)
             if feature is found[0]:
                 assert values(exact) == pytest.approx(values(result.corpus.scores), rel=1e-5, nan_ok=True)
+            if feature is found[1]:
+                record = folder.index_record(result.key.hook_name, result.key.latent)
+                contest = Contest(
+                    result.explanation, simulators(result.explanation), {"zero": ConstantZeroSimulator()}, "zero"
+                )
+                estimated = asyncio.run(sampled_scores(record, contest)).scores
+                assert values(exact) == pytest.approx(values(estimated), rel=1e-9, nan_ok=True)
             stored = {name: scores for name, scores in result.scores.items() if scores.n_sentences}
             assert of_place.keys() == stored.keys()
             for name, scores in of_place.items():
@@ -82,6 +91,21 @@ def test_without_its_data_folder_a_run_is_audited_on_its_tests(cli, run, explain
     assert "has no manifest" in told.err and "audit RUN --data FOLDER" in told.err
     found = audit_run(moved, None, "cpu", lambda done, total: None)
     assert (found.n_exact, found.n_sampled, found.n_features) == (0, 0, len(explained))
+
+
+def test_a_simulator_that_cannot_be_had_leaves_the_stored_test(data, run, explained, tmp_path):
+    with RunStore.open(run) as store:
+        about = store.about()
+    configuration = json.loads(about["configuration"])
+    configuration["method"]["simulator"] = "no_such_module:simulator"
+    with RunStore.create(tmp_path, configuration, {"data folder": str(data)}) as store:
+        store.put(explained[0], shuffled_with=explained[1].key.latent)
+        store.put(explained[1])
+    found = audit_run(tmp_path, None, "cpu", lambda done, total: None)
+    [(why, n)] = found.without_corpus.items()
+    assert "no_such_module" in why and n == found.n_features == 2
+    assert {each.corruption for each in found.noticed} <= {*CORRUPTIONS}
+    assert found.checks.shared_documents == 0
 
 
 def test_a_table_goes_to_no_file(cli, run, tmp_path):
