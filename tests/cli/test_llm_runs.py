@@ -16,6 +16,7 @@ import pytest
 
 from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.store import RunStore
+from featureinterp.llm.api.providers import BASE_URL_NAME
 from tests.cli.test_bad_input import assert_told
 from tests.cli.tiny import run_command
 from tests.llm_server import Fault, LLMServer, Reply, at_rate
@@ -273,7 +274,7 @@ def levels_brain(body) -> str | Reply:
     return "\n".join(f"{line}\t{5 if json.dumps(line) in rule else 0}" for line in lines.split("\n"))
 
 
-def test_what_a_simulator_and_a_judge_of_complexity_take_is_counted(small_data):
+def test_what_a_simulator_and_a_judge_of_complexity_take_is_counted(small_data, monkeypatch):
     small = ("--depth", 1, "--width", 1, "--layers", 0, "--features", 2)
     with LLMServer(levels_brain, cost=0.001) as server:
         server.delay = 0.05
@@ -305,6 +306,9 @@ def test_what_a_simulator_and_a_judge_of_complexity_take_is_counted(small_data):
         fresh = run_command("explain", small_data, "--out", "fresh", *methods, *small[:-1], 4)
         assert (grown.code, fresh.code) == (0, 0)
         assert results(Path("run")) == results(Path("fresh"))
+    monkeypatch.setenv(BASE_URL_NAME, server.url)
+    audited = json.loads(run_command("audit", "run", "--format", "json").out)  # the server is gone: cached answers
+    assert (audited["n_features"], audited["n_sampled"], audited["without_corpus"]) == (4, 4, {})
     with RunStore.open(Path("run")) as store:
         configuration = json.loads(store.about()["configuration"])["method"]
     assert (configuration["simulator"], configuration["complexity"]) == ("chat:local:m", "local:m")

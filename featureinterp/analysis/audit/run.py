@@ -146,7 +146,7 @@ class _Simulations:
         try:
             return self._models.simulators(name, Meter(), options)
         except FeatureInterpError as error:
-            self._unusable = error.problem
+            self._unusable = str(error)
             return None
 
 
