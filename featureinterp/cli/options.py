@@ -151,7 +151,12 @@ SHAPES = {
     "workers": Shape(WHERE, min=1),
     "address": Shape(WHERE),
     "latents_per_layer": Shape(min=0),
-    "variants": Shape(type=str, read=lambda text: tuple(filter(None, text.split(","))), show=_comma_list),
+    **dict.fromkeys(
+        ("variants", "simulators"),
+        Shape(type=str, read=lambda text: tuple(filter(None, text.split(","))), show=_comma_list),
+    ),
+    "draws": Shape(min=1),
+    "proposals": Shape(min=1),
     "run": Shape(metavar="RUN"),
     "port": Shape(min=0, max=65535),
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from featureinterp.chat import Usage
 from featureinterp.dataset.folder import DataFolder
+from featureinterp.dataset.records.redraw import RedrawnRecords
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import ANY_SEED, DataFolderError, InputError, check_numbers
 from featureinterp.experiment.engines.open import EngineSpec, open_engine
@@ -129,12 +130,26 @@ class FolderSource:
         return self._folder.index_record(key.hook_name, key.latent)
 
 
+class RedrawnSource(FolderSource):
+    """Data folder whose records are drawn again with another seed."""
+
+    def __init__(self, folder: DataFolder, seed: int) -> None:
+        super().__init__(folder)
+        self._redrawn = RedrawnRecords(folder, seed)
+
+    def record(self, key: FeatureKey) -> SAEIndexRecord:
+        """Return other records of a live latent."""
+        return self._redrawn.record(key.hook_name, key.latent)
+
+
 @dataclass(frozen=True)
 class FolderJob:
     """Job of a run over a data folder, opened by a worker."""
 
     folder: Path
     spec: RunSpec
+    records_seed: int | None = None
+    """Seed to draw the records again with; None for those that the folder holds."""
 
     @property
     def light(self) -> bool:
@@ -147,7 +162,9 @@ class FolderJob:
         methods = Methods(self.spec.method, models)
         folder = DataFolder.open(self.folder)
         corpus = WholeCorpus(folder, models.embeddings) if self.spec.method.simulator == LEXICAL else None
-        return OpenRun(FolderSource(folder), methods.make, self.spec.records, corpus, methods.at_once)
+        seed = self.records_seed
+        source = FolderSource(folder) if seed is None else RedrawnSource(folder, seed)
+        return OpenRun(source, methods.make, self.spec.records, corpus, methods.at_once)
 
 
 def explain_folder(
@@ -199,7 +216,9 @@ def explain_folder(
         return asyncio.run(work())
 
 
-def begin_run(folder: DataFolder, run: Path, spec: RunSpec, about: Mapping[str, str]) -> RunStore:
+def begin_run(
+    folder: DataFolder, run: Path, spec: RunSpec, about: Mapping[str, str], records_seed: int | None = None
+) -> RunStore:
     """Open or create the store of a run over a data folder.
 
     Args:
@@ -207,6 +226,7 @@ def begin_run(folder: DataFolder, run: Path, spec: RunSpec, about: Mapping[str, 
         run: the run's folder, made if missing.
         spec: settings of the run.
         about: more metadata of a new run, such as the command.
+        records_seed: seed to draw the records again with; None for those that the folder holds.
 
     Raises:
         DataFolderError: if the run was made with other settings, or the folder has no records.
@@ -215,7 +235,10 @@ def begin_run(folder: DataFolder, run: Path, spec: RunSpec, about: Mapping[str, 
     """
     check_causes_known(folder, spec.method)
     place = {DATA_FOLDER: os.path.relpath(real_path(folder.path), real_path(run))}
-    return RunStore.create(run, spec.configuration(_settings(folder)), {**about, **_about(folder), **place})
+    drawn = {} if records_seed is None else {"seed": records_seed}
+    return RunStore.create(
+        run, spec.configuration({**_settings(folder), **drawn}), {**about, **_about(folder), **place}
+    )
 
 
 def check_causes_known(folder: DataFolder, method: MethodSpec) -> None:

@@ -36,6 +36,18 @@ class OneShotExplainerParams:
 
 
 @dataclass(frozen=True)
+class LLMProposerParams(OneShotExplainerParams):
+    """Knobs of a proposing language model."""
+
+    first_sample: int = 0
+    """Number of the first sample of each prompt; answers of other numbers are other draws."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(self, first_sample=(0, 2**31))
+
+
+@dataclass(frozen=True)
 class TreeExplainerParams(OneShotExplainerParams):
     """Knobs of the tree explainer, besides those of its proposer."""
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from featureinterp.errors import InputError
-from featureinterp.explainer.params import OneShotExplainerParams
+from featureinterp.explainer.params import LLMProposerParams, OneShotExplainerParams
 from featureinterp.knobs import with_options
 from featureinterp.llm.api.providers import BASE_URL_NAME, PROVIDERS, parse_model_name, setting
 from featureinterp.protocols import Proposer
@@ -82,6 +82,8 @@ def shared_params(shared: Mapping[str, object]) -> OneShotExplainerParams:
 def proposer_params(name: str, params: Any, options: Mapping[str, object]) -> Any:  # noqa: ANN401 - any dataclass
     """Return a proposer's parameters: its own Params, filled from the explainer's, or the explainer's if it has none.
 
+    Those of a language model are `LLMProposerParams`.
+
     Args:
         name: name of the proposer.
         params: the explainer's parameters.
@@ -91,7 +93,7 @@ def proposer_params(name: str, params: Any, options: Mapping[str, object]) -> An
         InputError: if it lacks an option.
     """
     owner = f"proposer {name}"
-    own = params_of(PROPOSERS.load(name)) if PROPOSERS.has(name) else None
+    own = params_of(PROPOSERS.load(name)) if PROPOSERS.has(name) else LLMProposerParams
     shared = {field.name: getattr(params, field.name) for field in fields(params)}
     if own is None:
         return with_options(params, options, owner, shared)

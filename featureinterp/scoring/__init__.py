@@ -22,6 +22,7 @@ from featureinterp.scoring.simulation import (
     score_simulations,
     simulate_and_score,
     simulate_records,
+    standard_errors,
 )
 
 __all__ = [
@@ -43,5 +44,6 @@ __all__ = [
     "scores_without_each",
     "simulate_and_score",
     "simulate_records",
+    "standard_errors",
     "worst_records",
 ]

@@ -137,6 +137,14 @@ class SentenceSample:
                 found[name] = stats.explained_interval(value, replicates[name], strata)
         return found
 
+    def standard_errors(self) -> dict[str, float]:
+        """Return the jackknife standard error of every score; none where a list has a single sentence."""
+        strata = self.strata
+        if np.unique(strata, return_counts=True)[1].min() < 2:
+            return {}
+        replicates = self.scores(stats.leave_one_out_weights(strata) * self.weights)
+        return {name: stats.jackknife_variance(values, strata) ** 0.5 for name, values in replicates.items()}
+
     def _informative(self) -> dict[str, float]:
         """Return how many sentences each score from 0 to 1 depends on."""
         active, claimed = self.sums.active > 0, self.sums.claimed > 0

@@ -84,6 +84,22 @@ def score_sequences(
     Raises:
         InputError: also if there are not as many weights as sequences, or one is not a number above 0.
     """
+    sample, truth = _sample(sequences, weights)
+    return ScoredSimulation(tuple(sequences), scores_of(sample, truth, intervals=intervals))
+
+
+def standard_errors(sequences: Sequence[ScoredSequence]) -> dict[str, float]:
+    """Return the standard error of every score over the sentences, by the stratified jackknife; NaN where undefined.
+
+    Empty where there are fewer than two positives, or a single complementary record. Raises as `simulate_and_score`.
+    """
+    return _sample(sequences)[0].standard_errors()
+
+
+def _sample(
+    sequences: Sequence[ScoredSequence], weights: Sequence[float] | None = None
+) -> tuple[SentenceSample, NDArray[np.float64]]:
+    """Return the sentences in canonical order, and the true level of every token."""
     given = [1.0] * len(sequences) if weights is None else list(weights)
     if len(given) != len(sequences) or not all(0 < weight < math.inf for weight in given):
         raise InputError(
@@ -93,7 +109,7 @@ def score_sequences(
     levels = pooled_levels([sequences[i] for i in order])
     complementary = np.array([sequences[i].record.source is not None for i in order])
     sample = SentenceSample.of(levels, complementary, np.array([given[i] for i in order], dtype=np.float64))
-    return ScoredSimulation(tuple(sequences), scores_of(sample, levels.truth, intervals=intervals))
+    return sample, levels.truth
 
 
 def scores_of(sample: SentenceSample, truth: NDArray[np.float64], *, intervals: bool = True) -> Scores:

@@ -1,9 +1,11 @@
 """Statistics: scores of tokens, their intervals, tests of hypotheses, seeds.
 
 `sums` and `ranking` hold the formulas of scores, `jackknife` and `intervals` the intervals of one feature's scores,
-`means` what is computed over features. Numpy and scipy's special functions alone; a number that does not exist is NaN.
+`means` what is computed over features, `components` how scores vary over repeated runs. Numpy and scipy's special
+functions alone; a number that does not exist is NaN.
 """
 
+from featureinterp.stats.components import VarianceComponents, mean_ranks, spearman, variance_components
 from featureinterp.stats.intervals import (
     binomial_interval,
     correlation_interval,
@@ -46,6 +48,7 @@ __all__ = [
     "PairedDifference",
     "RankedTokens",
     "TokenSums",
+    "VarianceComponents",
     "absolute_deviation_explained",
     "auroc",
     "average_precision",
@@ -65,6 +68,7 @@ __all__ = [
     "jackknife_variance",
     "leave_one_out_weights",
     "mean_interval",
+    "mean_ranks",
     "paired_difference",
     "pearson",
     "precision",
@@ -75,6 +79,8 @@ __all__ = [
     "share_interval",
     "sign_flip_p_value",
     "skew_corrected_t",
+    "spearman",
     "t_quantile",
     "token_sums",
+    "variance_components",
 ]

@@ -24,7 +24,7 @@ from tests.arch.source import modules
 
 ON_SCREEN = {
     *((name, "--out") for name in ("demo", "records", "estimate", "explain", "experiment", "results", "report")),
-    *((name, "--out") for name in ("figures", "export", "import")),
+    *((name, "--out") for name in ("figures", "export", "import", "stability")),
     *((name, "--format") for name in ("results", "export", "audit")),
     *(("audit", "--data"), ("audit", "--out")),
     *(("demo", "--data"), ("experiment", "--data"), ("experiment", "--data-root")),
@@ -48,6 +48,7 @@ REQUIRED = {
     "serve": ["run"],
     "export": ["run", "--format", "json", "--out", "out"],
     "share": ["data"],
+    "stability": ["data"],
     "import": ["source"],
 }
 

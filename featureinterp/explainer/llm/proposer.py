@@ -15,7 +15,7 @@ from featureinterp.core import Attempt, Feedback, Proposal
 from featureinterp.errors import ChatError, ExplanationError
 from featureinterp.explainer.llm.parse import read_answer
 from featureinterp.explainer.llm.prompts import PROMPT_VERSION, proposal_messages, revision_messages
-from featureinterp.explainer.params import OneShotExplainerParams
+from featureinterp.explainer.params import LLMProposerParams, OneShotExplainerParams
 from featureinterp.llm.api.endings import Ending, ending_of
 from featureinterp.llm.api.thoughts import RAISE, has_begun, used_up
 from featureinterp.protocols import ChatModel
@@ -31,6 +31,7 @@ class LLMProposer:
     def __init__(self, model: ChatModel, params: OneShotExplainerParams | None = None) -> None:
         self.model = model
         self.params = params or OneShotExplainerParams()
+        self._first = self.params.first_sample if isinstance(self.params, LLMProposerParams) else 0
 
     async def propose(self, train_records: Sequence[ActivationRecord], n: int) -> list[Proposal]:
         """Return `n` first proposals, requested concurrently.
@@ -65,7 +66,8 @@ class LLMProposer:
             ChatRequest(messages, temperature, self.params.answer_tokens, purpose=f"{purpose}/{PROMPT_VERSION}")
             for temperature in temperatures
         ]
-        asked = (self._sample(requests[i % len(requests)], i // len(requests), stride) for i in range(n))
+        n_kinds = len(requests)
+        asked = (self._sample(requests[i % n_kinds], self._first + i // n_kinds, stride) for i in range(n))
         return list(await asyncio.gather(*asked))
 
     async def _sample(self, request: ChatRequest, number: int, stride: int) -> Proposal:

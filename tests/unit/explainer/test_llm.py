@@ -12,6 +12,7 @@ from featureinterp.explainer import OneShotExplainer, OneShotExplainerParams, Tr
 from featureinterp.explainer.llm.prompts import PROMPT_VERSION
 from featureinterp.explainer.llm.proposer import MOST_ANSWERS, LLMProposer
 from featureinterp.explainer.params import ANSWER_TOKENS
+from featureinterp.explainer.registry import proposer_params
 from featureinterp.llm.api.scripted import ScriptedChatModel
 from featureinterp.simulator import LexicalSimulatorFactory
 
@@ -37,6 +38,13 @@ def test_every_sample_has_its_number(train):
     assert [p.explanation for p in proposals] == [explanation(f"the token 'w{i}'") for i in range(3)]
     assert [number for _, number in model.asked] == [0, 1, 2]
     assert {request.purpose for request, _ in model.asked} == {f"propose/{PROMPT_VERSION}"}
+
+
+def test_samples_can_begin_at_another_number(train):
+    model = ScriptedChatModel(lambda *_: answer("x"))
+    params = proposer_params("openai:m", TreeExplainerParams(temperatures=(0.2, 1.0)), {"first_sample": "1000"})
+    asyncio.run(LLMProposer(model, params).propose(train, 3))
+    assert [(request.temperature, number) for request, number in model.asked] == [(0.2, 1000), (1.0, 1000), (0.2, 1001)]
 
 
 def test_temperatures_are_taken_in_turn(train):

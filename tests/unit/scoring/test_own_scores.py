@@ -9,7 +9,7 @@ import scipy.stats
 from featureinterp.core import ScoredSequence, SequenceSimulation
 from featureinterp.errors import InputError, SimulationError
 from featureinterp.record import ComplementaryRecordSource
-from featureinterp.scoring import score_sequences, score_with
+from featureinterp.scoring import score_sequences, score_with, standard_errors
 
 
 def pearson(sequences) -> float:
@@ -65,3 +65,17 @@ def test_simulations_that_do_not_fit_are_refused(sequences):
     wrong = ScoredSequence(sequences[0].record, SequenceSimulation(("x",), (0.0,)))
     with pytest.raises(SimulationError):
         score_with(pearson, [*sequences, wrong])
+
+
+def test_standard_errors_leave_out_one_sentence_of_a_list_that_keeps_its_size(sequences):
+    errors = standard_errors(sequences)
+    counts = [sum(pair.simulation.claims) for pair in sequences[6:]]
+    assert errors["false_positives_per_sentence"] == pytest.approx(np.std(counts, ddof=1) / math.sqrt(6))
+    without = []
+    for i in range(12):
+        weights = [1.2 if (i < 6) == (k < 6) else 1.0 for k in range(12) if k != i]
+        scored = score_sequences(sequences[:i] + sequences[i + 1 :], weights=weights, intervals=False)
+        without.append(scored.scores.correlation.value)
+    variance = 5 * np.var(without[:6]) + 5 * np.var(without[6:])
+    assert errors["correlation"] == pytest.approx(math.sqrt(variance))
+    assert standard_errors(sequences[:7]) == {}
