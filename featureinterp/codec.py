@@ -218,6 +218,7 @@ _LISTS: dict[str, ComplementaryRecordSource | None] = {
 _MORE_LISTS = {
     "same_token_no_act_records": ComplementaryRecordSource.SAME_TOKEN_NEGATIVE,
     "corpus_records": ComplementaryRecordSource.CORPUS,
+    "other_records": ComplementaryRecordSource.OTHER,
 }
 
 
@@ -259,17 +260,18 @@ class _CorpusRecord(_Record, forbid_unknown_fields=True):
     stratum: int
 
 
-class _MoreRecords(msgspec.Struct, forbid_unknown_fields=True):
+class _MoreRecords(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A latent's records that the original's schema has no keys for."""
 
     id: _Id
     same_token_no_act_records: list[_Record]
     corpus_records: list[_CorpusRecord]
     strata: list[Stratum]
+    other_records: list[_Record] = []
 
 
 def encode_more_records(record: SAEIndexRecord) -> bytes:
-    """Return what `encode_index_record` leaves out as JSON: same-token negatives, corpus records and strata.
+    """Return what `encode_index_record` leaves out as JSON: same-token negatives, corpus records, strata and others.
 
     Raises:
         InputError: as `encode_index_record`, or if a corpus record is from none of the strata.
@@ -283,6 +285,7 @@ def encode_more_records(record: SAEIndexRecord) -> bytes:
         same_token_no_act_records=[_Record(*_fields(one)) for one in record.same_token_no_act_records],
         corpus_records=[_CorpusRecord(*_fields(one), places[one.stratum]) for one in record.corpus_records],
         strata=list(record.strata),
+        other_records=[_Record(*_fields(one)) for one in record.other_records],
     )
     return _written(wire)
 
@@ -308,6 +311,7 @@ def decode_more_records(encoded: bytes | str, record: SAEIndexRecord, where: str
     return replace(
         record,
         same_token_no_act_records=same_token,
+        other_records=_records(wire.other_records, "other_records", record, where),
         corpus_records=tuple(replace(one, stratum=name) for one, name in zip(corpus, names, strict=True)),
         strata=tuple(wire.strata),
     )

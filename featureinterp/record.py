@@ -38,7 +38,7 @@ class ComplementaryRecordSource(str, Enum):
     CORPUS = "corpus"
     """Windows drawn from all strata of the corpus, active ones too; see `SAEIndexRecord.corpus_records`."""
     OTHER = "other"
-    """Sentences of one's own choosing: no latent's records hold them, `DataFolder.activation_records` makes them."""
+    """Sentences of one's own choosing: from a source of another package, or made by `DataFolder.activation_records`."""
 
     @property
     def is_silent(self) -> bool:
@@ -253,6 +253,8 @@ class SAEIndexRecord:
     strata: tuple[Stratum, ...] = ()
     """Active windows by largest activation, the weakest first, then silent windows with and without a peak token;
     together they are the corpus. Empty in records made before strata were drawn."""
+    other_records: tuple[ActivationRecord, ...] = ()
+    """Windows that a source of another package gave."""
 
     @property
     def active_records(self) -> tuple[ActivationRecord, ...]:
@@ -270,7 +272,7 @@ class SAEIndexRecord:
             ComplementaryRecordSource.SIMILAR_NEGATIVE: self.similar_no_act_records,
             ComplementaryRecordSource.SIMILAR_PROJECTED: self.similar_projected_records,
             ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED: self.similar_projected_no_act_records,
-            ComplementaryRecordSource.OTHER: (),
+            ComplementaryRecordSource.OTHER: self.other_records,
         }[source]
 
     def why_empty(self, source: ComplementaryRecordSource) -> str:

@@ -1,10 +1,10 @@
 """Train and measure the control of every score: `python -m training.random_control`.
 
-The control is the embedded architecture with random weights and SAEs by the same recipe: same tokenizer, data, number
-of latents and of active ones per token. What is found on it too does not depend on what the model has learnt. Features
-of both subjects are explained by lexical trees on the same corpus.
+The control is the embedded architecture with random weights and an SAE of one layer by the same recipe: same tokenizer,
+data, number of latents and of active ones per token. What is found on it too does not depend on what the model has
+learnt. Features of both subjects in that layer are explained by lexical trees on the same corpus.
 
-Writes the model and the SAEs to `--out` (what is there already is used), and the scores to the card of the embedded
+Writes the model and the SAE to `--out` (what is there already is used), and the scores to the card of the embedded
 model, which `featureinterp doctor` shows.
 """
 
@@ -32,7 +32,11 @@ from featureinterp.experiment.scores.verdict import VERDICTS
 from featureinterp.record import ComplementaryRecordSource
 from featureinterp.subject.embedded import card, card_file, model_folder
 from featureinterp.subject.model import SubjectModel
+from featureinterp.subject.names import hook_name
 from training.train_saes import SaeTrainingSpec, train_and_save
+
+LAYER = 3
+"""The layer whose features are compared."""
 
 REAL, RANDOM = "embedded", "random weights"
 SAME_TOKEN = ComplementaryRecordSource.SAME_TOKEN_NEGATIVE.value
@@ -47,10 +51,10 @@ def write_random_model(folder: Path, seed: int) -> None:
 
 
 def explained(spec: DataSpec, folder: Path, features: int) -> pd.DataFrame:
-    """Explain so many features of all layers by lexical trees, and return their test scores."""
-    run = folder / "run"
+    """Explain so many features by lexical trees, and return their test scores."""
+    run, data = folder / "run", prepare(spec, folder, stages=["records"])
     explain_folder(
-        prepare(spec, folder), run, FeatureChoice(features=features), RunSpec(engine=EngineSpec(workers=2)),
+        data, run, FeatureChoice(features=features), RunSpec(engine=EngineSpec(workers=2)),
         "python -m training.random_control", lambda _, n, total: print(f"{folder}: {n}/{total}", flush=True),
     )  # fmt: skip
     return read_scores(run)
@@ -94,20 +98,18 @@ def _mean(values: pd.Series) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("training/checkpoints/random"))
-    parser.add_argument("--features", type=int, default=144, help="of each subject, over all layers")
+    parser.add_argument("--features", type=int, default=100, help="of each subject")
     args = parser.parse_args()
     model, saes, spec = args.out / "model", args.out / "saes", SaeTrainingSpec()
     if not (saes / "figures.json").is_file():
         write_random_model(model, spec.seed)
-        train_and_save(SubjectModel.load(str(model)), saes, spec)
+        train_and_save(SubjectModel.load(str(model)), saes, spec, [LAYER])
 
-    control = DataSpec(model_name=str(model), sae_name=str(saes), sae_id_layer_format_string="layer_{layer}")
-    specs = {REAL: DataSpec(), RANDOM: control}
-    real, random = (
-        explained(replace(one, max_features=args.features // 3), args.out / name.replace(" ", "-"), args.features)
-        for name, one in specs.items()
-    )
-    figures = compared(real, random) | {"saes": json.loads((saes / "figures.json").read_text())["held_out"]}
+    real = DataSpec(layers=str(LAYER), max_features=args.features + args.features // 2)
+    control = replace(real, model_name=str(model), sae_name=str(saes), sae_id_layer_format_string="layer_{layer}")
+    theirs = explained(control, args.out / "control", args.features)
+    figures = {"layer": LAYER, **compared(explained(real, args.out / "embedded", args.features), theirs)}
+    figures |= json.loads((saes / "figures.json").read_text())["held_out"][hook_name(LAYER)]
     card_file().write_text(json.dumps(card() | {"control": figures}, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
 

@@ -110,9 +110,11 @@ def make_trainer(hook: str, first: torch.Tensor, model: SubjectModel, spec: SaeT
     return trainer
 
 
-def train(model: SubjectModel, pools: Sequence[np.ndarray], spec: SaeTrainingSpec) -> dict[str, TopKTrainingSAE]:
-    """Train the SAEs of all layers side by side; returns them by hook name, in the model's own units."""
-    hooks = [hook_name(layer) for layer in range(model.n_layers)]
+def train(
+    model: SubjectModel, pools: Sequence[np.ndarray], spec: SaeTrainingSpec, layers: Sequence[int]
+) -> dict[int, TopKTrainingSAE]:
+    """Train the SAEs of layers side by side; returns them by layer, in the model's own units."""
+    hooks = [hook_name(layer) for layer in layers]
     torch.manual_seed(spec.seed)
     first = residuals(model, training_batch(0, pools, spec), hooks)
     trainers = {hook: make_trainer(hook, first[hook], model, spec) for hook in hooks}
@@ -129,21 +131,23 @@ def train(model: SubjectModel, pools: Sequence[np.ndarray], spec: SaeTrainingSpe
             rate = (step + 1) * spec.tokens_per_step / (time.monotonic() - began)
             print(f"step {step + 1}/{spec.steps}, {rate:.0f} tokens/s", flush=True)
     saes = {}
-    for hook, trainer in trainers.items():
+    for layer, trainer in zip(layers, trainers.values(), strict=True):
         trainer.sae.fold_activation_norm_scaling_factor(trainer.activation_scaler.scaling_factor)
-        saes[hook] = trainer.sae.eval()
+        saes[layer] = trainer.sae.eval()
     return saes
 
 
-def evaluate(model: SubjectModel, folder: Path, windows: np.ndarray) -> dict[str, dict[str, float]]:
+def evaluate(
+    model: SubjectModel, folder: Path, windows: np.ndarray, layers: Sequence[int]
+) -> dict[str, dict[str, float]]:
     """Measure the SAEs that were saved in `folder` on windows; returns the figures by hook name."""
-    saes = [load_sae(str(folder), "layer_{layer}", layer) for layer in range(model.n_layers)]
+    saes = [load_sae(str(folder), "layer_{layer}", layer) for layer in layers]
     quality = sae_quality(Subject(model, {sae.hook_name: sae for sae in saes}), windows, has_bos=True)
     return {hook: asdict(figures) for hook, figures in quality.items()}
 
 
-def train_and_save(model: SubjectModel, out: Path, spec: SaeTrainingSpec) -> None:
-    """Train the SAEs of all layers, and write them and their figures into a folder."""
+def train_and_save(model: SubjectModel, out: Path, spec: SaeTrainingSpec, layers: Sequence[int]) -> None:
+    """Train the SAEs of layers, and write them and their figures into a folder."""
     mixture, default_corpus = training_mixture(), list(python_documentation())
     pools = [
         corpus_windows([t for t in texts if not is_held_out(t)], model, spec) for texts in (mixture, default_corpus)
@@ -153,12 +157,12 @@ def train_and_save(model: SubjectModel, out: Path, spec: SaeTrainingSpec) -> Non
     print(f"{sizes}; {len(held_out)} held out", flush=True)
 
     began = time.monotonic()
-    saes = train(model, pools, spec)
+    saes = train(model, pools, spec, layers)
     seconds = time.monotonic() - began
-    for layer, sae in enumerate(saes.values()):
+    for layer, sae in saes.items():
         sae.save_inference_model(out / f"layer_{layer}")
     figures = {
-        "held_out": evaluate(model, out, held_out),
+        "held_out": evaluate(model, out, held_out, layers),
         "training_windows": {"mixture": len(pools[0]), "default_corpus": len(pools[1])},
         "training_tokens": spec.steps * spec.tokens_per_step,
         "held_out_windows": len(held_out),
@@ -176,7 +180,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=SaeTrainingSpec.steps)
     parser.add_argument("--k", type=int, default=SaeTrainingSpec.k)
     args = parser.parse_args()
-    train_and_save(SubjectModel.load(args.model), args.out, SaeTrainingSpec(steps=args.steps, k=args.k))
+    model, spec = SubjectModel.load(args.model), SaeTrainingSpec(steps=args.steps, k=args.k)
+    train_and_save(model, args.out, spec, range(model.n_layers))
 
 
 if __name__ == "__main__":

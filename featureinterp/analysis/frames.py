@@ -127,7 +127,8 @@ class RunReader:
         for result in store.results():
             feature = {**run, **_feature_row(result, last_layer)}
             outcome = {**feature, **_outcome_row(result)}
-            self._scores += ({**outcome, **_source_row(result, source.value)} for source in MEASURED_SOURCES)
+            sources = dict.fromkeys([*(source.value for source in MEASURED_SOURCES), *result.scores])
+            self._scores += ({**outcome, **_source_row(result, source)} for source in sources)
             self._attempts += (
                 {**feature, **_attempt_row(attempt), "chosen": attempt.number == result.chosen}
                 for attempt in result.attempts

@@ -97,7 +97,7 @@ class _Probe:
 
     @property
     def windows_per_latent(self) -> int:
-        sources = len(PLACING_ORDER) + len(ADDED) + len(PROJECTED) * self.spec.projected
+        sources = len(PLACING_ORDER) + len(ADDED) + len(PROJECTED) * self.spec.projected + bool(self.spec.own_source)
         return 2 * self.spec.top_sample_n + sources * self.spec.complementary_sample_n
 
 

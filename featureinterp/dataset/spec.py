@@ -10,6 +10,7 @@ from typing import Literal
 
 from featureinterp.dataset.corpus.documents import SUFFIXES, CorpusSpec
 from featureinterp.dataset.corpus.windows import WindowParams
+from featureinterp.dataset.records.own_source import SOURCES
 from featureinterp.dataset.records.selection import SampleParams
 from featureinterp.errors import ANY_SEED, InputError, check_numbers
 from featureinterp.llm.embedding import MINILM
@@ -60,6 +61,8 @@ class DataSpec:
     """Compare embeddings minus their mean over the corpus (default), or as they are, as the original does."""
     min_documents: int = SampleParams.min_documents
     """Minimum number of documents in which a latent fires; below it, the latent is rare and has no records."""
+    own_source: str = ""
+    """Complementary source of your own, as module:function or a registered name; it fills the source `other`."""
     projected: bool = SampleParams.projected
     """Also rank sentences by projected similarity (a linear map trained per latent)."""
     faiss: bool = False
@@ -87,6 +90,8 @@ class DataSpec:
         check_numbers(self, max_memory=(1, MOST), max_features=(1, MOST), seed=ANY_SEED)
         if self.holistic_scope not in ("records", "corpus"):
             raise InputError(f"holistic_scope is {self.holistic_scope!r}", "it is 'records' or 'corpus'")
+        if self.own_source:
+            SOURCES.check(self.own_source)
         self.window_params(prepend_bos=False)
         self.sample_params()
 

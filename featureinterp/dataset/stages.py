@@ -356,7 +356,7 @@ class Preparation:
         similarity = {**tokens, "embedder": self._embedder.identity}
         measured = "holistic_acts" in self.stages
         similar = {**similarity, "faiss": spec.faiss, "centre": spec.centre or None}  # absent from older folders
-        chosen = {**similar, "seed": spec.seed, **asdict(spec.sample_params())}
+        chosen = {**similar, "seed": spec.seed, **asdict(spec.sample_params()), "own_source": spec.own_source or None}
         return {
             "tokens": tokens,
             "sae_acts": tokens,

@@ -30,7 +30,15 @@ from featureinterp.experiment.scores.contributions import RuleContribution, rule
 from featureinterp.experiment.scores.corpus import Contest, WholeCorpus, corpus_scores
 from featureinterp.explainer.search import OF_ONE_ATTEMPT
 from featureinterp.protocols import Explainer, Simulator, SimulatorFactory
-from featureinterp.record import MEASURED_SOURCES, ActivationRecord, SAEIndexRecord, SplitParams, Splits, one_per_window
+from featureinterp.record import (
+    MEASURED_SOURCES,
+    ActivationRecord,
+    ComplementaryRecordSource,
+    SAEIndexRecord,
+    SplitParams,
+    Splits,
+    one_per_window,
+)
 from featureinterp.scoring import best_table, fit_tables, quick_score, score_by_source, simulate_records
 from featureinterp.scoring.baselines import SHUFFLED
 
@@ -135,6 +143,7 @@ async def explain_feature(
     if len(record.most_act_records) < LEAST_POSITIVES:
         reason = f"fires on {len(record.most_act_records)} usable windows, at least {LEAST_POSITIVES} are needed"
         return replace(result, status="rare", reason=reason)
+    params = _with_own_source(params, record)
     splits = record.splits(params)
     result = replace(result, near_duplicates=near_duplicates_across(splits))
     found = await method.explainer.generate_explanations(splits.train, splits.valid)
@@ -150,6 +159,14 @@ async def explain_feature(
         scores={**scored.scores, **_scores_of_none(record, splits.test, params)},
         seconds=time.perf_counter() - started,
     )
+
+
+def _with_own_source(params: FeatureRunParams, record: SAEIndexRecord) -> FeatureRunParams:
+    """Return the parameters with windows of a source of another package in test, where the records have them."""
+    other = ComplementaryRecordSource.OTHER
+    if not record.other_records or other in params.test_sources:
+        return params
+    return replace(params, test_sources=(*params.test_sources, other))
 
 
 async def _scored(

@@ -146,4 +146,5 @@ def index_record(identity: SAEIndexId, selection: Selection, evidence: LatentEvi
         same_token_no_act_records=complementary(ComplementaryRecordSource.SAME_TOKEN_NEGATIVE),
         corpus_records=tuple(replace(one, stratum=sample.strata[number].name) for one, number in corpus),
         strata=sample.strata,
+        other_records=complementary(ComplementaryRecordSource.OTHER),
     )

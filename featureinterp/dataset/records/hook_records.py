@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,9 +13,11 @@ from featureinterp.dataset.activations.store import HolisticActivations, SparseA
 from featureinterp.dataset.corpus.window_texts import TokenStrings, texts_of
 from featureinterp.dataset.corpus.windows import Windows
 from featureinterp.dataset.records.build import LatentEvidence, LatentReport, index_record, report_latent, with_lists
+from featureinterp.dataset.records.own_source import LatentOnCorpus, chosen_windows
 from featureinterp.dataset.records.same_token import peak_tokens, same_token_windows
 from featureinterp.dataset.records.selection import (
     PROJECTED,
+    SampleParams,
     Selection,
     add_lists,
     add_sample,
@@ -29,6 +31,9 @@ from featureinterp.dataset.retrieval.window_index import WindowIndex
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.record import N_SPLITS, ComplementaryRecordSource, SAEIndexId, SAEIndexRecord, Split
 from featureinterp.stats import generator
+
+Random = Callable[[str], np.random.Generator]
+"""Returns the generator of a purpose."""
 
 
 @dataclass(frozen=True)
@@ -92,18 +97,44 @@ class HookData:
         selection = select_windows(*found, similar, groups, params, random)
         silent = silent_windows(found[0], len(groups))
         train = list(selection.positives[Split.TRAIN :: N_SPLITS])
-        peaks = peak_tokens(self.index.tokens[train], self.activations.dense(latent, train))
+        fired = self.activations.dense(latent, train)
+        peaks = peak_tokens(self.index.tokens[train], fired)
         source = ComplementaryRecordSource.SAME_TOKEN_NEGATIVE
         same_token = same_token_windows(peaks, self.index, silent, random(source.value))
         selection = add_lists(selection, {source: same_token}, groups, params.complementary_sample_n)
         selection = add_sample(selection, found, self.index.contain(peaks), groups, params, random("corpus"))
-        if not params.projected:
-            return selection
+        if spec.own_source:
+            known = self._on_corpus(found, tuple(train), fired, random("own source"))
+            own = chosen_windows(spec.own_source, known)
+            size = params.complementary_sample_n
+            selection = add_lists(selection, {ComplementaryRecordSource.OTHER: own}, groups, size)
+        return self._with_projected(selection, silent, params, random) if params.projected else selection
+
+    def _on_corpus(
+        self,
+        found: tuple[NDArray[np.int32], NDArray[np.float32]],
+        train: tuple[int, ...],
+        fired: NDArray[np.float32],
+        random: np.random.Generator,
+    ) -> LatentOnCorpus:
+        """Return what a source of another package knows of a latent."""
+        maxima = np.zeros(len(self.windows), dtype=np.float32)
+        maxima[found[0]] = found[1]
+        return LatentOnCorpus(
+            self.windows.text_tokens, self.token_strings, self.embeddings, maxima, train, fired, random
+        )
+
+    def _with_projected(
+        self, selection: Selection, silent: NDArray[np.bool_], params: SampleParams, random: Random
+    ) -> Selection:
+        """Add the windows that are similar under a map trained for the latent."""
+        groups = self.index.groups
+        train = list(selection.positives[Split.TRAIN :: N_SPLITS])
         usable = np.flatnonzero(silent & ~np.isin(groups, held_out_groups(selection, groups)))
         drawn = np.sort(random("projection").permutation(usable)[:NEGATIVES])
         rows = self.embeddings[train], self.embeddings[drawn]
         mapped = train_projection(*rows, random("projection map")).rank(self.embeddings, np.array(train))
-        candidates: dict[ComplementaryRecordSource, NDArray[np.int64]] = dict(
+        candidates: dict[ComplementaryRecordSource, Iterable[int]] = dict(
             zip(PROJECTED, (mapped[silent[mapped]], mapped), strict=True)
         )
         return add_lists(selection, candidates, groups, params.complementary_sample_n)
