@@ -37,7 +37,7 @@ from tests.report.features import HALF_A_CHARACTER, HOSTILE_TOKENS, explained, r
 ROOT = Path(__file__).resolve().parents[2]
 DRIVES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029\ud800-\udfff]")
 """What drives a terminal or turns what is read."""
-OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[[0-9]*[AK]|\x1b\[2K")
+OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[[0-9]*A|\r?\x1b\[[0-9]*K")
 """Colours, the cursor shown or hidden, a line of a bar drawn again."""
 TITLE = "\x1b]0;owned\x07"
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "＝1")  # noqa: RUF001 - full width is what is tried

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
+from featureinterp.analysis.audit.run import Noticed
 from featureinterp.experiment.result import FeatureKey, FeatureResult
+from featureinterp.report.audit_view import corruption_table
 from featureinterp.report.terminal import feature_line, feature_table, feature_view
 from tests.report.features import all_kinds, explained, hostile, record, scored, without_explanation
 
@@ -151,3 +153,22 @@ def test_a_feature_without_explanation_shows_its_reason() -> None:
 def test_a_rule_says_what_it_claims_and_the_score_without_it() -> None:
     assert "the token ' raise'  2 tokens, 1 active, score without it 0.10" in plain(feature_view(explained(0, 3, 0.9)))
     assert "score without it" not in plain(feature_view(replace(explained(0, 3, 0.9), contributions=())))
+
+
+def test_the_table_of_corruptions_has_shares_in_percent_and_marks_what_is_not_noticed() -> None:
+    table = corruption_table(
+        (
+            Noticed("corpus", "correlation", "half dropped", 8, 8, 4),
+            Noticed("corpus", "f1", "half dropped", 7, 7, 3),
+            Noticed("random", "auroc", "flat strengths", 2, 0, 0),
+        )
+    )
+    rows = [line.split() for line in plain(table).splitlines()]
+    assert rows[2:] == [
+        ["the", "corpus", "n", "7–8", "–", "–", "–", "–"],
+        ["correlation", "100", "50", "–", "–", "–", "–"],
+        ["F1", "100", "43", "–", "–", "–", "–"],
+        ["random", "sentences", "–", "–", "–", "n", "2", "–"],
+        ["AUROC", "–", "–", "–", "0", "0", "–"],
+    ]
+    assert coloured(table).count("\x1b[31m") == 2

@@ -29,8 +29,7 @@ def audit(
 ) -> None:
     """Audit a run: scores of corrupted explanations; leaks, duplicates, missing and undefined results.
 
-    A simulator behind a language model endpoint uses cached answers only. Without the data folder, scores on the corpus
-    are left out.
+    A simulator behind an endpoint gives cached answers only. Without the data folder, the corpus is left out.
     """
     from featureinterp.analysis.audit.run import audit_run
     from featureinterp.analysis.rows import json_lines
