@@ -40,8 +40,8 @@ class SentencesNeeded:
     """Over features."""
     most: float
     """For 9 of 10 features."""
-    variance: float
-    """Mean over features of the squared standard error at the present number: part of the component of records."""
+    standard_error: float
+    """Median over features of the standard error at the present number of sentences."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class _Measured:
     values: Mapping[str, float]
     needed: Mapping[str, float]
     """Sentences needed."""
-    variances: Mapping[str, float]
-    """Squared standard errors."""
+    errors: Mapping[str, float]
+    """Standard errors."""
 
 
 def read_stability(out: Path, runs: Sequence[Repetition]) -> list[ScoreStability]:
@@ -138,26 +138,24 @@ def _read(run: Path) -> dict[FeatureKey, _Measured]:
 
 
 def _measured(result: FeatureResult) -> _Measured:
-    values = {name: float(score) if (score := find(result)) else np.nan for name, find in _HEADLINE.items()}
+    values = {name: float(score) if (score := find(result)) else math.nan for name, find in _HEADLINE.items()}
     pairs = [pair for pair in result.test_sequences if pair.record.source in (None, _SAME_TOKEN)]
     n_negatives = sum(pair.record.source is not None for pair in pairs)
-    errors = standard_errors(pairs) if n_negatives else {}
-    counts = {_CORRELATION: len(pairs), _CLAIMS: n_negatives}
-    variances = {_SENTENCES[score]: errors[score] ** 2 for score in counts if score in errors}
-    needed = {
-        _SENTENCES[score]: n * errors[score] ** 2 / WANTED_ERROR**2 for score, n in counts.items() if score in errors
-    }
-    return _Measured(values, needed, variances)
+    of_scores = standard_errors(pairs) if n_negatives else {}
+    errors = {words: of_scores.get(score, math.nan) for score, words in _SENTENCES.items()}
+    counts = {_SENTENCES[_CORRELATION]: len(pairs), _SENTENCES[_CLAIMS]: n_negatives}
+    needed = {words: counts[words] * (error / WANTED_ERROR) ** 2 for words, error in errors.items()}
+    return _Measured(values, needed, errors)
 
 
 def _sentences(name: str, measured: Sequence[_Measured]) -> SentencesNeeded | None:
-    needed = np.array([one.needed.get(name, np.nan) for one in measured])
-    variances = np.array([one.variances.get(name, np.nan) for one in measured])
+    needed = np.array([one.needed.get(name, math.nan) for one in measured])
+    errors = np.array([one.errors.get(name, math.nan) for one in measured])
     known = ~np.isnan(needed)
     if not known.any():
         return None
     median, most = np.quantile(needed[known], [0.5, 0.9])
-    return SentencesNeeded(float(median), float(most), float(variances[known].mean()))
+    return SentencesNeeded(float(median), float(most), float(np.median(errors[known])))
 
 
 def _on_corpus(result: FeatureResult) -> Score | None:

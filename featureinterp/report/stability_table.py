@@ -17,8 +17,9 @@ Cell = Callable[[ScoreStability], str]
 _NOTHING = "–"
 _NOTE = (
     "SD: standard deviation by cause, with its share of the variance (balanced random-effects analysis of variance); "
-    "what was not varied is part of the cause above it. Rank correlations are Spearman's, over features, between two "
-    f"runs. Sentences: of the test split, positives and negatives, for a 95% interval of ±{WANTED_REACH} (jackknife)."
+    "what was not varied is part of the cause above it. Standard error: of one run over its test sentences, by the "
+    "jackknife. Rank correlations are Spearman's, over features, between two runs. Sentences: of the test split, "
+    f"positives and negatives, for a 95% interval of ±{WANTED_REACH}."
 )
 
 
@@ -39,8 +40,8 @@ def _of_cause(cause: str) -> Cell:
     return lambda each: _deviation(each, getattr(each.components, cause))
 
 
-def _of_sentences(each: ScoreStability) -> str:
-    return _NOTHING if each.sentences is None else _deviation(each, each.sentences.variance)
+def _jackknife(each: ScoreStability) -> str:
+    return _NOTHING if each.sentences is None else number(each.sentences.standard_error, 3)
 
 
 def _ranks(what: str) -> Cell:
@@ -63,11 +64,11 @@ _ROWS: tuple[tuple[str, Cell], ...] = (
     ("mean", lambda each: number(each.mean)),
     ("SD between features", _of_cause("features")),
     ("SD, records drawn again", _of_cause("records")),
-    ("  of it: which test sentences", _of_sentences),
     ("SD, proposals sampled again", _of_cause("proposals")),
     ("SD, another simulator", _of_cause("simulators")),
     ("SD, the same by feature", _of_cause("features_by_simulator")),
     ("SD, residual", _of_cause("residual")),
+    ("standard error, median", _jackknife),
     ("rank correlation, records", _ranks("records")),
     ("rank correlation, proposals", _ranks("proposals")),
     ("rank correlation, simulators", _ranks("simulators")),
