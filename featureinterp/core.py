@@ -266,12 +266,14 @@ class ScoredSimulation:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A proposed explanation, or the reason of the failure."""
+    """A proposed explanation, or the reason why there is none: a failure, or convergence."""
 
     explanation: StructuredExplanation | None
     improvement: str = ""
     """For a revision: the change and its reason in words."""
     failure: str = ""
+    converged: str = ""
+    """Why there is nothing better to propose: a search that ends here has not failed."""
 
 
 @dataclass(frozen=True)
@@ -303,7 +305,7 @@ class Feedback:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One node of an explainer's search. A failed one has no explanation and is never chosen."""
+    """One node of an explainer's search. One that failed or converged has no explanation and is never chosen."""
 
     number: int
     """Position in the search; 0 is the first."""
@@ -318,16 +320,28 @@ class Attempt:
     """Correlation on all test windows, computed after the search; None if undefined or not requested."""
     complexity: float | None = None
     """Complexity of its explanation, 0..5; None without one or if not requested."""
+    unscored: str = ""
+    """Why its valid score is undefined; empty if it has one, or was not simulated."""
 
     @property
     def explanation(self) -> StructuredExplanation | None:
         """The proposed explanation, if there is one."""
         return self.proposal.explanation
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has no explanation although the search could go on."""
+        return self.explanation is None and not self.proposal.converged
+
+
+def simulated(attempts: Iterable[Attempt]) -> set[StructuredExplanation]:
+    """Return the explanations that attempts had simulated; what several attempts propose is simulated once."""
+    return {attempt.explanation for attempt in attempts if attempt.explanation is not None}
+
 
 @dataclass(frozen=True)
 class ExplainerResult:
-    """Explanations, best first by valid score, and every attempt behind them.
+    """Explanations, best first, and every attempt behind them.
 
     Unpacks as `explanations, trace = await explainer.generate_explanations(...)`.
     """
@@ -368,7 +382,8 @@ def attempts_html(attempts: Sequence[Attempt], best: int | None) -> str:
 
 def _attempt_words(attempt: Attempt) -> tuple[str, str]:
     if attempt.explanation is None:
-        return f"{attempt.number}: failed: ", attempt.proposal.failure
+        outcome = "failed" if attempt.has_failed else "converged"
+        return f"{attempt.number}: {outcome}: ", attempt.proposal.failure or attempt.proposal.converged
     found = (("train", attempt.train_score), ("valid", attempt.valid_score), ("test", attempt.test_score))
     scores = ", ".join(f"{name} {value:.3f}" for name, value in found if value is not None)
     return f"{attempt.number}: {scores or 'not scored'}: ", "; ".join(str(attempt.explanation).splitlines())

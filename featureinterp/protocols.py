@@ -41,13 +41,13 @@ class Proposer(Protocol):
     """Proposes explanations from train records, and revises them from feedback."""
 
     async def propose(self, train_records: Sequence[ActivationRecord], n: int) -> list[Proposal]:
-        """Return `n` first proposals; each may be a failure with its reason."""
+        """Return `n` first proposals, as different as it can; each may be a failure with its reason."""
         ...
 
     async def revise(
         self, train_records: Sequence[ActivationRecord], attempt: Attempt, feedback: Feedback, n: int
     ) -> list[Proposal]:
-        """Return `n` revisions of an attempt; each may be a failure with its reason."""
+        """Return `n` revisions of an attempt; each may have failed or converged, with the reason."""
         ...
 
 

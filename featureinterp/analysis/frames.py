@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from featureinterp.analysis.runs import OUTCOMES, RunInfo, list_runs, open_runs, run_info, run_labels
-from featureinterp.core import Attempt, Score, Scores
+from featureinterp.core import Attempt, Score, Scores, simulated
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.scores.verdict import verdict
 from featureinterp.experiment.store import RunStore
@@ -68,10 +68,13 @@ _SCORE_COLUMNS = {
     "best_table": _TEXT,
     **dict.fromkeys((*_CORPUS_NAMES, *_CORPUS_MARGIN_NAMES), _NUMBER),
     "n_rules": _NUMBER,
+    "valid_score": _NUMBER,
     "complexity": _NUMBER,
     "density": _NUMBER,
     "n_attempts": "int64",
     "n_failed_attempts": "int64",
+    "n_converged_attempts": "int64",
+    "n_simulated": "int64",
     "seconds": _NUMBER,
     "source": _TEXT,
     **dict.fromkeys(("correlation", "ci_low", "ci_high", *_SCORE_NAMES), _NUMBER),
@@ -86,6 +89,7 @@ _ATTEMPT_COLUMNS = {
     "parent": _COUNT,
     "depth": "int64",
     "failure": _TEXT,
+    "converged": _TEXT,
     "n_rules": _NUMBER,
     **dict.fromkeys(("train_score", "valid_score", "test_score", "complexity"), _NUMBER),
     "chosen": _FLAG,
@@ -149,7 +153,8 @@ def read_scores(path: Path) -> pd.DataFrame:
     """Return the test scores of every finished feature: a row for each run, feature and complementary source.
 
     A feature without explanation has a row for each source too, with its `status` and `reason`. The columns from
-    `experiment` to `rule_cap` describe the run; `undefined` is the reason of an undefined correlation.
+    `experiment` to `rule_cap` describe the run; `n_simulated` counts the different explanations among the attempts, and
+    `undefined` is the reason of an undefined correlation.
 
     Args:
         path: a run's folder, or any folder above runs.
@@ -220,10 +225,13 @@ def _outcome_row(result: FeatureResult) -> dict[str, object]:
         **_interval(_CORPUS_NAMES, corpus and corpus.scores.correlation),
         **_interval(_CORPUS_MARGIN_NAMES, corpus and corpus.margin),
         "n_rules": len(result.explanation.rules) if result.explanation else None,
+        "valid_score": next((each.valid_score for each in result.attempts if each.number == result.chosen), None),
         "complexity": result.complexity,
         "density": result.density,
         "n_attempts": len(result.attempts),
-        "n_failed_attempts": sum(attempt.explanation is None for attempt in result.attempts),
+        "n_failed_attempts": sum(attempt.has_failed for attempt in result.attempts),
+        "n_converged_attempts": sum(bool(attempt.proposal.converged) for attempt in result.attempts),
+        "n_simulated": len(simulated(result.attempts)),
         "seconds": result.seconds,
     }
 
@@ -258,6 +266,7 @@ def _attempt_row(attempt: Attempt) -> dict[str, object]:
         "parent": attempt.parent,
         "depth": attempt.depth,
         "failure": attempt.proposal.failure,
+        "converged": attempt.proposal.converged,
         "n_rules": len(attempt.explanation.rules) if attempt.explanation else None,
         "train_score": attempt.train_score,
         "valid_score": attempt.valid_score,

@@ -65,7 +65,7 @@ class FeatureResult:
     key: FeatureKey
     status: FeatureStatus
     reason: str = ""
-    """Reason for a missing explanation; empty if there is one."""
+    """Reason for a missing explanation, or why the valid records did not choose it; empty if they did."""
     explainer: str = ""
     """Registered name of the explainer, such as `tree`, with its proposer: `tree/lexical`."""
     simulator: str = ""

@@ -153,9 +153,11 @@ async def explain_feature(
     if not found.explanations:
         return replace(result, status="failed", reason=why_none(found.trace), seconds=time.perf_counter() - started)
     scored = await _scored(result, found.explanations[0], record, splits, method, corpus)
+    chosen = found.chosen[0] if found.chosen else None
     return replace(
         scored,
-        chosen=found.chosen[0] if found.chosen else None,
+        reason=why_not_by_valid(found.trace, chosen),
+        chosen=chosen,
         scores={**scored.scores, **_scores_of_none(record, splits.test, params)},
         seconds=time.perf_counter() - started,
     )
@@ -279,9 +281,15 @@ async def shuffled_floor(result: FeatureResult, other: StructuredExplanation | N
     return replace(result, floors={**result.floors, SHUFFLED: floor}, floor_usage=method.usage)
 
 
+def why_not_by_valid(trace: Sequence[Attempt], chosen: int | None) -> str:
+    """Return why an explanation was chosen without a valid score; empty if it has one."""
+    unscored = next((attempt.unscored for attempt in trace if attempt.number == chosen), "")
+    return f"not chosen by valid, where its score is undefined: {unscored}" if unscored else ""
+
+
 def why_none(trace: Sequence[Attempt]) -> str:
     """Return the reasons why no attempt succeeded, most frequent first."""
-    reasons = [attempt.proposal.failure or "its score is undefined" for attempt in trace]
+    reasons = [each.proposal.failure or each.proposal.converged or "its score is undefined" for each in trace]
     ordered = sorted(dict.fromkeys(reasons), key=lambda reason: -reasons.count(reason))
     told = "; ".join(f"{reasons.count(reason)}x {reason}" for reason in ordered[:3])
     return f"none of {len(trace)} attempts could be scored: {told}" if reasons else "the explainer made no attempt"

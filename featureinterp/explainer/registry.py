@@ -26,6 +26,7 @@ EXPLAINERS = Registry(
     "explainer",
     {
         "one-shot": "featureinterp.explainer.one_shot:OneShotExplainer",
+        "best-of-n": "featureinterp.explainer.best_of_n:BestOfNExplainer",
         "tree": "featureinterp.explainer.tree:TreeExplainer",
     },
     group="featureinterp.explainers",

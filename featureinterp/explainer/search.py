@@ -17,7 +17,7 @@ from featureinterp.explainer.params import OneShotExplainerParams
 from featureinterp.explainer.registry import make_proposer
 from featureinterp.protocols import Proposer, SimulatorFactory
 from featureinterp.record import ActivationRecord
-from featureinterp.scoring.simulation import quick_score
+from featureinterp.scoring.simulation import quick_score, score_simulations
 
 OF_ONE_ATTEMPT = (ChatError, ExplanationError, SimulationError)
 """Simulator errors of a single attempt; errors of the records would fail every attempt."""
@@ -77,7 +77,7 @@ async def scored(
     train_records: Sequence[ActivationRecord],
     valid_records: Sequence[ActivationRecord],
 ) -> Attempt:
-    """Return the attempt with its train and valid scores, or as a failure with the reason why it has none.
+    """Return the attempt with its train and valid scores; as a failure with its reason if it cannot be simulated.
 
     Raises:
         FeatureInterpError: if the attempt is not at fault: invalid records, an exceeded budget.
@@ -91,7 +91,11 @@ async def scored(
         valid_score = quick_score(valid_records, simulations[n_train:])
     except OF_ONE_ATTEMPT as error:
         return replace(attempt, proposal=Proposal(None, attempt.proposal.improvement, failure=str(error)))
-    return replace(attempt, train_score=_defined(train_score), valid_score=_defined(valid_score))
+    unscored = ""
+    if math.isnan(valid_score):
+        of_valid = score_simulations(valid_records, simulations[n_train:], intervals=False)
+        unscored = of_valid.scores.correlation.reason
+    return replace(attempt, train_score=_defined(train_score), valid_score=_defined(valid_score), unscored=unscored)
 
 
 async def simulate(
@@ -114,6 +118,13 @@ def by_train_score(attempts: Sequence[Attempt]) -> list[Attempt]:
 
 
 def by_valid_score(attempts: Sequence[Attempt]) -> list[Attempt]:
-    """Return the attempts that have a valid score, best first; among equals the earlier one."""
+    """Return the attempts that have a valid score, best first; among equals the earlier one.
+
+    If none has one, valid cannot choose: then all that have an explanation are returned, best first by train score,
+    those without one last (`Attempt.unscored` has the reason).
+    """
     having = [attempt for attempt in attempts if attempt.valid_score is not None]
-    return sorted(having, key=lambda attempt: (-(attempt.valid_score or 0.0), attempt.number))
+    if having:
+        return sorted(having, key=lambda attempt: (-(attempt.valid_score or 0.0), attempt.number))
+    scored = by_train_score(attempts)
+    return [*scored, *(each for each in attempts if each.explanation is not None and each.train_score is None)]

@@ -104,7 +104,10 @@ def feature_view(result: FeatureResult, n_worst: int = 5) -> Group:
     parts: list[RenderableType] = [title, Text(facts, style="dim"), Text()]
     if result.explanation is None:
         return Group(*parts, Text.assemble((result.status, "bold"), ": ", visible(result.reason)))
-    parts += [*_headline(headline(result)), Text(), _rules(result), Text(), _floors_table(result), Text()]
+    parts += [*_headline(headline(result)), Text(), _rules(result), Text()]
+    if result.reason:
+        parts += [Text(f"It was {visible(result.reason)}.", style="italic"), Text()]
+    parts += [_floors_table(result), Text()]
     worst = worst_first(result.test_sequences)[:n_worst]
     if worst:
         parts += [Text("What breaks this explanation", style="bold"), _legend(), Text()]

@@ -66,8 +66,8 @@ def explain(data: Path, server: LLMServer, out: object, *more: object):
     return run_command("explain", data, "--out", out, "--proposer", f"local:m@{server.url}", *LEXICAL, *small, *more)
 
 
-def test_the_eight_bars_of_figure_4_ask_what_their_names_say(rich, tmp_path):
-    """The whole comparison through the real client: each combination reaches the prompt in one-shot and in tree."""
+def test_the_bars_of_figure_4_ask_what_their_names_say(rich, tmp_path):
+    """The whole comparison through the real client: each combination reaches the prompt in every search."""
     with LLMServer(brain) as server:
         small = ("--layers", 0, "--latents-per-layer", 6, "--depth", 1, "--width", 1, "--workers", 1)
         words = ("--data", rich, "--out", tmp_path / "runs", "--proposer", f"local:m@{server.url}")
@@ -86,7 +86,7 @@ def test_the_eight_bars_of_figure_4_ask_what_their_names_say(rich, tmp_path):
     assert set(asked) == bars
     assert len(set(asked.values())) == 1, "each as often: one-shot's sample is the first of tree's, and asked once"
     runs = sorted((tmp_path / "runs" / "corpus_model").iterdir())
-    assert len(runs) == 8
+    assert len(runs) == 12
     for run in runs:
         explained = [result for result in results(run) if result.explanation]
         assert explained, run.name

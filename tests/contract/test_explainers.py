@@ -132,14 +132,15 @@ def assert_well_formed(result: ExplainerResult, num_samples: int) -> None:
             assert parent.number < attempt.number
             assert parent.depth == attempt.depth - 1
             assert parent.feedback is not None, "who has children was told why"
-        assert (attempt.explanation is None) == bool(attempt.proposal.failure)
+        assert (attempt.explanation is None) == bool(attempt.proposal.failure or attempt.proposal.converged)
         if attempt.explanation is None:
             assert attempt.train_score is attempt.valid_score is None
     assert [trace[number].explanation for number in result.chosen] == list(explanations)
     assert len(set(result.chosen)) == len(explanations) <= num_samples
     scores = [attempt.valid_score for attempt in trace if attempt.valid_score is not None]
     assert not any(math.isnan(score) for score in scores)
-    assert [trace[number].valid_score for number in result.chosen] == sorted(scores, reverse=True)[:num_samples]
+    if scores:
+        assert [trace[number].valid_score for number in result.chosen] == sorted(scores, reverse=True)[:num_samples]
 
 
 @pytest.mark.parametrize("num_samples", [1, 2, 5, 100])
@@ -147,7 +148,8 @@ def test_the_best_of_all_attempts_come_first_and_point_into_the_trace(name: str,
     proposer = Scripted(POOR, "refused", FAIR, FLAT, GOOD)
     result = run(make_explainer(name, proposer), num_samples)
     assert_well_formed(result, num_samples)
-    assert len(result.trace) == proposer.asked, "every proposal is in the trace"
+    if name != "best-of-n":  # its trace lacks the search that it only counts
+        assert len(result.trace) == proposer.asked, "every proposal is in the trace"
 
 
 @pytest.mark.parametrize("proposals", [(POOR, FAIR, GOOD), (GOOD, FAIR, POOR), (FAIR, GOOD, POOR)])
@@ -179,12 +181,16 @@ def test_nothing_but_failures_is_no_explanation_and_all_reasons(name: str, sampl
     assert result.trace
 
 
-def test_an_attempt_whose_score_is_undefined_is_never_chosen(name: str) -> None:
-    result = run(make_explainer(name, Scripted(FLAT)), 2)
-    assert_well_formed(result, 2)
-    assert result.explanations == ()
-    assert result.trace[0].explanation == FLAT
-    assert result.trace[0].valid_score is None
+def test_an_attempt_whose_score_is_undefined_is_chosen_only_where_no_other_has_one(name: str) -> None:
+    result = run(make_explainer(name, Scripted(FLAT, POOR)), 2)
+    assert result.explanations[0] == POOR
+    assert FLAT in {attempt.explanation for attempt in result.trace} - set(result.explanations)
+    result = run(make_explainer(name, Scripted(FLAT, "refused")), 1)
+    assert_well_formed(result, 1)
+    assert result.explanations == (FLAT,)
+    kept = result.trace[result.chosen[0]]
+    assert kept.valid_score is None
+    assert kept.unscored == "the expected activation is the same on every token"
 
 
 @pytest.mark.parametrize(

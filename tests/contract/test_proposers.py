@@ -65,9 +65,11 @@ def first_explained(proposals: Sequence[Proposal]) -> Proposal:
 
 
 def assert_outcomes(proposals: Sequence[Proposal], n: int) -> None:
-    """Exactly `n`, each an explanation or a failure with a reason, never both and never neither."""
+    """Exactly `n`, each an explanation, a failure with a reason, or why there is nothing better: one of the three."""
     assert len(proposals) == n
-    assert all((proposal.explanation is None) == bool(proposal.failure.strip()) for proposal in proposals)
+    for proposal in proposals:
+        outcomes = (proposal.explanation is not None, proposal.failure.strip(), proposal.converged.strip())
+        assert sum(map(bool, outcomes)) == 1
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7])

@@ -160,6 +160,7 @@ def explained(layer: int, latent: int, correlation: float, words: str = "the tok
             first,
             Attempt(1, None, 0, Proposal(None, failure="the answer is not JSON")),
             Attempt(2, 0, 1, Proposal(explanation, "Add the ending."), 0.6, 0.5),
+            Attempt(3, 2, 2, Proposal(None, converged="no change of one rule lowers the error")),
         ),
         chosen=2,
         test_sequences=(good, miss, alarm, quiet),

@@ -174,10 +174,11 @@ def test_baselines_are_named_in_words(tmp_path: Path) -> None:
 
 def test_a_page_says_what_breaks_the_explanation_worst_first(tmp_path: Path) -> None:
     windows = [scored(record((f"w{i}",), (0.0,), i, SIMILAR_NEGATIVE), 5.0 * i / 20) for i in range(20)]
-    write_report(
-        [replace(explained(0, 1, 0.5), contributions=(), test_sequences=tuple(windows))], RunSummary("x"), tmp_path
-    )
+    reason = "not chosen by valid, where its score is undefined: the feature is silent"
+    shown = replace(explained(0, 1, 0.5), contributions=(), test_sequences=tuple(windows), reason=reason)
+    write_report([shown], RunSummary("x"), tmp_path)
     text = (tmp_path / "features" / "0-1.html").read_text()
+    assert f"It was {reason}." in text
     worst = text[text.index("What breaks this explanation") : text.index("All sentences")]
     assert re.findall(r">(w\d+)</i>", worst) == [f"w{i}" for i in range(19, 19 - N_WORST, -1)]
     assert all(f">w{i}</i>" in text for i in range(20))
@@ -186,8 +187,10 @@ def test_a_page_says_what_breaks_the_explanation_worst_first(tmp_path: Path) -> 
 def test_a_page_shows_the_whole_search(report: Path) -> None:
     text = (report / "features" / "0-3.html").read_text()
     tree = text[text.index("<h2>Search") :]
-    assert re.findall(r"<b>#(\d)</b>", tree) == ["0", "2", "1"]
+    assert re.findall(r"<b>#(\d)</b>", tree) == ["0", "2", "3", "1"]
     assert "Failed: the answer is not JSON" in tree
+    assert "Converged: no change of one rule lowers the error" in tree
+    assert re.findall(r'<li class="([^"]*failed[^"]*)"', tree) == ["depth-0 failed"]
     assert "Add the ending." in tree
     assert "train score without it: 0.625 instead of 0.500" in tree
     chosen = re.findall(r'<li class="([^"]*chosen[^"]*)"', tree)

@@ -1,4 +1,4 @@
-"""Figure 4: one-shot and tree, with sentences, rules, negatives, and holistic activations.
+"""Figure 4: one-shot, best-of-n and tree, with sentences, rules, negatives, and holistic activations.
 
 The other combinations of these are run on request, and so are the baselines of a language model: the same search with
 the lexical proposer, under the same simulator and under its own.
@@ -14,7 +14,8 @@ from featureinterp.experiment.method.spec import LEXICAL
 from featureinterp.experiment.paper.declaration import PAPER_RECORDS, SIMILAR_NEGATIVE, Experiment, Variant
 from featureinterp.experiment.paper.questions import SCORE, Direction, Question, method_question
 
-_TREE, _ONE_SHOT = "tree-", "one-shot-"
+_SEARCHES = ("one-shot", "best-of-n", "tree")
+_TREE, _ONE_SHOT, _BEST_OF_N = "tree-", "one-shot-", "best-of-n-"
 _BASELINE = "one-shot-structured"
 _STRUCTURED_TREE = "tree-structured"
 _DRAWN = ("unstructured", "structured", "structured-negatives", "structured-holistic")
@@ -24,7 +25,7 @@ def explainer_variant(search: str, structured: bool, negatives: bool, holistic: 
     """Return one bar of Figure 4, named by its options, such as `tree-structured-negatives`.
 
     Args:
-        search: `one-shot` or `tree`.
+        search: `one-shot`, `best-of-n` or `tree`.
         structured: rules with strengths (True) or one sentence (False).
         negatives: whether train has similar negatives.
         holistic: whether the proposer gets the tokens that cause activations.
@@ -37,11 +38,13 @@ def explainer_variant(search: str, structured: bool, negatives: bool, holistic: 
 
 
 def questions(variants: Sequence[str]) -> list[Question]:
-    """Return the questions: variants against one-shot rules, trees against their one-shot and lexical baselines."""
-    searches = [(variant, _ONE_SHOT + variant.removeprefix(_TREE)) for variant in variants if variant.startswith(_TREE)]
-    baseline = [(variant, _BASELINE) for variant in variants if variant != _BASELINE]
-    lexical = [(_STRUCTURED_TREE, variant.name) for variant in LEXICAL_BASELINES if variant.name in variants]
-    pairs = dict.fromkeys([*baseline, *searches, *lexical])
+    """Return the questions: one-shot and tree against one-shot rules, trees against their one-shot and other baselines."""
+    trees = [variant for variant in variants if variant.startswith(_TREE)]
+    searches = [(tree, _ONE_SHOT + tree.removeprefix(_TREE)) for tree in trees]
+    revisions = [(tree, _BEST_OF_N + tree.removeprefix(_TREE)) for tree in trees]
+    baseline = [(name, _BASELINE) for name in variants if name != _BASELINE and not name.startswith(_BEST_OF_N)]
+    lexical = [(_STRUCTURED_TREE, variant.name) for variant in LEXICAL_BASELINES]
+    pairs = dict.fromkeys([*baseline, *searches, *revisions, *lexical])
     asked = [(a, b) for a, b in pairs if {a, b} <= set(variants)]
     return [method_question("score", SCORE, a, b, _claim(a, (a, b) in searches)) for a, b in asked]
 
@@ -60,11 +63,11 @@ LEXICAL_BASELINES = (
 
 _EVERY = {
     variant.name: variant
-    for search in ("one-shot", "tree")
+    for search in _SEARCHES
     for options in product((False, True), repeat=3)
     for variant in [explainer_variant(search, *options)]
 }
-_BARS = tuple(f"{search}-{configuration}" for search in ("one-shot", "tree") for configuration in _DRAWN)
+_BARS = tuple(f"{search}-{configuration}" for search in _SEARCHES for configuration in _DRAWN)
 
 EXPLAINERS = Experiment(
     name="explainers",

@@ -1,6 +1,7 @@
 """The proposer without a language model: mines rules from the train records and writes them in plain English.
 
-A first proposal adds the best rule repeatedly until no rule is worth its price or the cap is reached. A
+A first proposal adds the best rule repeatedly until no rule is worth its price or the cap is reached; further ones do
+so at other prices, without contexts, or from another first rule on. A
 revision considers one rule at a time with the others fixed, and replaces it by a better one, drops it, or
 adds one. Both minimise the squared error of the simulation that scores them, with a cost per rule
 and per quoted string that excludes chance words.
@@ -12,7 +13,7 @@ strengths: its phrases are mined as rules of one common strength, the best-fitti
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from featureinterp.core import Attempt, Feedback, Proposal, Rule, StructuredExplanation
@@ -26,6 +27,9 @@ from featureinterp.simulator.lexical import EmbeddingMemory
 
 PRICE_FACTORS = (1.0, 3.0, 0.3)
 """Multipliers of the prices in the first proposals, so that they differ in length."""
+
+_NO_RULE = Proposal(None, failure="no rule is worth its words")
+_NO_OTHER = Proposal(None, converged="no other first rules are worth their words")
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class LexicalProposer:
         self._mined: tuple[tuple[ActivationRecord, ...], Miner] | None = None
 
     async def propose(self, train_records: Sequence[ActivationRecord], n: int) -> list[Proposal]:
-        """Return `n` proposals: the best at the set prices, then at other prices, then without contexts.
+        """Return `n` proposals: one at each price, then others that all differ.
 
         Raises:
             InputError: if activation-causing tokens are needed and no record has them.
@@ -72,17 +76,32 @@ class LexicalProposer:
         if not miner.evidence.levels.any():
             return [Proposal(None, failure="the feature is silent on all train records")] * n
         proposals: list[Proposal] = []
-        for i in range(n):
-            factor = PRICE_FACTORS[i % len(PRICE_FACTORS)]
-            priced = miner.priced(self.params.mining.scaled(factor))
-            rules = self._greedy(priced, contexts=i < len(PRICE_FACTORS))
-            proposals.append(
-                Proposal(self._in_words(rules)) if rules else Proposal(None, failure="no rule is worth its words")
-            )
-        return proposals
+        for rules in self._first_rules(miner):
+            if len(proposals) == n:
+                break
+            proposal = Proposal(self._in_words(rules)) if rules else _NO_RULE
+            if len(proposals) < len(PRICE_FACTORS) or (rules and proposal not in proposals):
+                proposals.append(proposal)
+        nothing_more = _NO_OTHER if any(proposal.explanation for proposal in proposals) else _NO_RULE
+        return proposals + [nothing_more] * (n - len(proposals))
 
-    def _greedy(self, miner: Miner, *, contexts: bool) -> list[MinedRule]:
-        rules: list[MinedRule] = []
+    def _first_rules(self, miner: Miner) -> Iterator[list[MinedRule]]:
+        """Yield lists of rules: the best at each price, then without contexts, then begun with the next best rules."""
+        priced = [miner.priced(self.params.mining.scaled(factor)) for factor in PRICE_FACTORS]
+        for contexts in (True, False):
+            for each in priced:
+                yield self._greedy(each, [], contexts=contexts)
+        first = [each.rules([]) for each in priced]
+        for place in range(1, max(map(len, first))):
+            for each, rules in zip(priced, first, strict=True):
+                if place < len(rules):
+                    yield self._greedy(each, [rules[place]])
+
+    def _greedy(self, miner: Miner, begun: Sequence[MinedRule], *, contexts: bool = True) -> list[MinedRule]:
+        """Add the best rule to those begun with until none is worth its price or the cap is reached."""
+        rules = list(begun)
+        if rules and not self.params.structured:
+            miner = miner.at_strength(rules[0].strength)
         while len(rules) < self.params.rule_cap and (found := miner.rules(rules, contexts=contexts)):
             rules.append(found[0])
             if not self.params.structured:
@@ -110,8 +129,9 @@ class LexicalProposer:
                 changed, words = more[0]
                 told.append(words)
             proposals.append(Proposal(self._in_words(changed), improvement="; ".join(told)))
-        missing = n - len(proposals)
-        return proposals + [Proposal(None, failure="no change of one rule lowers the error")] * missing
+        other = "other " if proposals else ""
+        converged = Proposal(None, converged=f"no {other}change of one rule lowers the error")
+        return proposals + [converged] * (n - len(proposals))
 
     def _edits(self, miner: Miner, rules: list[MinedRule]) -> list[tuple[list[MinedRule], str]]:
         """Return better rule lists one edit away, best first, each with the edit in words."""

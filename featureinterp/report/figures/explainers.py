@@ -1,4 +1,4 @@
-"""Figure 4: one-shot and tree with each kind of explanation and evidence, as bars for every subject and as a table."""
+"""Figure 4: each search with each kind of explanation and evidence, as bars for every subject and as a table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
-SEARCHES = ("one-shot", "tree")
+SEARCHES = ("one-shot", "best-of-n", "tree")
 CONFIGURATIONS = ("unstructured", "structured", "structured-negatives", "structured-holistic")
 LEVEL = 0.9
 """Of the intervals."""
@@ -30,6 +30,7 @@ _COLUMNS = {
     "false_positives_per_sentence": "FP/sentence",
     "n_rules": "rules",
     "complexity": "complexity",
+    "n_simulated": "simulated",
 }
 _BAR = 0.76
 """Height of all bars of a configuration; 1 would leave no space to those of the next."""
@@ -77,6 +78,7 @@ def table(read: ReadExperiment) -> str:
     blocks = [list(_table_rows(read.of(subject), subject)) for subject in read.subjects]
     about = [
         f"means over explained features with {LEVEL:.0%} intervals, tested on: {SOURCE_WORDS[MAIN_SOURCE]}",
+        "simulated: explanations that the search had simulated; best-of-n has as many first proposals as the tree",
         "n: features with a score; undefined: explained features without; failed: features that could not be explained",
         *(f"missing: {message}" for message in read.missing()),
     ]

@@ -47,7 +47,7 @@ def test_each_experiment_stands_in_the_table_under_its_own_name(name: str) -> No
 def test_a_variant_sets_its_own_settings_and_leaves_the_others_to_the_base() -> None:
     base = MethodSpec(explainer="tree", depth=1, rule_cap=2, explainer_options={"root_nodes": 7})
     every = {variant.name: variant for variant in (*EXPLAINERS.variants, *EXPLAINERS.on_request)}
-    assert len(every) == 2 * 2**3 + len(LEXICAL_BASELINES)
+    assert len(every) == 3 * 2**3 + len(LEXICAL_BASELINES)
     assert every["tree-unstructured-holistic"].method(base) == replace(base, structured=False, holistic=True)
     one_shot = every["one-shot-structured"].method(base)
     assert one_shot == replace(base, explainer="one-shot", explainer_options={})  # one-shot has no roots

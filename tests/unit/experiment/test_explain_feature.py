@@ -169,6 +169,18 @@ def test_an_explainer_without_an_explanation_gives_a_failed_result_with_the_coun
     assert len(result.attempts) == 3
 
 
+def test_an_explanation_that_valid_could_not_choose_is_kept_and_told(world, most_active_word):
+    class Unscored:
+        async def generate_explanations(self, train_records, valid_records, num_samples=1):
+            found = await most_active_word.generate_explanations(train_records, valid_records)
+            return replace(found, trace=(replace(found.trace[0], valid_score=None, unscored="valid is silent"),))
+
+    result = explain(world, world.make_record(1), explainer=Unscored())
+    assert result.status == "explained"
+    assert result.reason == "not chosen by valid, where its score is undefined: valid is silent"
+    assert explain(world, world.make_record(1)).reason == ""
+
+
 def test_fewer_positives_than_splits_is_rare(world):
     result = explain(world, world.make_record(1, n_positive=2))
     assert (result.status, result.reason) == ("rare", "fires on 2 usable windows, at least 3 are needed")

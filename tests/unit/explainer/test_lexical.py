@@ -216,4 +216,21 @@ def test_an_explainers_parameters_reach_the_miner(train):
 def test_a_perfect_explanation_is_left_alone():
     records = [ActivationRecord((" a", " b"), (1.0, 0.0), (), i, 1.0) for i in range(20)]
     [proposal] = propose(records)
-    assert all(revision.explanation is None for revision in revise(records, proposal.explanation))
+    for revision in revise(records, proposal.explanation):
+        assert (revision.explanation, revision.failure) == (None, "")
+        assert revision.converged == "no change of one rule lowers the error"
+
+
+@pytest.mark.parametrize("structured", [True, False])
+def test_many_first_proposals_differ_and_begin_with_the_few(train, structured):
+    noisy = [replace(r, expressions=tuple(1.0 * (len(t) % 4) for t in r.tokens)) for r in train]
+    for records in (noisy, train):
+        many = propose(records, 24, structured=structured)
+        assert many[:3] == propose(records, 3, structured=structured)
+        assert many[:9] == propose(records, 9, structured=structured)
+        made = [proposal.explanation for proposal in many if proposal.explanation]
+        assert len(set(made[3:]) - set(made[:3])) == len(made[3:]) > 6
+        assert not any(proposal.failure for proposal in many[3:])
+    one = [ActivationRecord((" a", " b"), (1.0, 0.0), (), i, 1.0) for i in range(20)]
+    rest = propose(one, 60)
+    assert rest[-1].converged == "no other first rules are worth their words"

@@ -1,12 +1,14 @@
 """The tree search: what it keeps, what it is told, and what it does with failures."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from featureinterp.core import Proposal, Rule, StructuredExplanation
+from featureinterp.core import Attempt, Proposal, Rule, StructuredExplanation, simulated
 from featureinterp.errors import ExplanationError, InputError
 from featureinterp.explainer import OneShotExplainer, OneShotExplainerParams, TreeExplainer, TreeExplainerParams
+from featureinterp.explainer.best_of_n import BestOfNExplainer, n_first_proposals
 from featureinterp.simulator import LexicalSimulatorFactory
 
 
@@ -145,11 +147,51 @@ def test_revisions_that_all_fail_end_the_search_with_what_there_is(train, valid)
     assert [attempt.depth for attempt in result.trace] == [0, 1, 1]
 
 
-def test_an_explanation_without_a_score_is_never_chosen(train, valid):
-    silent = one_rule("the token 'nowhere'")
-    result = search(ScriptedProposer([Proposal(silent)]), train, valid)
-    assert result.explanations == ()
-    assert result.trace[0].explanation == silent
+def test_where_valid_cannot_choose_train_does_and_then_the_order(train, valid):
+    silent, other = one_rule("the token 'nowhere'"), one_rule("the token 'elsewhere'")
+    result = search(ScriptedProposer([Proposal(silent), Proposal(other)]), train, valid, samples=2)
+    assert result.explanations == (silent, other)
+    flat = [replace(record, expressions=(0.0,) * len(record.tokens)) for record in valid]
+    result = search(ScriptedProposer([Proposal(silent), Proposal(FAIR), Proposal(GOOD)]), train, flat, depth=0)
+    assert result.explanations == (GOOD,)
+    assert result.trace[2].unscored == "the feature is silent on all of these tokens"
+
+
+def counted(explanations: list[StructuredExplanation | str], n_roots: int) -> int:
+    """How many first proposals stand for a search with these attempts; a text is why one failed."""
+    trace = [
+        Attempt(i, None, int(i >= n_roots), Proposal(None, failure=e) if isinstance(e, str) else Proposal(e))
+        for i, e in enumerate(explanations)
+    ]
+    converged = Attempt(len(trace), 0, 1, Proposal(None, converged="no change lowers the error"))
+    return n_first_proposals([*trace, converged])
+
+
+def test_the_attempts_of_a_search_stand_for_as_many_first_proposals():
+    assert counted([FAIR], 1) == 1
+    assert counted([FAIR, GOOD, BETTER, GOOD, FAIR], 2) == 3
+    assert counted([FAIR, GOOD, "refused", BETTER, "refused"], 2) == 5
+    assert counted([FAIR, FAIR, FAIR, GOOD], 3) == 2 + 2, "three first proposals are one"
+    assert counted(["refused", "refused"], 2) == 2
+
+
+@pytest.mark.parametrize("structured", [True, False])
+def test_best_of_n_simulates_as_many_explanations_as_the_tree(train, valid, structured):
+    noisy = [
+        [replace(r, expressions=tuple(1.0 * (len(t) % 4) for t in r.tokens)) for r in records]
+        for records in (train, valid)
+    ]
+    params = TreeExplainerParams(structured_explanations=structured)
+    for records in ((train, valid), noisy):
+        tree, best = (
+            asyncio.run(kind(params=params).generate_explanations(*records))
+            for kind in (TreeExplainer, BestOfNExplainer)
+        )
+        assert len(simulated(best.trace)) == len(simulated(tree.trace))
+        assert records is not noisy or not structured or len(simulated(best.trace)) > 2
+        assert not any(attempt.parent for attempt in best.trace)
+        scores = [attempt.valid_score for attempt in best.trace if attempt.valid_score is not None]
+        assert best.trace[best.chosen[0]].valid_score == max(scores)
 
 
 def test_several_samples_come_best_first(train, valid):

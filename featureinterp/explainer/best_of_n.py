@@ -1,0 +1,68 @@
+"""The best-of-n explainer: as many first proposals as a tree search makes attempts, the best by valid score.
+
+A tree search chooses among many attempts; a single proposal is chosen from one. This explainer has the choice without
+the revisions, so tree minus best-of-n is what revision adds. For each feature the tree search runs first, on the same
+records, and only its attempts are counted; so features stay independent of one another and of other runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from featureinterp.core import Attempt, ExplainerResult, simulated
+from featureinterp.explainer.params import TreeExplainerParams
+from featureinterp.explainer.search import ProposingExplainer, all_scored, by_valid_score, proposed
+from featureinterp.explainer.tree import TreeExplainer
+from featureinterp.protocols import Proposer, SimulatorFactory
+from featureinterp.record import ActivationRecord
+from featureinterp.simulator.lexical import LexicalSimulatorFactory
+
+
+class BestOfNExplainer(ProposingExplainer[TreeExplainerParams]):
+    """Chooses among first proposals, as many as `TreeExplainer` with the same knobs makes attempts.
+
+    `model_name` is the registered name of a proposer, or of a language model; a given `proposer` is used instead.
+    """
+
+    Params = TreeExplainerParams
+
+    def __init__(
+        self,
+        model_name: str = "lexical",
+        simulator_factory: SimulatorFactory | None = None,
+        params: TreeExplainerParams | None = None,
+        *,
+        proposer: Proposer | None = None,
+    ) -> None:
+        super().__init__(model_name, params or TreeExplainerParams(), proposer)
+        self._simulator_factory = simulator_factory or LexicalSimulatorFactory()
+
+    async def generate_explanations(
+        self,
+        train_records: Sequence[ActivationRecord],
+        valid_records: Sequence[ActivationRecord],
+        num_samples: int = 1,
+    ) -> ExplainerResult:
+        """Return the `num_samples` best first proposals by valid score, and every first proposal."""
+        tree = TreeExplainer(self.model_name, self._simulator_factory, self.params, proposer=self.proposer)
+        searched = await tree.generate_explanations(train_records, valid_records)
+        n = n_first_proposals(searched.trace)
+        proposals = await proposed(self.proposer.propose(train_records, n), n)
+        attempts = await all_scored(
+            [Attempt(i, None, 0, proposal) for i, proposal in enumerate(proposals)],
+            self._simulator_factory,
+            train_records,
+            valid_records,
+        )
+        return ExplainerResult.of(attempts, by_valid_score(attempts)[:num_samples])
+
+
+def n_first_proposals(trace: Sequence[Attempt]) -> int:
+    """Return how many first proposals stand for the attempts of a search.
+
+    An explanation that the search made twice counts once, and one that converged not at all: neither is simulated. The
+    first proposals of the search are made again, so each of them that repeats another counts too.
+    """
+    roots = [attempt.explanation for attempt in trace if attempt.depth == 0 and attempt.explanation is not None]
+    failures = sum(attempt.has_failed for attempt in trace)
+    return len(simulated(trace)) + failures + len(roots) - len(set(roots))
