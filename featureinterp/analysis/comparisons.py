@@ -1,6 +1,6 @@
-"""Comparisons paired by feature: an experiment's questions and their answers.
+"""Comparisons paired by feature: questions about two sides and their answers.
 
-The comparisons of one experiment are a family: their p-values are corrected for their number.
+Comparisons that are made together are a family: their p-values are corrected for their number.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ import numpy as np
 import pandas as pd
 
 from featureinterp.analysis.means import UNIT
-from featureinterp.analysis.rounds import selections
 from featureinterp.core import Score
-from featureinterp.experiment.paper.declaration import Experiment
 from featureinterp.experiment.paper.questions import Direction, Question, Side
 from featureinterp.stats import PairedDifference, generator, holm, paired_difference, sign_flip_p_value
 
@@ -39,8 +37,17 @@ class Comparison:
     """Pairs left out because a side has no explanation."""
     n_unpaired: int
     """Features that only one side holds."""
+    mean_with_zeros: float
+    """Mean of a − b over all pairs, a side that is undefined or without explanation scored 0."""
+    mean_with_ties: float
+    """The same mean, such a side scored as the other side."""
     corrected_p: float = np.nan
     """p-value corrected by Holm's method over the family."""
+
+    @property
+    def n_left_out(self) -> int:
+        """Pairs left out of the difference because of a side's outcome."""
+        return self.difference.n_undefined + self.n_failed
 
     @property
     def verdict(self) -> Direction:
@@ -78,7 +85,7 @@ def compare(frame: pd.DataFrame, questions: Iterable[Question]) -> list[Comparis
     found = []
     for subject, rows in frame.groupby("subject"):
         for question in questions:
-            a, b = _values(question.a, rows), _values(question.b, rows)
+            a, b = side_values(question.a, rows), side_values(question.b, rows)
             if len(a) and len(b):
                 found.append(_answer(str(subject), question, a, b))
     return with_correction(found)
@@ -90,37 +97,24 @@ def with_correction(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return [replace(c, corrected_p=p) for c, p in zip(comparisons, corrected, strict=True)]
 
 
-def experiment_comparisons(experiment: Experiment, scores: pd.DataFrame, attempts: pd.DataFrame) -> list[Comparison]:
-    """Return the comparisons of an experiment, over all its subjects, as one family.
-
-    Args:
-        experiment: its questions.
-        scores: rows of its runs.
-        attempts: of the same runs.
-    """
-    asked = experiment.questions(list(dict.fromkeys(scores["variant"])))
-    found = compare(scores, [question for question in asked if question.frame == "scores"])
-    about_search = [question for question in asked if question.frame == "selections"]
-    return with_correction([*found, *compare(selections(attempts), about_search)]) if about_search else found
-
-
-def _values(side: Side, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the values of a side by feature: a frame with index `UNIT`, `value` and `status`."""
+def side_values(side: Side, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the values of a side by feature: a frame with index `UNIT`, `value`, `status` and `layer`."""
     rows = frame
     for column, wanted in side.where.items():
         rows = rows.loc[rows[column] == wanted]
     rows = rows.assign(value=rows[side.column].astype(np.float64), status=rows.get("status", "explained"))
-    return rows.set_index(UNIT).loc[:, ["value", "status"]]
+    return rows.set_index(UNIT).loc[:, ["value", "status", "layer"]]
 
 
 def _answer(subject: str, question: Question, a: pd.DataFrame, b: pd.DataFrame) -> Comparison:
     pairs = a.add_suffix("_a").join(b.add_suffix("_b"), how="inner")
     states = pairs[["status_a", "status_b"]]
-    n_tried = int(np.isin(states, ("explained", "failed")).any(axis=1).sum())
+    tried = pairs.loc[np.isin(states, ("explained", "failed")).any(axis=1)]
     both = pairs.loc[(np.asarray(states) == "explained").all(axis=1)]
     both = both.assign(difference=both["value_a"] - both["value_b"]).sort_values(["difference", "value_a"])
     defined = both.loc[both["difference"].notna()]
     difference = feature_differences(both["value_a"].tolist(), both["value_b"].tolist())
+    zeros = np.sort((tried["value_a"].fillna(0.0) - tried["value_b"].fillna(0.0)).to_numpy())
     return Comparison(
         subject=subject,
         question=question,
@@ -128,6 +122,8 @@ def _answer(subject: str, question: Question, a: pd.DataFrame, b: pd.DataFrame) 
         mean_b=float(defined["value_b"].mean()),
         difference=difference,
         p=sign_flip_p_value(defined["difference"], generator(0, "sign flips")),
-        n_failed=n_tried - len(both),
+        n_failed=len(tried) - len(both),
         n_unpaired=len(a.index.symmetric_difference(b.index)),
+        mean_with_zeros=float(zeros.mean()) if len(tried) else np.nan,
+        mean_with_ties=float(defined["difference"].sum()) / len(tried) if len(tried) else np.nan,
     )

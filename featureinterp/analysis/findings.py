@@ -12,21 +12,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from featureinterp.analysis.comparisons import Comparison, experiment_comparisons
+from featureinterp.analysis.comparisons import Comparison
 from featureinterp.analysis.markdown import (
     by_columns,
     counted,
     mean_cell,
-    number,
-    p_value,
     place_free,
     plain,
     table,
-    with_interval,
 )
 from featureinterp.analysis.means import mean_by, one_per_feature
 from featureinterp.analysis.read_experiment import ReadExperiment
 from featureinterp.analysis.runs import OUTCOMES, RunInfo
+from featureinterp.analysis.sentences import sentence, trend_sentence
+from featureinterp.analysis.trends import DepthTrend, Family, experiment_family
 from featureinterp.experiment.scores.verdict import UNTESTED, VERDICTS
 from featureinterp.files import atomic_write
 from featureinterp.record import MAIN_SOURCE, MEASURED_SOURCES
@@ -35,9 +34,13 @@ from featureinterp.registry import imported
 SUMMARY_NAME = "summary.md"
 
 _METHOD = """\
-Paired by feature, over features explained and scored on both sides. Intervals are 95% t intervals over
-features; d is the mean over the standard deviation of the differences; p is from a studentised sign-flip test,
-Holm-corrected over all comparisons listed here. Significant: p < 0.05."""
+Comparisons are paired by feature, over features explained and scored on both sides. Intervals are 95% t intervals over
+features; d is the mean over the standard deviation of the differences; p is from a studentised sign-flip test.
+Detectable: the smallest true difference that so many features show at p < 0.05, uncorrected, with a power of 80%. A
+side that is undefined or without explanation leaves its feature out; the difference is also given with 0 in its place,
+and with the value of the other side. Trends are Spearman's rank correlations with the layer over features; p is from a
+permutation test. p-values are corrected by Holm's method over all comparisons and trends listed here. Significant:
+corrected p < 0.05."""
 
 
 def write_findings(folder: Path, experiments: Sequence[ReadExperiment]) -> Path:
@@ -79,7 +82,7 @@ def _experiment(read: ReadExperiment) -> Iterator[str]:
     yield "## Means over features"
     yield from _means(scores)
     yield "## Comparisons"
-    yield from _comparisons(experiment_comparisons(read.experiment, scores, read.attempts))
+    yield from _comparisons(experiment_family(read.experiment, scores, read.attempts))
     for place in read.experiment.sections:
         yield from imported(place, f"section {place} of experiment {name}")(read)
 
@@ -119,17 +122,29 @@ def _features(runs: Sequence[RunInfo], scores: pd.DataFrame) -> Iterator[str]:
         undefined = int(((of_run["status"] == "explained") & of_run["correlation"].isna()).sum())
         counts = [run.counts[name] for name in ("asked", *OUTCOMES)]
         waiting = run.counts["asked"] - run.counts["finished"]
-        attempts = [int(of_run[name].sum()) for name in ("n_attempts", "n_failed_attempts")]
+        attempts = [int(of_run[name].sum()) for name in _ATTEMPTS]
         cells.append((plain(run.subject), plain(run.variant), *counts, waiting, undefined, *attempts))
-    head_row = ["subject", "variant", "asked", *OUTCOMES, "waiting", "score undefined", "attempts", "failed attempts"]
+    head_row = ["subject", "variant", "asked", *OUTCOMES, "waiting", "score undefined", *_ATTEMPTS.values()]
     yield table(head_row, cells)
     yield (
         "Dead: never fires on the corpus. Rare: fires in too few documents. Failed: no attempt could be scored. "
-        "Undefined scores are excluded from means and comparisons, and counted."
+        "Converged: attempts at which no change lowered the error. Undefined scores are excluded from means and "
+        "comparisons, and counted."
     )
     explained = scores.loc[scores["status"] == "explained"]
     yield from _reasons("Scores are undefined because", explained.loc[explained["undefined"] != "", "undefined"])
     yield from _reasons("Features failed because", rows.loc[rows["status"] == "failed", "reason"])
+    not_by_valid = (rows["status"] == "explained") & (rows["reason"] != "")
+    yield from _reasons("Explanations were kept that valid could not choose", rows.loc[not_by_valid, "reason"])
+
+
+_ATTEMPTS = {
+    "n_attempts": "attempts",
+    "n_failed_attempts": "failed attempts",
+    "n_converged_attempts": "converged",
+    "n_simulated": "explanations simulated",
+}
+"""Columns that are counts of attempts, and their names in words."""
 
 
 def _reasons(begin: str, reasons: Iterable[str]) -> Iterator[str]:
@@ -210,62 +225,32 @@ def _layers(of_feature: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _comparisons(found: Sequence[Comparison]) -> Iterator[str]:
+def _comparisons(family: Family) -> Iterator[str]:
+    found = [*family.comparisons, *family.trends]
     if not found:
         yield "There is nothing to compare yet."
         return
     yield _METHOD
-    differing = [comparison for comparison in found if comparison.verdict]
-    several = len({comparison.subject for comparison in found}) > 1
-    for told, comparisons in (
-        (f"Significant: {len(differing)} of {counted(len(found), 'comparison')}.", differing),
-        (
-            "Not significant (absence of evidence):",
-            [comparison for comparison in found if not comparison.verdict],
-        ),
-    ):
-        if comparisons or told.startswith("Significant"):
-            yield told
-        if comparisons:
-            yield "\n".join(f"- {sentence(comparison, several)}" for comparison in comparisons)
-
-
-def sentence(comparison: Comparison, with_subject: bool = False) -> str:
-    """Return a comparison as a sentence: difference, interval, exclusions, the paper's claim."""
-    question, found = comparison.question, comparison.difference
-    a, b = plain(question.a.name), plain(question.b.name)
-    begin = f"{plain(comparison.subject)}, {question.measure}" if with_subject else question.measure.capitalize()
-    left_out = [
-        f"{n} {why}"
-        for n, why in (
-            (found.n_undefined, "undefined"),
-            (comparison.n_failed, "without explanation"),
-            (comparison.n_unpaired, "finished on one side only"),
-        )
-        if n
-    ]
-    without = f"; left out: {', '.join(left_out)}" if left_out else ""
-    if found.n_pairs == 0:
-        return f"{begin}: {a} and {b} cannot be compared: no feature has both{without}."
-    difference = with_interval(found.mean, found.ci_low, found.ci_high)
-    numbers = f"{number(comparison.mean_a)} against {number(comparison.mean_b)}, difference {difference}"
-    strength = f"n = {found.n_pairs}, d = {number(found.effect_size, 2)}, {p_value(comparison.corrected_p)}"
-    is_ = (
-        f"{a} is **{comparison.verdict}** than {b}"
-        if comparison.verdict
-        else f"no significant difference between {a} and {b}"
+    several = len({each.subject for each in found}) > 1
+    total = " and ".join(
+        counted(len(tests), noun)
+        for tests, noun in ((family.comparisons, "comparison"), (family.trends, "trend"))
+        if tests
     )
-    return f"{begin}: {is_}, {numbers} ({strength}{without}).{_against_the_paper(comparison)}"
+    differing = [each for each in found if each.verdict]
+    yield f"Significant: {len(differing)} of {total}."
+    if differing:
+        yield _list(differing, several)
+    if others := [each for each in found if not each.verdict]:
+        yield "Not significant (absence of evidence):"
+        yield _list(others, several)
 
 
-def _against_the_paper(comparison: Comparison) -> str:
-    claim = comparison.question.claim
-    if not claim:
-        return ""
-    if comparison.verdict == claim:
-        return " As in the paper."
-    seen = "is not confirmed" if not comparison.verdict else "is contradicted"
-    return f" The paper's claim, {claim}, {seen}."
+def _list(found: Iterable[Comparison | DepthTrend], several: bool) -> str:
+    return "\n".join(
+        f"- {sentence(each, several) if isinstance(each, Comparison) else trend_sentence(each, several)}"
+        for each in found
+    )
 
 
 def _name(run: RunInfo) -> str:

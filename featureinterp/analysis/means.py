@@ -20,7 +20,7 @@ UNIT = ["subject", "hook_name", "latent"]
 """Columns that identify one feature of one model: the unit of intervals and of pairs."""
 
 SHARE_OF_BEST = 0.9
-"""A cap is enough where its best-so-far score reaches this share of the best."""
+"""A cap is enough where its score reaches this share of the score of the best cap."""
 
 _METHOD = ["experiment", "subject", "variant"]
 _FEATURE = ["experiment", "subject", "hook_name", "layer", "latent"]
@@ -60,27 +60,34 @@ def one_per_feature(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def cap_scores(frame: pd.DataFrame, source: str = MAIN_SOURCE) -> pd.DataFrame:
-    """Return each feature's score by rule cap: a row per feature and cap, in that order.
+    """Return each feature's test score by rule cap: a row per feature and cap, in that order.
 
-    Features that never fire or are rare are left out, and such as are not finished for every cap of their subject.
+    Which cap is best is decided by valid scores, the smaller of equal ones, so that no maximum of test scores is taken:
+    of scores that differ by noise alone the maximum is above them all. Features that never fire or are rare are left
+    out, and such as are not finished for every cap of their subject.
 
     Returns:
         `experiment`, `subject`, `hook_name`, `layer`, `latent`, `relative_depth`, `rule_cap`; `score`; `best_so_far`,
-        the largest score of this cap or a smaller one; `share_of_best` and `best_so_far_share`, both divided by the
-        feature's best over all caps. Shares are NaN where the best is undefined or not above 0.
+        the score of the best of this cap and the smaller ones; `best`, that of the best of all caps; `share_of_best`
+        and `best_so_far_share`, `score` and `best_so_far` divided by `best`. Shares are NaN where it is undefined or
+        not above 0.
     """
     rows = frame.loc[(frame["source"] == source) & frame["status"].isin(["explained", "failed"])]
     n_caps = rows.groupby("subject")["rule_cap"].nunique()
     whole = rows.groupby(_FEATURE)["rule_cap"].transform("size") == rows["subject"].map(n_caps)
-    curves = rows.loc[whole, [*_FEATURE, "relative_depth", "rule_cap", "correlation"]]
+    curves = rows.loc[whole, [*_FEATURE, "relative_depth", "rule_cap", "correlation", "valid_score"]]
     curves = curves.sort_values([*_FEATURE, "rule_cap"])
     curves = curves.rename(columns={"correlation": "score"}).astype({"rule_cap": "int64"}).reset_index(drop=True)
-    scores = curves.groupby(_FEATURE)["score"]
-    best = scores.transform("max")
-    curves["best_so_far"] = scores.cummax().groupby([curves[name] for name in _FEATURE]).ffill()
+    features = [curves[name] for name in _FEATURE]
+    valid = curves["valid_score"]
+    before = valid.groupby(features).cummax().groupby(features).ffill().groupby(features).shift()
+    leading = curves.index.to_series().where(valid.notna() & ~(valid <= before))
+    row = leading.groupby(features).ffill()
+    curves["best_so_far"] = curves["score"].reindex(row).to_numpy()
+    curves["best"] = curves["score"].reindex(row.groupby(features).transform("last")).to_numpy()
     for name in ("score", "best_so_far"):
-        curves[_SHARES[name]] = curves[name] / best.where(best > 0)
-    return curves
+        curves[_SHARES[name]] = curves[name] / curves["best"].where(curves["best"] > 0)
+    return curves.drop(columns="valid_score")
 
 
 def polysemanticity_surface(frame: pd.DataFrame, source: str = MAIN_SOURCE) -> pd.DataFrame:
@@ -101,23 +108,23 @@ def polysemanticity_surface(frame: pd.DataFrame, source: str = MAIN_SOURCE) -> p
 
 
 def least_caps(frame: pd.DataFrame, source: str = MAIN_SOURCE) -> pd.DataFrame:
-    """Return each feature's polysemanticity: the least rule cap whose best-so-far reaches 90% of the best.
+    """Return each feature's polysemanticity: the least rule cap with 90% of the score of the best cap.
 
     Returns:
-        `experiment`, `subject`, `hook_name`, `layer`, `latent`, `relative_depth`, `best`, and `least_cap`, NaN where
-        the best score is undefined or not above 0.
+        `experiment`, `subject`, `hook_name`, `layer`, `latent`, `relative_depth`; `best`, the test score of the cap
+        that is best on valid; `least_cap` and its test score `score`, NaN where `best` is undefined or not above 0.
     """
     curves = cap_scores(frame, source)
-    curves["least_cap"] = curves["rule_cap"].where(curves["best_so_far_share"] >= SHARE_OF_BEST).astype(np.float64)
-    found = curves.groupby(_FEATURE).agg(
-        relative_depth=("relative_depth", "first"), best=("score", "max"), least_cap=("least_cap", "min")
-    )
-    return found.reset_index()
+    enough = curves["share_of_best"] >= SHARE_OF_BEST
+    least = curves.loc[enough].drop_duplicates(_FEATURE).rename(columns={"rule_cap": "least_cap"})
+    of_feature = curves.drop_duplicates(_FEATURE).loc[:, [*_FEATURE, "relative_depth", "best"]]
+    found = of_feature.merge(least.loc[:, [*_FEATURE, "least_cap", "score"]], "left", _FEATURE)
+    return found.astype({"least_cap": np.float64})
 
 
-def least_cap_by_depth(frame: pd.DataFrame, level: float = 0.80) -> pd.DataFrame:
-    """Return the mean polysemanticity of features by layer, as `mean_by`."""
-    return mean_by(least_caps(frame), ["experiment", "subject", "layer", "relative_depth"], "least_cap", level)
+def least_cap_by_depth(frame: pd.DataFrame, value: str = "least_cap", level: float = 0.80) -> pd.DataFrame:
+    """Return the mean polysemanticity of features by layer, or another column of `least_caps`, as `mean_by`."""
+    return mean_by(least_caps(frame), ["experiment", "subject", "layer", "relative_depth"], value, level)
 
 
 def mean_score(values: Iterable[float]) -> Score:

@@ -24,7 +24,7 @@ def rules_needed(read: ReadExperiment) -> Iterator[str]:
     scores = read.scores
     surface = polysemanticity_surface(scores)
     yield "## Rules needed per feature"
-    yield "Best-so-far share of the best score, mean over features, by layer and rule cap:"
+    yield "Share of the score of the best rule cap that the best so far reaches, mean over features, by layer and cap:"
     shares = {(row["subject"], row["layer"], row["rule_cap"]): row["best_so_far_share"] for row in rows_of(surface)}
     for subject in dict.fromkeys(name[0] for name in shares):
         layers, caps = (sorted({name[i] for name in shares if name[0] == subject}) for i in (1, 2))
@@ -33,18 +33,21 @@ def rules_needed(read: ReadExperiment) -> Iterator[str]:
             ((layer, *(number(shares.get((subject, layer, cap))) for cap in caps)) for layer in layers),
         )
     yield (
-        f"The least rule cap that reaches {SHARE_OF_BEST:.0%} of a feature's best score, and the complexity "
-        "of explanations with the largest cap, means with 80% intervals:"
+        f"The least rule cap with {SHARE_OF_BEST:.0%} of the score of a feature's best cap, the scores of both, and "
+        "the complexity of explanations with the largest cap, means with 80% intervals. The best cap is chosen on "
+        "valid; scores are on test:"
     )
     largest = scores.loc[scores["rule_cap"] == scores.groupby("subject")["rule_cap"].transform("max")]
     by = ["subject", "layer"]
     complexity = by_columns(mean_by(one_per_feature(largest), by, "complexity", 0.80), by)
+    reached, best = (by_columns(least_cap_by_depth(scores, value), by) for value in ("score", "best"))
     rows = []
     for row in rows_of(least_cap_by_depth(scores)):
         place = (plain(row["subject"]), row["layer"], number(row["relative_depth"], 2))
-        of_layer = complexity[row["subject"], row["layer"]]
-        rows.append((*place, mean_cell(row), row["n"], row["n_undefined"], mean_cell(of_layer)))
-    yield table(["subject", "layer", "relative depth", "least cap", "n", "undefined", "complexity"], rows)
+        of_layer = [mean_cell(means[row["subject"], row["layer"]]) for means in (reached, best, complexity)]
+        rows.append((*place, mean_cell(row), row["n"], row["n_undefined"], *of_layer))
+    measured = ("least cap", "n", "undefined", "its score", "score of the best cap", "complexity")
+    yield table(["subject", "layer", "relative depth", *measured], rows)
 
 
 def search_rounds(read: ReadExperiment) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Statistics: scores of tokens, their intervals, tests of hypotheses, seeds.
 
 `sums` and `ranking` hold the formulas of scores, `jackknife` and `intervals` the intervals of one feature's scores,
-`means` what is computed over features, `components` how scores vary over repeated runs. Numpy and scipy's special
-functions alone; a number that does not exist is NaN.
+`means` and `trends` what is computed over features, `components` how scores vary over repeated runs. Numpy and scipy's
+special functions alone; a number that does not exist is NaN.
 """
 
 from featureinterp.stats.components import VarianceComponents, mean_ranks, spearman, variance_components
@@ -21,6 +21,7 @@ from featureinterp.stats.jackknife import jackknife_variance, leave_one_out_weig
 from featureinterp.stats.levels import expectation_over_levels
 from featureinterp.stats.means import (
     PairedDifference,
+    detectable_difference,
     holm,
     mean_interval,
     paired_difference,
@@ -42,6 +43,7 @@ from featureinterp.stats.sums import (
     recall,
     token_sums,
 )
+from featureinterp.stats.trends import rank_correlation_interval, trend_p_value
 
 __all__ = [
     "Floats",
@@ -56,6 +58,7 @@ __all__ = [
     "correlation",
     "correlation_interval",
     "derived_seed",
+    "detectable_difference",
     "difference_interval",
     "jackknife_interval",
     "effective_number",
@@ -73,6 +76,7 @@ __all__ = [
     "pearson",
     "precision",
     "r_squared",
+    "rank_correlation_interval",
     "ranked_tokens",
     "rate_interval",
     "recall",
@@ -82,5 +86,6 @@ __all__ = [
     "spearman",
     "t_quantile",
     "token_sums",
+    "trend_p_value",
     "variance_components",
 ]

@@ -13,6 +13,7 @@ from featureinterp.experiment.store import RunStore
 
 SOURCES = ("random", "random_negative", "similar", "similar_negative", "same_token_negative")
 N_LAYERS = 7
+SEARCHES = ("one-shot", "best-of-n", "tree")
 HOSTILE = "a_b 50% $x$ & #1 <script>alert(1)</script> {\\n}\n\x1b[31m~^"
 
 
@@ -55,6 +56,13 @@ def with_attempts(result: FeatureResult, rows: Sequence[tuple[int, float, float,
     return replace(result, attempts=attempts, chosen=chosen)
 
 
+def at_cap(layer: int, latent: int, score: float | None, cap: int = 1) -> FeatureResult:
+    """A feature at a rule cap: its score on similar negatives, which is that of valid too."""
+    shifted = None if score is None else score - 0.01 * SOURCES.index("similar_negative")
+    found = explained(layer, latent, shifted, complexity=float(cap))
+    return found if score is None else with_attempts(found, [(0, score, score, score)])
+
+
 def failed(layer: int, latent: int) -> FeatureResult:
     return FeatureResult(key(layer, latent), "failed", "no attempt could be scored", explainer="tree/lexical")
 
@@ -94,7 +102,7 @@ def complementary(folder: Path, subject: str = "docs_tiny", variants: Sequence[s
 
 EXPLAINERS: dict[str, float] = {
     f"{search}-{configuration}": 0.3 + 0.1 * place + 0.05 * (search == "tree")
-    for search in ("one-shot", "tree")
+    for search in SEARCHES
     for place, configuration in enumerate(("unstructured", "structured", "structured-negatives", "structured-holistic"))
 }
 """Mean score of each variant."""
@@ -104,7 +112,7 @@ def explainers(folder: Path, subject: str = "docs_tiny", variants: Sequence[str]
     for variant in variants:
         mean = EXPLAINERS.get(variant, 0.5)
         results = [explained(layer, latent, mean + 0.02 * (latent - 1)) for layer in (0, 3) for latent in range(3)]
-        search = "tree" if variant.startswith("tree") else "one-shot"
+        search = next((search for search in SEARCHES if variant.startswith(search)), "one-shot")
         write_run(folder, ("explainers", subject, variant), [*results, failed(0, 9)], {"explainer": search})
     return folder / "explainers"
 
@@ -120,7 +128,7 @@ CAP_SCORES: dict[int, list[tuple[float | None, ...]]] = {
 def polysemanticity(folder: Path, subject: str = "docs_tiny", caps: Sequence[int] = (1, 2, 3)) -> Path:
     for cap in caps:
         results = [
-            explained(layer, latent, None if score is None else score - 0.03, complexity=float(cap))
+            at_cap(layer, latent, score, cap)
             for layer, features in CAP_SCORES.items()
             for latent, score in enumerate(by_cap[cap - 1] for by_cap in features)
         ]

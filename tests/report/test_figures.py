@@ -25,7 +25,17 @@ from featureinterp.report.figures.style import WIDTHS, Width, style
 from featureinterp.report.figures.tables import latex_escape
 from featureinterp.report.views import SOURCE_WORDS
 from tests.report import experiments
-from tests.report.experiments import CAP_SCORES, EXPLAINERS, HOSTILE, MAKERS, SOURCES, explained, failed, write_run
+from tests.report.experiments import (
+    CAP_SCORES,
+    EXPLAINERS,
+    HOSTILE,
+    MAKERS,
+    SOURCES,
+    at_cap,
+    explained,
+    failed,
+    write_run,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,7 +177,7 @@ def test_rules_needed_and_their_complexity_by_depth(tmp_path: Path) -> None:
 
 def test_each_subject_has_its_own_layers(tmp_path: Path) -> None:
     experiments.polysemanticity(tmp_path)
-    only = [explained(layer, 0, 0.5) for layer in (1, 6)]
+    only = [at_cap(layer, 0, 0.5) for layer in (1, 6)]
     folder = write_run(tmp_path, ("polysemanticity", "other", "cap-1"), only, {"explainer": "tree", "rule_cap": 1})
     figures = drawn(folder)
     assert set(figures) == {"rule_caps_docs_tiny", "rule_caps_other", "rules_by_depth"}

@@ -182,6 +182,47 @@ def test_paired_difference_agrees_with_the_textbook():
     assert stats.paired_difference(a[order].tolist(), b[order].tolist()) == found
 
 
+@pytest.mark.parametrize("n", [4, 24, 300])
+def test_a_paired_t_test_finds_the_detectable_difference_in_four_of_five_samples(n):
+    deviation = 0.3
+    found = stats.detectable_difference(deviation, n)
+    critical, shift = scipy.stats.t.ppf(0.975, n - 1), found / deviation * math.sqrt(n)
+    power = scipy.stats.nct.sf(critical, n - 1, shift) + scipy.stats.nct.cdf(-critical, n - 1, shift)
+    assert power == pytest.approx(0.8, abs=0.03 if n < 10 else 0.005)  # the formula is the usual approximation
+    values = np.random.default_rng(n).normal(size=n)
+    paired = stats.paired_difference(values.tolist(), [0.0] * n)
+    assert paired.detectable == pytest.approx(stats.detectable_difference(values.std(ddof=1), n))
+    assert math.isnan(stats.detectable_difference(deviation, 1))
+
+
+def test_rank_correlation_agrees_with_scipy_and_its_p_value_with_a_permutation_test():
+    rng = np.random.default_rng(5)
+    layers = np.repeat([0, 1, 4], 4)
+    scores = 0.1 * layers + rng.normal(size=12).round(1)
+    value = stats.spearman(layers, scores)
+    assert value == pytest.approx(scipy.stats.spearmanr(layers, scores).statistic)
+    p = stats.trend_p_value(layers, scores, np.random.default_rng(0))
+    wanted = scipy.stats.permutation_test(
+        (scores,), lambda x: scipy.stats.spearmanr(layers, x).statistic, permutation_type="pairings", n_resamples=2000
+    )
+    assert p == pytest.approx(wanted.pvalue, abs=0.03)
+    order = rng.permutation(12)
+    assert stats.trend_p_value(layers[order], scores[order], np.random.default_rng(0)) == p
+    low, high = stats.rank_correlation_interval(value, 12)
+    assert low < value < high
+    assert stats.rank_correlation_interval(-value, 12) == pytest.approx((-high, -low))
+    assert math.isnan(stats.trend_p_value([1, 1, 1], [1.0, 2.0, 3.0], rng))
+
+
+def test_trend_p_values_are_uniform_where_there_is_no_trend():
+    rng = np.random.default_rng(6)
+    layers = np.repeat(range(6), 4)
+    found = [stats.trend_p_value(layers, rng.exponential(size=24), rng, 199) for _ in range(400)]
+    for level in (0.05, 0.2, 0.5):
+        share = np.mean(np.asarray(found) <= level)
+        assert share == pytest.approx(level, abs=3 * math.sqrt(level * (1 - level) / 400))
+
+
 def test_paired_difference_counts_what_is_undefined():
     found = stats.paired_difference([1.0, NAN, 3.0, 4.0], [0.5, 1.0, NAN, 3.0])
     assert (found.mean, found.n_pairs, found.n_undefined) == (0.75, 2, 2)

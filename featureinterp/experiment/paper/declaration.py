@@ -9,7 +9,7 @@ from typing import Any
 
 from featureinterp.errors import InputError, check_numbers
 from featureinterp.experiment.method.spec import LEXICAL, MethodSpec
-from featureinterp.experiment.paper.questions import Questions, single_run_questions
+from featureinterp.experiment.paper.questions import Questions, Trends, score_trends, single_run_questions
 from featureinterp.experiment.run import FeatureRunParams
 from featureinterp.record import ComplementaryRecordSource
 
@@ -71,7 +71,9 @@ class Experiment:
     on_request: tuple[Variant, ...] = ()
     """Variants that are run only where they are named."""
     questions: Questions = single_run_questions
-    """Paired comparisons, from the names of the variants that have runs; one family for the correction of p-values."""
+    """Paired comparisons, from the names of the variants that have runs."""
+    trends: Trends = score_trends
+    """Trends over layers, likewise; with the comparisons they are one family for the correction of p-values."""
     sections: tuple[str, ...] = ()
     """More sections of its summary: places `module:function`, from a `ReadExperiment` to parts of Markdown."""
     figures: str = ""

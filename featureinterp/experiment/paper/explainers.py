@@ -38,7 +38,7 @@ def explainer_variant(search: str, structured: bool, negatives: bool, holistic: 
 
 
 def questions(variants: Sequence[str]) -> list[Question]:
-    """Return the questions: one-shot and tree against one-shot rules, trees against their one-shot and other baselines."""
+    """Return the questions: variants against one-shot rules, trees against their one-shot, best-of-n and lexical."""
     trees = [variant for variant in variants if variant.startswith(_TREE)]
     searches = [(tree, _ONE_SHOT + tree.removeprefix(_TREE)) for tree in trees]
     revisions = [(tree, _BEST_OF_N + tree.removeprefix(_TREE)) for tree in trees]

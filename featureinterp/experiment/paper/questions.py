@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Literal
 
@@ -12,8 +12,9 @@ from featureinterp.record import MAIN_SOURCE
 Direction = Literal["lower", "higher", ""]
 """Of the first side against the second; empty for neither."""
 
-Frame = Literal["scores", "selections"]
-"""What a question is about: test scores, or the attempts that a search selects (`analysis.rounds.selections`)."""
+Frame = Literal["scores", "selections", "least_caps"]
+"""What a question is about: test scores, the attempts that a search selects (`analysis.rounds.selections`), or the
+number of rules that features need (`analysis.means.least_caps`)."""
 
 SCORE, ALARMS = "correlation", "false_positives_per_sentence"
 _MEASURES: tuple[tuple[str, str, Direction], ...] = (
@@ -56,8 +57,21 @@ class Question:
     """The frame that holds both sides."""
 
 
+@dataclass(frozen=True)
+class Trend:
+    """Whether a column rises or falls with depth, over features."""
+
+    measure: str
+    """What may change, in words."""
+    side: Side
+    frame: Frame = "scores"
+
+
 Questions = Callable[[Sequence[str]], list[Question]]
 """From the names of an experiment's variants to its questions."""
+
+Trends = Callable[[Sequence[str]], list[Trend]]
+"""From the names of an experiment's variants to its trends over layers."""
 
 
 def method_question(
@@ -66,6 +80,16 @@ def method_question(
     """Return the question about the difference of two variants in a column, on one complementary source."""
     first, second = (Side(variant, column, {"variant": variant, "source": source}) for variant in (a, b))
     return Question(measure, first, second, claim)
+
+
+def score_trends(variants: Sequence[str]) -> list[Trend]:
+    """Return, for each variant, the trend of its score over the layers."""
+    return [Trend("score", main_side(variant, SCORE)) for variant in variants]
+
+
+def main_side(variant: str, column: str) -> Side:
+    """Return a column of a variant on the main source."""
+    return Side(variant, column, {"variant": variant, "source": MAIN_SOURCE})
 
 
 def source_questions(variants: Sequence[str], *pairs: tuple[str, str]) -> list[Question]:
@@ -89,6 +113,5 @@ def single_run_questions(variants: Sequence[str]) -> list[Question]:
 
 
 def _baseline_questions(variant: str) -> list[Question]:
-    where = {"variant": variant, "source": MAIN_SOURCE}
-    explained = Side(variant, SCORE, where)
-    return [Question("score", explained, Side(words, column, where)) for column, words in _FLOORS.items()]
+    explained = main_side(variant, SCORE)
+    return [Question("score", explained, replace(explained, name=words, column=c)) for c, words in _FLOORS.items()]

@@ -69,8 +69,9 @@ def _heat_maps(read: ReadExperiment, width: Width) -> Drawing:
     least = least_caps(read.scores)
     no_share = int(least["least_cap"].isna().sum())
     note = (
-        f"Means over {len(least)} features, tested on: {SOURCE_WORDS[MAIN_SOURCE]}. Best so far: of this rule cap and "
-        f"those below." + (f" {no_share} without a score above 0 are in no share." if no_share else "")
+        f"Means over {len(least)} features, tested on: {SOURCE_WORDS[MAIN_SOURCE]}. Best: the rule cap with the "
+        f"highest valid score; so far: of this one and those below."
+        + (f" {no_share} without a score above 0 are in no share." if no_share else "")
     )
     finish(figure, note, read.missing())
     return Drawing("rule_caps", "Score by layer and rule cap", _in_words(grids["score"]), figure)
@@ -140,8 +141,8 @@ def _by_depth(read: ReadExperiment, width: Width) -> Drawing:
         axes.set_xlabel("relative depth (layer / last layer)")
         axes.set_xlim(-0.04, 1.04)
     note = (
-        f"Means over {counts(seen)} a layer, of the least rule cap whose best score so far reaches {SHARE_OF_BEST:.0%} "
-        f"of the best of all caps, and of the complexity there; bands: {LEVEL:.0%} intervals over features."
+        f"Means over {counts(seen)} a layer, of the least rule cap whose score reaches {SHARE_OF_BEST:.0%} of that of "
+        f"the cap that is best on valid, and of the complexity there; bands: {LEVEL:.0%} intervals over features."
     )
     finish(figure, note, read.missing())
     return Drawing("rules_by_depth", "Rules needed and complexity by relative depth", "; ".join(told) + ".", figure)

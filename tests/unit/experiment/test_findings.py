@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from featureinterp.analysis.comparisons import compare
-from featureinterp.analysis.findings import findings, sentence, write_findings
+from featureinterp.analysis.findings import findings, write_findings
 from featureinterp.analysis.frames import read_scores
 from featureinterp.analysis.read_experiment import read_experiments
+from featureinterp.analysis.sentences import sentence
 from featureinterp.core import Attempt, Proposal, Score, Scores, StructuredExplanation
 from featureinterp.experiment.paper.questions import method_question
 from featureinterp.experiment.result import CorpusScores, FeatureKey, FeatureResult
@@ -55,6 +56,12 @@ def result(latent: int, score: float | None, similar: float = 0.0, layer: int = 
     )
 
 
+def chosen_with(feature: FeatureResult, valid_score: float) -> FeatureResult:
+    """The feature with this valid score of its chosen attempt, the last."""
+    *others, last = feature.attempts
+    return replace(feature, attempts=(*others, replace(last, valid_score=valid_score)))
+
+
 def write(root: Path, variant: str, results: list[FeatureResult], experiment: str = "complementary", **more) -> Path:
     about = {
         "experiment": experiment, "subject": SUBJECT, "variant": variant, "n_layers": "2", "model": "/secret/org/model",
@@ -84,13 +91,13 @@ def test_each_comparison_is_a_sentence_with_its_numbers(complementary):
     text = findings(read_experiments(complementary))
     frame = read_scores(complementary)
     judged = frame[(frame.variant == "tree") & (frame.source == "similar_negative")].correlation
-    p = 2 / 2**N_LATENTS * 4  # the smallest possible, four comparisons being as clear
+    p = 2 / 2**N_LATENTS  # the smallest possible
     line = next(line for line in text.splitlines() if line.startswith("- Score: tree on similar negative is"))
     assert "is **lower** than tree on random negative" in line
     assert f"{judged.mean():.3f} against {judged.mean() + 0.3:.3f}, difference −0.300 [−0.300, −0.300]" in line
-    assert f"(n = {N_LATENTS}, d = –, p = " in line
-    assert line.endswith("As in the paper.")
-    assert float(re.search(r"p = ([\d.]+)", line)[1]) == pytest.approx(p, abs=0.002)
+    assert f"(n = {N_LATENTS}, d = –, p < 0.001, corrected p = " in line
+    assert line.endswith("; detectable 0.000). As in the paper.")
+    assert float(re.search(r"corrected p = ([\d.]+)", line)[1]) == pytest.approx(4 * p, abs=0.002)
     assert f"| {SUBJECT} | tree | similar negative | {judged.mean():.3f} [" in text
     assert "- Complexity: no significant difference between tree and one-shot, 1.000 against 1.000" in text
     assert "The paper's claim, higher, is contradicted." in text
@@ -119,7 +126,7 @@ def test_what_is_missing_failed_or_undefined_is_said(tmp_path):
     write(tmp_path, "one-shot", [*some, result(40, 0.75)])
     text = findings(read_experiments(write(tmp_path, "tree", [*some, failed], waiting=waiting)))
     assert f"**Incomplete**: 2 features not finished: 2 of 6 of {SUBJECT} tree." in text
-    assert f"| {SUBJECT} | tree | 6 | 3 | 1 | 0 | 0 | 2 | 1 | 9 | 0 |" in text
+    assert f"| {SUBJECT} | tree | 6 | 3 | 1 | 0 | 0 | 2 | 1 | 9 | 0 | 0 | 3 |" in text
     assert r"Scores are undefined because: not tested (21); the prediction \| is constant (4)." in text
     assert "Features failed because: none of 3 attempts could be scored (1)." in text
     line = next(
@@ -127,7 +134,23 @@ def test_what_is_missing_failed_or_undefined_is_said(tmp_path):
         for line in text.splitlines()
         if line.startswith("- Score: no significant difference between tree and one-shot")
     )
-    assert "(n = 2, d = –, p = 1.000; left out: 1 undefined, 1 without explanation)" in line
+    numbers = (
+        "n = 2, d = –, p = 1.000, corrected p = 1.000; detectable 0.000; left out: 1 undefined, 1 without explanation"
+    )
+    bounds = "difference −0.188 with 0 for a missing side, 0.000 with the other side's value"
+    assert f"({numbers}; {bounds})" in line
+
+
+def test_convergence_is_no_failure_and_what_valid_could_not_choose_is_told(tmp_path):
+    ended = Attempt(3, 2, 3, Proposal(None, converged="no change of one rule lowers the error"))
+    broken = Attempt(4, 2, 3, Proposal(None, failure="not JSON"))
+    kept = replace(result(0, 0.5), reason="not chosen by valid, where its score is undefined: it is silent")
+    every = [replace(each, attempts=(*each.attempts, ended, ended, broken)) for each in (kept, result(1, 0.25))]
+    text = findings(read_experiments(write(tmp_path, "tree", every)))
+    head, _, row = text[text.index("| subject | variant | asked") :].splitlines()[:3]
+    assert head.endswith("| attempts | failed attempts | converged | explanations simulated |")
+    assert row.endswith("| 12 | 2 | 4 | 2 |")
+    assert "valid could not choose: not chosen by valid, where its score is undefined: it is silent (1)." in text
 
 
 def test_nothing_explained_is_said_too(tmp_path):
@@ -156,15 +179,23 @@ def test_no_name_writes_anything_but_itself(tmp_path):
 
 def test_the_rules_that_a_feature_needs_are_told_by_layer(tmp_path):
     for cap, of_layers in ((1, (0.5, 0.2)), (2, (0.52, 0.8))):
-        results = [result(i, score + 0.01 * i, layer=layer) for layer, score in enumerate(of_layers) for i in range(3)]
+        results = [
+            chosen_with(result(i, score + 0.01 * i, layer=layer), score)
+            for layer, score in enumerate(of_layers)
+            for i in range(3)
+        ]
         write(tmp_path, f"cap-{cap}", results, "polysemanticity", cap=cap)
     text = findings(read_experiments(tmp_path))
-    assert f"| {SUBJECT} | 0 | 0.00 | 1.000 [1.000, 1.000] | 3 | 0 | 1.000 [1.000, 1.000] |" in text
-    assert f"| {SUBJECT} | 1 | 1.00 | 2.000 [2.000, 2.000] | 3 | 0 | 1.000 [1.000, 1.000] |" in text
+    assert f"| {SUBJECT} | 0 | 0.00 | 1.000 [1.000, 1.000] | 3 | 0 | 0.510 [0.499, 0.521] | 0.530 [" in text
+    assert f"| {SUBJECT} | 1 | 1.00 | 2.000 [2.000, 2.000] | 3 | 0 | 0.810 [0.799, 0.821] | 0.810 [" in text
     shares = np.mean([(0.2 + 0.01 * i) / (0.8 + 0.01 * i) for i in range(3)])
     assert f"| 1 | {shares:.3f} | 1.000 |" in text
-    assert "cap-2 is **higher** than cap-1" in text
-    assert "p = 0.031" in text  # 2 / 2⁶
+    assert "no significant difference between cap-2 and cap-1, 0.670 against 0.360" in text
+    assert "p = 0.031, corrected p = 0.125" in text  # 2 / 2⁶, of a comparison and three trends
+    assert (
+        "Least rule cap by layer: no significant trend of features, rank correlation 1.000 [1.000, 1.000] (n = 6"
+        in text
+    )
 
 
 def test_the_rounds_of_a_search_are_told(tmp_path):

@@ -9,16 +9,15 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from featureinterp.analysis.comparisons import (
-    Comparison,
-    compare,
-    experiment_comparisons,
-    with_correction,
-)
+from featureinterp.analysis.comparisons import Comparison, compare
+from featureinterp.analysis.sentences import sentence, trend_sentence
+from featureinterp.analysis.trends import depth_trends, experiment_family
 from featureinterp.experiment.paper.complementary import COMPLEMENTARY
 from featureinterp.experiment.paper.experiments import experiment_of_runs
 from featureinterp.experiment.paper.layers import LAYERS, search_questions
-from featureinterp.experiment.paper.questions import method_question
+from featureinterp.experiment.paper.polysemanticity import POLYSEMANTICITY
+from featureinterp.experiment.paper.questions import method_question, score_trends
+from featureinterp.stats import holm
 
 SOURCES = ("random", "random_negative", "similar", "similar_negative", "same_token_negative")
 
@@ -60,6 +59,48 @@ def test_features_are_paired_and_what_is_left_out_is_counted_by_its_cause():
     assert (found.mean_a, found.mean_b) == pytest.approx((0.5, 1 / 3))
     assert found.difference.mean == pytest.approx(np.mean(differences))
     assert found.difference.effect_size == pytest.approx(np.mean(differences) / np.std(differences, ddof=1))
+    # Three pairs are left out: of the undefined one b has 0.5, of those without explanation b has 0.5 once.
+    assert found.n_left_out == 3
+    assert found.mean_with_zeros == pytest.approx((sum(differences) - 0.5 - 0.5 + 0) / 6)
+    assert found.mean_with_ties == pytest.approx(sum(differences) / 6)
+    told = "difference −0.083 with 0 for a missing side, 0.083 with the other side's value"
+    assert told in sentence(found)
+    whole = answer(scores({"a": a[:2], "b": b[:2]}))
+    assert whole.mean_with_zeros == whole.mean_with_ties == whole.difference.mean
+    assert "missing side" not in sentence(whole)
+
+
+def over_layers(values: dict[str, list], n_layers: int = 3) -> pd.DataFrame:
+    frame = scores(values)
+    layers = frame["latent"] % n_layers
+    return frame.assign(layer=layers, hook_name="blocks." + layers.astype(str))
+
+
+def test_a_trend_is_over_the_features_that_have_a_score():
+    rng = np.random.default_rng(4)
+    rising = [float(i % 3 + 0.1 * rng.normal()) for i in range(24)]
+    values = [*rising[:21], None, "failed", "dead"]
+    (found,) = depth_trends(over_layers({"a": values}), score_trends(["a"]))
+    wanted = scipy_stats.spearmanr([i % 3 for i in range(21)], rising[:21]).statistic
+    assert found.rank_correlation == pytest.approx(wanted)
+    assert (found.n, found.n_undefined, found.n_failed) == (21, 1, 1)
+    assert found.p == 1 / 10_000
+    assert found.ci_low < wanted < found.ci_high
+    assert "n = 21, p < 0.001, corrected p = –; left out: 1 undefined, 1 without explanation" in trend_sentence(found)
+    assert depth_trends(over_layers({"a": values}, n_layers=1), score_trends(["a"])) == []
+    (flat,) = depth_trends(over_layers({"a": [0.5] * 6}), score_trends(["a"]))
+    assert "has no trend" in trend_sentence(flat)
+
+
+def test_trends_and_comparisons_are_corrected_together():
+    rng = np.random.default_rng(5)
+    a = [float(0.1 * (i % 3) + rng.random()) for i in range(18)]
+    frame = over_layers({"one-shot": a, "tree": [value + 0.1 * float(rng.random()) for value in a]})
+    family = experiment_family(COMPLEMENTARY, frame, pd.DataFrame())
+    every = [*family.comparisons, *family.trends]
+    assert [each.trend.side.name for each in family.trends] == ["one-shot", "tree"]
+    assert len(family.comparisons) == len(COMPLEMENTARY.questions(["one-shot", "tree"]))
+    assert [each.corrected_p for each in every] == pytest.approx(holm([each.p for each in every]), nan_ok=True)
 
 
 def hall(x, y) -> float:
@@ -141,7 +182,19 @@ def test_what_each_experiment_asks():
         ("tree-structured", "one-shot-structured"),
         ("tree-unstructured", "one-shot-unstructured"),
     ]
+    bars = [f"{search}-structured" for search in ("one-shot", "best-of-n", "tree")]
+    assert asked("explainers", bars) == [
+        ("tree-structured", "one-shot-structured"),
+        ("tree-structured", "best-of-n-structured"),
+    ]
     assert asked("polysemanticity", ["cap-10", "cap-2", "cap-1"]) == [("cap-2", "cap-1"), ("cap-10", "cap-2")]
+    trends = POLYSEMANTICITY.trends(["cap-10", "cap-2"])
+    assert [(trend.measure, trend.side.name) for trend in trends] == [
+        ("least rule cap", "features"),
+        ("complexity", "cap-10"),
+        ("score", "cap-10"),
+        ("score", "cap-2"),
+    ]
     assert asked("complementary", ["tree"])[-1][0] == "tree on similar"
     assert ("mine", "token lookup") in asked("", ["mine"])
 
@@ -161,7 +214,7 @@ def test_the_layers_experiment_asks_of_its_search_too():
             for number in (0, 1)
         ]
     )  # fmt: skip
-    answers = experiment_comparisons(LAYERS, frame, attempts)
+    answers = experiment_family(LAYERS, frame, attempts).comparisons
     found = {(c.question.a.name, c.question.b.name): c for c in answers}
     names = [(question.a.name, question.b.name) for question in search_questions(["tree"])]
     gap, choice = (found[name] for name in names)
@@ -169,4 +222,4 @@ def test_the_layers_experiment_asks_of_its_search_too():
     assert choice.difference.mean == pytest.approx(0.05)
     assert (gap.verdict, choice.verdict) == ("lower", "higher")
     assert len(answers) == len(LAYERS.questions(["tree"])) == len(experiment_of_runs("").questions(["tree"])) + 2
-    assert answers == with_correction(answers)
+    assert [c.corrected_p for c in answers] == pytest.approx(holm([c.p for c in answers]), nan_ok=True)
