@@ -26,8 +26,8 @@ EXPLAINERS = Registry(
     "explainer",
     {
         "one-shot": "featureinterp.explainer.one_shot:OneShotExplainer",
-        "best-of-n": "featureinterp.explainer.best_of_n:BestOfNExplainer",
         "tree": "featureinterp.explainer.tree:TreeExplainer",
+        "best-of-n": "featureinterp.explainer.best_of_n:BestOfNExplainer",
     },
     group="featureinterp.explainers",
     other_kinds=PROVIDERS,

@@ -81,7 +81,7 @@ def detectable_difference(deviation: float, n: int, level: float = LEVEL) -> flo
         level: of the test, 0..1.
 
     >>> round(detectable_difference(1.0, 24), 3)
-    0.598
+    0.597
     """
     if n < 2:
         return np.nan

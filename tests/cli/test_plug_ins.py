@@ -141,7 +141,7 @@ def test_options_reach_proposer_and_simulator_and_old_runs_name_none(data: Path,
         (("--explainer", "no_such_module:Method"), "no_such_module"),
         (("--explainer", "json:Method"), "has no attribute 'Method'"),
         (("--explainer", "json:__name__"), "name a class or a function"),
-        (("--explainer", "trees"), "use one of: one-shot, tree"),
+        (("--explainer", "trees"), "use one of: best-of-n, one-shot, tree"),
         (("--simulator", "json:Method"), "has no attribute 'Method'"),
     ],
 )

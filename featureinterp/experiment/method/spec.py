@@ -50,7 +50,7 @@ class MethodSpec:
     """What explains the features of a run, by registered names or those of language models."""
 
     explainer: str = "tree"
-    """tree, best-of-n, one-shot, module:Class, or MODEL (short for --explainer tree --proposer MODEL)."""
+    """tree, one-shot, best-of-n, module:Class, or MODEL (short for --explainer tree --proposer MODEL)."""
     proposer: str = LEXICAL
     """lexical, module:Class, or a language model such as openrouter:meta-llama/llama-4-scout or
     local:MODEL@http://127.0.0.1:8000/v1."""
