@@ -1,7 +1,7 @@
 """The tree search: what it keeps, what it is told, and what it does with failures."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -215,7 +215,8 @@ def test_the_original_snippets_construct(tmp_path, monkeypatch):
     )
     for explainer in (one_shot, tree):
         assert explainer.proposer.model.name == "openrouter:meta-llama/llama-4-scout"
-        assert explainer.proposer.params is explainer.params
+        for knob in fields(OneShotExplainerParams):
+            assert getattr(explainer.proposer.params, knob.name) == getattr(explainer.params, knob.name)
         with pytest.raises(InputError, match="there is no proposer 'llama'.*lexical.*provider:model"):
             type(explainer)("llama").proposer  # noqa: B018 - it is made when it is first needed
 
