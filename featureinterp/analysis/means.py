@@ -122,9 +122,9 @@ def least_caps(frame: pd.DataFrame, source: str = MAIN_SOURCE) -> pd.DataFrame:
     return found.astype({"least_cap": np.float64})
 
 
-def least_cap_by_depth(frame: pd.DataFrame, value: str = "least_cap", level: float = 0.80) -> pd.DataFrame:
-    """Return the mean polysemanticity of features by layer, or another column of `least_caps`, as `mean_by`."""
-    return mean_by(least_caps(frame), ["experiment", "subject", "layer", "relative_depth"], value, level)
+def least_cap_by_depth(frame: pd.DataFrame, level: float = 0.80) -> pd.DataFrame:
+    """Return the mean polysemanticity of features by layer, as `mean_by`."""
+    return mean_by(least_caps(frame), ["experiment", "subject", "layer", "relative_depth"], "least_cap", level)
 
 
 def mean_score(values: Iterable[float]) -> Score:

@@ -8,6 +8,7 @@ from featureinterp.analysis.markdown import by_columns, counted, mean_cell, numb
 from featureinterp.analysis.means import (
     SHARE_OF_BEST,
     least_cap_by_depth,
+    least_caps,
     mean_by,
     one_per_feature,
     polysemanticity_surface,
@@ -40,11 +41,13 @@ def rules_needed(read: ReadExperiment) -> Iterator[str]:
     largest = scores.loc[scores["rule_cap"] == scores.groupby("subject")["rule_cap"].transform("max")]
     by = ["subject", "layer"]
     complexity = by_columns(mean_by(one_per_feature(largest), by, "complexity", 0.80), by)
-    reached, best = (by_columns(least_cap_by_depth(scores, value), by) for value in ("score", "best"))
+    least = least_caps(scores)
+    having = least.loc[least["least_cap"].notna()]
+    reached, best = (by_columns(mean_by(having, by, value, 0.80), by) for value in ("score", "best"))
     rows = []
     for row in rows_of(least_cap_by_depth(scores)):
         place = (plain(row["subject"]), row["layer"], number(row["relative_depth"], 2))
-        of_layer = [mean_cell(means[row["subject"], row["layer"]]) for means in (reached, best, complexity)]
+        of_layer = [mean_cell(means.get((row["subject"], row["layer"]))) for means in (reached, best, complexity)]
         rows.append((*place, mean_cell(row), row["n"], row["n_undefined"], *of_layer))
     measured = ("least cap", "n", "undefined", "its score", "score of the best cap", "complexity")
     yield table(["subject", "layer", "relative depth", *measured], rows)

@@ -119,6 +119,8 @@ def test_bars_of_the_explainer_comparison(tmp_path: Path) -> None:
     assert [bar.get_width() for bars in second.containers for bar in bars] == [pytest.approx(0.48)]
     assert [label.get_text() for label in first.get_yticklabels()] == [c.replace("-", " + ") for c in CONFIGURATIONS]
     assert first.get_xlim() == second.get_xlim()
+    note = first.figure._supxlabel.get_text().replace("\n", " ")
+    assert "Explanations simulated per feature: one-shot 0.0, best-of-n 0.0, tree 0.0." in note
 
 
 CONFIGURATIONS = ("unstructured", "structured", "structured-negatives", "structured-holistic")

@@ -55,7 +55,8 @@ def draw(read: ReadExperiment, width: Width) -> list[Drawing]:
             axes.tick_params(labelleft=False)
     note = (
         f"Means over explained features, tested on: {SOURCE_WORDS[MAIN_SOURCE]}; lines: {LEVEL:.0%} intervals over "
-        f"features; {_span(means['n'].tolist())} features to a bar."
+        f"features; {_span(means['n'].tolist())} features to a bar. Explanations simulated per feature: "
+        f"{_simulated(read)}."
     )
     finish(figure, note, read.missing())
     told = [f"{row['subject']}, {row['variant']}: {row['mean']:.2f}" for _, row in means.iterrows()]
@@ -123,6 +124,12 @@ def _range(means: DataFrame) -> tuple[float, float]:
     """Return what all panels span: from 0, or below it, to a little more than the largest bound of an interval."""
     bounds = means[["mean", "ci_low", "ci_high"]]
     return min(0.0, float(bounds.min(axis=None))), 1.03 * max(0.1, float(bounds.max(axis=None)))
+
+
+def _simulated(read: ReadExperiment) -> str:
+    """Return the mean number of explanations that each search had simulated, in words."""
+    found = read.judged.loc[read.judged["status"] == "explained"].groupby("explainer")["n_simulated"].mean()
+    return ", ".join(f"{search} {found[search]:.1f}" for search in in_order(found.index, SEARCHES))
 
 
 def _span(counts: Sequence[int]) -> str:
