@@ -11,7 +11,6 @@ from pathlib import Path
 
 from featureinterp.chat import Usage
 from featureinterp.dataset.folder import DataFolder
-from featureinterp.dataset.records.redraw import RedrawnRecords
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import ANY_SEED, DataFolderError, InputError, check_numbers
 from featureinterp.experiment.engines.open import EngineSpec, open_engine
@@ -134,6 +133,8 @@ class RedrawnSource(FolderSource):
     """Data folder whose records are drawn again with another seed."""
 
     def __init__(self, folder: DataFolder, seed: int) -> None:
+        from featureinterp.dataset.records.redraw import RedrawnRecords  # loads torch, which other runs do not need
+
         super().__init__(folder)
         self._redrawn = RedrawnRecords(folder, seed)
 

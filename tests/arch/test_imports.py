@@ -30,6 +30,8 @@ LIGHT = (
     "featureinterp.report.terminal",
     "featureinterp.report.views",
     "featureinterp.interop.neuronpedia",
+    "featureinterp.experiment.engines.processes",
+    "featureinterp.experiment.explain",
     "featureinterp.experiment.result",
     "featureinterp.experiment.store",
 )

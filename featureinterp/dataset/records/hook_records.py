@@ -26,7 +26,6 @@ from featureinterp.dataset.records.selection import (
     silent_windows,
 )
 from featureinterp.dataset.retrieval.exact import LARGEST_BLOCK, Ranker, top_sequences
-from featureinterp.dataset.retrieval.projection import NEGATIVES, train_projection
 from featureinterp.dataset.retrieval.window_index import WindowIndex
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.record import N_SPLITS, ComplementaryRecordSource, SAEIndexId, SAEIndexRecord, Split
@@ -128,6 +127,9 @@ class HookData:
         self, selection: Selection, silent: NDArray[np.bool_], params: SampleParams, random: Random
     ) -> Selection:
         """Add the windows that are similar under a map trained for the latent."""
+        # loads torch, which no other list needs
+        from featureinterp.dataset.retrieval.projection import NEGATIVES, train_projection
+
         groups = self.index.groups
         train = list(selection.positives[Split.TRAIN :: N_SPLITS])
         usable = np.flatnonzero(silent & ~np.isin(groups, held_out_groups(selection, groups)))

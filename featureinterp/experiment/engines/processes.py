@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -119,12 +121,17 @@ def _received(each: _Process) -> Done | None:
 
 def _serve(pipe: Connection, jobs: Mapping[str, Job], access: ModelAccess, n_threads: int) -> None:
     """Execute units from a pipe until it is closed; main function of a worker process."""
-    import torch
-
     make_log_lines_visible()
-    torch.set_num_threads(n_threads)
+    _limit_threads(n_threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this one
     asyncio.run(_serve_units(pipe, jobs, access))
+
+
+def _limit_threads(n_threads: int) -> None:
+    """Limit torch to so many threads, without loading it: most work over existing records does not need it."""
+    os.environ["OMP_NUM_THREADS"] = str(n_threads)  # read when torch is loaded
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(n_threads)
 
 
 async def _serve_units(pipe: Connection, jobs: Mapping[str, Job], access: ModelAccess) -> None:
