@@ -14,14 +14,14 @@ from featureinterp.stats import holm, sign_flip_p_value
 
 
 def hall(a, b, axis):
-    """The mean over the deviation, corrected for 1.5 times the sample's skewness (Hall, 1992), 0 where all are 0."""
+    """The mean over the deviation, corrected for three times the sample's skewness (Hall, 1992), 0 where all are 0."""
     d = np.asarray(a, dtype=float) - b
     n, mean, deviation = d.shape[axis], d.mean(axis=axis), d.std(axis=axis)
     deviation = np.maximum(deviation, 1e-6 * np.sqrt((d**2).mean(axis=axis)))
     third = ((d - np.expand_dims(mean, axis)) ** 3).mean(axis=axis)
     with np.errstate(invalid="ignore"):
         w = np.nan_to_num(mean / deviation)
-        skewness = np.clip(1.5 * np.nan_to_num(third / deviation**3), -np.sqrt(n), np.sqrt(n))
+        skewness = np.clip(3.0 * np.nan_to_num(third / deviation**3), -np.sqrt(n), np.sqrt(n))
     return np.round(w + skewness * w**2 / 3 + skewness**2 * w**3 / 27 + skewness / (6 * n), 6)
 
 
