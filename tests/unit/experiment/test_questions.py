@@ -104,9 +104,10 @@ def test_trends_and_comparisons_are_corrected_together():
 
 
 def hall(x, y) -> float:
-    """The mean over the deviation, corrected for 1.5 times the sample's skewness (Hall, 1992)."""
-    w, skewness = np.mean(x - y) / np.std(x - y), 1.5 * scipy_stats.skew(x - y)
-    return w + skewness * w**2 / 3 + skewness**2 * w**3 / 27 + skewness / (6 * len(x))
+    """The mean over the deviation, corrected for three times the sample's skewness (Hall, 1992), at most √n."""
+    w, n = np.mean(x - y) / np.std(x - y), len(x)
+    skewness = np.clip(3.0 * scipy_stats.skew(x - y), -np.sqrt(n), np.sqrt(n))
+    return w + skewness * w**2 / 3 + skewness**2 * w**3 / 27 + skewness / (6 * n)
 
 
 def test_the_p_value_is_that_of_scipy_and_the_order_of_rows_changes_nothing():
