@@ -194,7 +194,7 @@ def test_a_latents_records_show_each_complementary_list() -> None:
 def test_a_search_shows_its_tree_with_the_best_path() -> None:
     attempts = explained(0, 1, 0.8).attempts
     text = Fragment(ExplainerResult.of(attempts, [attempts[2]])._repr_html_()).text
-    assert text.startswith("the best explanation3 attempts")
+    assert text.startswith("the best explanation4 attempts")
     assert text.index("▸ 0") < text.index("★ 2") < text.index("· 1")
     assert Fragment(ExplainerResult.of(attempts[1:2], [])._repr_html_()).text.startswith("no explanation1 attempts")
 
