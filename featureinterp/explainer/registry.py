@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -35,6 +36,10 @@ EXPLAINERS = Registry(
 """Explainers, called with those of `model_name`, `params`, `simulator_factory` and `proposer` that they accept."""
 
 
+URL_OF_MODEL = re.compile(r"@https?://\S+")
+"""URL behind the name of a language model."""
+
+
 def is_model_name(name: str) -> bool:
     """Whether a name names a language model: `provider:model`, of any provider, or `vendor/model`."""
     return "/" in name or ":" in name
@@ -57,6 +62,26 @@ def proposer_name(model_name: str) -> str:
         if "/" in model_name or model_name.partition(":")[0] in PROVIDERS:
             raise
         raise InputError(error.problem, f"{error.hint}; or module:Class of a module on PYTHONPATH") from error
+
+
+def default_simulator(model_name: str) -> str:
+    """Return the name of the simulator where none is named: words of a language model are read by that model.
+
+    Args:
+        model_name: name of the proposer: a registered one, or a language model, with its URL if it needs one.
+
+    Returns:
+        `chat:` and the language model, or `lexical`.
+
+    Raises:
+        InputError: if it names neither a proposer nor a language model.
+
+    >>> default_simulator("meta-llama/llama-4-scout"), default_simulator("lexical")
+    ('chat:openrouter:meta-llama/llama-4-scout', 'lexical')
+    """
+    name = proposer_name(model_name)
+    address = URL_OF_MODEL.search(model_name)
+    return "lexical" if PROPOSERS.has(model_name) else f"chat:{name}{address.group() if address else ''}"
 
 
 def explainer_params(name: str, shared: Mapping[str, object], options: Mapping[str, object]) -> Any:  # noqa: ANN401

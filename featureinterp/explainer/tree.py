@@ -15,6 +15,7 @@ from dataclasses import replace
 from featureinterp.core import Attempt, ExplainerResult, Proposal
 from featureinterp.errors import OF_ONE_FEATURE
 from featureinterp.explainer.params import TreeExplainerParams
+from featureinterp.explainer.registry import default_simulator
 from featureinterp.explainer.search import (
     ProposingExplainer,
     all_scored,
@@ -26,13 +27,15 @@ from featureinterp.explainer.search import (
 from featureinterp.protocols import Proposer, SimulatorFactory
 from featureinterp.record import ActivationRecord
 from featureinterp.scoring.leave_one_out import feedback
-from featureinterp.simulator.lexical import LexicalSimulatorFactory
+from featureinterp.simulator.registry import make_simulator_factory
 
 
 class TreeExplainer(ProposingExplainer[TreeExplainerParams]):
-    """Searches by revision; `simulator_factory` provides the scores that guide it (None: the lexical simulator).
+    """Searches by revision; `simulator_factory` provides the scores that guide it.
 
-    `model_name` is the registered name of a proposer, or of a language model; a given `proposer` is used instead.
+    Without one, a language model of that name simulates its own words through its endpoint; otherwise, and with a given
+    `proposer`, the lexical simulator does. `model_name` is the registered name of a proposer, or of a language model; a
+    given `proposer` is used instead.
     """
 
     Params = TreeExplainerParams
@@ -46,7 +49,19 @@ class TreeExplainer(ProposingExplainer[TreeExplainerParams]):
         proposer: Proposer | None = None,
     ) -> None:
         super().__init__(model_name, params or TreeExplainerParams(), proposer)
-        self._simulator_factory = simulator_factory or LexicalSimulatorFactory()
+        self._simulator_factory = simulator_factory
+        self._simulator = "" if proposer is None else "lexical"
+
+    @property
+    def simulator_factory(self) -> SimulatorFactory:
+        """The simulator factory, made when it is first needed.
+
+        Raises:
+            InputError: if `model_name` names neither a proposer nor a language model.
+        """
+        if self._simulator_factory is None:
+            self._simulator_factory = make_simulator_factory(self._simulator or default_simulator(self.model_name))
+        return self._simulator_factory
 
     async def generate_explanations(
         self,
@@ -56,7 +71,7 @@ class TreeExplainer(ProposingExplainer[TreeExplainerParams]):
     ) -> ExplainerResult:
         """Return the `num_samples` best explanations by valid score, and every attempt of the search."""
         params = self.params
-        factory = self._simulator_factory
+        factory = self.simulator_factory
         proposals = await proposed(self.proposer.propose(train_records, params.root_nodes), params.root_nodes)
         roots = [Attempt(i, None, 0, proposal) for i, proposal in enumerate(proposals)]
         attempts = await all_scored(roots, factory, train_records, valid_records)
@@ -77,7 +92,7 @@ class TreeExplainer(ProposingExplainer[TreeExplainerParams]):
     async def _told(self, attempt: Attempt, train: Sequence[ActivationRecord]) -> Attempt:
         """Return the attempt with its feedback; without it if its simulation fails."""
         try:
-            simulations = await simulate(attempt, self._simulator_factory, train)
+            simulations = await simulate(attempt, self.simulator_factory, train)
         except OF_ONE_FEATURE:
             return attempt
         return replace(attempt, feedback=feedback(train, simulations, self.params.k_worst_feedback_records))

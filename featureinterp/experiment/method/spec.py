@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -16,6 +15,8 @@ from featureinterp.explainer import EXPLAINERS, PROPOSERS, OneShotExplainerParam
 from featureinterp.explainer.llm.prompts import PROMPT_VERSION
 from featureinterp.explainer.params import ANSWER_TOKENS, MOST
 from featureinterp.explainer.registry import (
+    URL_OF_MODEL,
+    default_simulator,
     explainer_params,
     is_model_name,
     proposer_name,
@@ -28,8 +29,6 @@ from featureinterp.simulator.registry import prompt_version as simulator_prompt_
 
 LEXICAL = "lexical"
 """Name of the proposer, the simulator and the complexity judge without a language model."""
-
-_ADDRESS = re.compile(r"@https?://\S+")
 
 _NAMED = {
     "rule_cap": "rule_cap",
@@ -82,7 +81,7 @@ class MethodSpec:
 
     def __post_init__(self) -> None:
         self._read_explainer()
-        self._choose_simulator()
+        object.__setattr__(self, "simulator", self.simulator or default_simulator(self.proposer))
         check_simulator_name(self.simulator)
         check_complexity_name(self.complexity)
         if not self.asks and self.temperatures != (1.0,):
@@ -116,18 +115,6 @@ class MethodSpec:
             )
         object.__setattr__(self, "proposer", self.explainer)
         object.__setattr__(self, "explainer", MethodSpec.explainer)
-
-    def _choose_simulator(self) -> None:
-        """Name the simulator where none is named: words of a language model are read by that model.
-
-        Raises:
-            InputError: if the proposer is neither registered nor a language model.
-        """
-        name = proposer_name(self.proposer)
-        if not self.simulator:
-            address = _ADDRESS.search(self.proposer)
-            chat = f"chat:{name}{address.group() if address else ''}"
-            object.__setattr__(self, "simulator", chat if self.asks else LEXICAL)
 
     def _read_options(self) -> None:
         """Give options the types of the knobs that they set.
@@ -173,7 +160,7 @@ class MethodSpec:
     @property
     def simulator_name(self) -> str:
         """Simulator in results: without the address of its model."""
-        return _ADDRESS.sub("", self.simulator)
+        return URL_OF_MODEL.sub("", self.simulator)
 
     def baseline(self, *, own_simulator: bool = False) -> MethodSpec:
         """Return the same search with the lexical proposer: what a language model is measured against.

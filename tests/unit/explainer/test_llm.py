@@ -12,9 +12,11 @@ from featureinterp.explainer import OneShotExplainer, OneShotExplainerParams, Tr
 from featureinterp.explainer.llm.prompts import PROMPT_VERSION
 from featureinterp.explainer.llm.proposer import MOST_ANSWERS, LLMProposer
 from featureinterp.explainer.params import ANSWER_TOKENS
-from featureinterp.explainer.registry import proposer_params
+from featureinterp.explainer.registry import default_simulator, proposer_params
 from featureinterp.llm.api.scripted import ScriptedChatModel
 from featureinterp.simulator import LexicalSimulatorFactory
+from featureinterp.simulator.lexical import LexicalLevels
+from featureinterp.simulator.server import ChatRuleLevels
 
 
 def answer(words, strength=5):
@@ -178,3 +180,13 @@ def test_sentences_are_explanations_of_one_rule(train, valid):
     explainer = OneShotExplainer("any", params, proposer=LLMProposer(model, params))
     result = asyncio.run(explainer.generate_explanations(train, valid))
     assert result.explanations == (explanation("the token ' error'"),)
+
+
+def test_without_a_simulator_a_language_model_reads_its_own_words(monkeypatch):
+    model = ScriptedChatModel(lambda request, _: answer("x"))
+    monkeypatch.setattr("featureinterp.llm.api.client.open_chat_model", lambda name: model)
+    levels = TreeExplainer("openai:m").simulator_factory.levels
+    assert isinstance(levels, ChatRuleLevels)
+    for explainer in (TreeExplainer(), TreeExplainer("openai:m", proposer=LLMProposer(model))):
+        assert isinstance(explainer.simulator_factory.levels, LexicalLevels)
+    assert default_simulator("local:m@http://127.0.0.1:1/v1") == "chat:local:m@http://127.0.0.1:1/v1"
