@@ -2,7 +2,7 @@
 
 On at least so many live features a layer of the embedded subject, with the default settings (30 positives and 30
 windows of each complementary source a split): the lexical tree explainer against the one-shot explainer and against
-the token lookup table made from the same train records, by test correlation; similar negatives against random ones;
+the token table made from the same train records, by test correlation; similar negatives against random ones;
 and the score by rule cap. Every comparison is paired by feature, with a 95% interval. Prints Markdown.
 """
 
@@ -76,7 +76,7 @@ def measure(data: DataFolder, features: int, caps: Sequence[int]) -> list[Measur
 
 
 def scores_of(result: FeatureResult, name: str) -> dict[tuple[str, str], float]:
-    """Return the correlations of a method, and of the lookup table beside it, by source."""
+    """Return the correlations of a method, and of the token table beside it, by source."""
     scores = {(name, source): float(result.scores[source].correlation) for source in result.scores}
     lookup = result.floors.get("token_lookup", {})
     return scores | {("lookup", source): float(score) for source, score in lookup.items()}

@@ -168,11 +168,11 @@ def _means(scores: pd.DataFrame) -> Iterator[str]:
         if (name := (subject, variant, source.value)) in parts[0]
         for counts in [(parts[0][name]["n"], parts[0][name]["n_undefined"])]
     ]
-    yield "Scores are test correlations. Baselines: token lookup and another feature's explanation."
+    yield "Scores are test correlations. Baselines: token table and another feature's explanation."
     columns_of_scores = (
         "score",
         "false positives per sentence",
-        "token lookup",
+        "token table",
         "another's explanation",
         "n",
         "undefined",

@@ -61,7 +61,7 @@ def test_the_summary_of_a_run_says_in_words_what_was_found(cli, run, tmp_path):
     printed = cli("results", run, "--format", "summary")
     assert printed.code == 0, printed.err
     assert printed.out.startswith("# Run all")
-    assert "token lookup" in printed.out
+    assert "token table" in printed.out
     assert "comparisons, " in printed.out
     assert cli("results", run, "--format", "summary", "--out", tmp_path / "summary.md").out == ""
     assert (tmp_path / "summary.md").read_text() == printed.out

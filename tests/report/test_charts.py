@@ -77,14 +77,14 @@ def test_what_was_found_names_the_best_and_the_worst_once_each() -> None:
     ("gains", "words"),
     [
         ([0.2, 0.21, 0.22], "explanations are better"),
-        ([-0.2, -0.21, -0.22], "token lookup is better"),
+        ([-0.2, -0.21, -0.22], "token table is better"),
         ([-0.2, 0.2, 0.0], "not significant"),
     ],
 )
 def test_the_words_claim_no_more_than_the_interval(gains: list[float], words: str) -> None:
     rows = [row(0.5, lookup=0.5 - gain) for gain in gains]
     text = render_index(make_environment(), rows, ["a", "b", "c"], SUMMARY)
-    claims = ["explanations are better", "token lookup is better", "not significant"]
+    claims = ["explanations are better", "token table is better", "not significant"]
     assert [claim for claim in claims if claim in text] == [claim for claim in claims if claim in words]
 
 

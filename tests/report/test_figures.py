@@ -80,7 +80,7 @@ def test_scores_and_false_positives_by_layer_for_each_source(tmp_path: Path) -> 
         assert y == pytest.approx([0.4 + 0.02 * layer + 0.05 * 1.5 + 0.01 * place for layer in (0, 2, 4)])
         _, y = line(alarms, SOURCE_WORDS[source])
         assert y == pytest.approx([0.1 * place + 0.01 * 1.5] * 3)
-    assert line(scores, "token lookup") == ([0, 2, 4], pytest.approx([0.3] * 3))
+    assert line(scores, "token table") == ([0, 2, 4], pytest.approx([0.3] * 3))
 
 
 def test_bars_and_bands_are_the_intervals_of_the_analysis(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ SILENT, ANY = ("similar_negative", "random_negative"), ("similar", "random")
 SAME_TOKEN = ("same_token_negative", "random_negative")
 """Pair of complementary sources about which the paper claims nothing."""
 
-_FLOORS = {"floor_token_lookup": "token lookup", "floor_shuffled": "another feature's explanation"}
+_FLOORS = {"floor_token_lookup": "token table", "floor_shuffled": "another feature's explanation"}
 
 
 @dataclass(frozen=True)

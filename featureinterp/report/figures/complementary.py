@@ -68,11 +68,11 @@ def _sources(read: ReadExperiment, variant: str, width: Width, missing: Sequence
         told += [f"{label}, {describe(name, means, 'layer')}" for name, means in by_source.items()]
         seen += by_source.values()
     floor = mean_by(read.judged, ["layer"], "floor_token_lookup")
-    every[0].plot(floor["layer"], floor["mean"], color=FLOOR.colour, linestyle=FLOOR.dashes, label="token lookup")
+    every[0].plot(floor["layer"], floor["mean"], color=FLOOR.colour, linestyle=FLOOR.dashes, label="token table")
     every[1].set_ylim(bottom=0)
     note = (
         f"Explained by {variant}; means over {counts(seen)} a layer and source, with 95% intervals over features. "
-        f"Token lookup is tested on: {SOURCE_WORDS[MAIN_SOURCE]}."
+        f"The token table is tested on: {SOURCE_WORDS[MAIN_SOURCE]}."
     )
     finish(figure, note, missing)
     return Drawing(

@@ -46,7 +46,7 @@ def draw(read: ReadExperiment, width: Width) -> list[Drawing]:
     for axes, subject in zip(every, subjects, strict=True):
         _draw_bars(axes, means, subject)
         floor = read.of(subject).judged["floor_token_lookup"].mean()
-        axes.axvline(floor, color=GREY, linestyle=FLOOR.dashes, label="token lookup")
+        axes.axvline(floor, color=GREY, linestyle=FLOOR.dashes, label="token table")
         axes.set_xlabel("test score")
         if len(subjects) > 1:
             axes.set_title(words(short(subject)))

@@ -56,7 +56,7 @@ COLUMNS = (
     Column("margin", "over the best table", shown=False, falling=True),
     Column("score", "score (similar)", falling=True),
     Column("random", "score (random)", shown=False, falling=True),
-    Column("lookup", "token lookup", falling=True),
+    Column("lookup", "token table", falling=True),
     Column("shuffled", "another’s explanation", shown=False, falling=True),
     Column("false_positives", "false positives / sentence", falling=True),
     Column("density", "density", falling=True),

@@ -24,7 +24,7 @@ class GroupMeans:
     token_lookup: Score
     shuffled: Score
     gain: Score
-    """Paired difference: explanation minus token lookup, over features that have both."""
+    """Paired difference: explanation minus the token table, over features that have both."""
     n: int
     undefined: int
     """Explained features whose correlation is undefined; left out of the mean."""
@@ -36,7 +36,7 @@ class Found:
 
     means: GroupMeans
     above_lookup: int
-    """Features whose explanation scores higher than token lookup."""
+    """Features whose explanation scores higher than the token table."""
     comparable: int
     """Features that have both scores."""
     best: tuple[tuple[str, FeatureRow], ...]

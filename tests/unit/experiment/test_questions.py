@@ -197,7 +197,7 @@ def test_what_each_experiment_asks():
         ("score", "cap-2"),
     ]
     assert asked("complementary", ["tree"])[-1][0] == "tree on similar"
-    assert ("mine", "token lookup") in asked("", ["mine"])
+    assert ("mine", "token table") in asked("", ["mine"])
 
 
 def test_the_layers_experiment_asks_of_its_search_too():
