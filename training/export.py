@@ -49,7 +49,10 @@ def export_saes(source: Path) -> None:
 
 
 def write_card(model: Path, saes: Path) -> None:
-    """Write the card: how both were trained, and what the exported weights measure on this machine."""
+    """Write the card: how both were trained, and what the exported weights measure on this machine.
+
+    `python -m training.random_control` adds the scores of the control.
+    """
     figures = {
         "python": platform.python_version(),
         "model": json.loads((model / "figures.json").read_text()),

@@ -9,11 +9,12 @@ import sys
 import pytest
 
 from featureinterp import __version__
-from featureinterp.cli.commands.doctor import figure_table
+from featureinterp.cli.commands.doctor import control_table, figure_table
 from featureinterp.cli.options import numbers
 from featureinterp.errors import InputError
 from featureinterp.experiment import doctor
 from featureinterp.experiment.doctor import Figure
+from featureinterp.subject.embedded import card
 
 HEAVY = ("numpy", "torch", "transformers", "sae_lens", "sentence_transformers", "matplotlib", "jinja2")
 
@@ -67,3 +68,14 @@ def test_numbers_are_read_as_they_are_typed():
     for hostile in ("9" * 5000, "\u0663", "3,", "-1"):
         with pytest.raises(InputError, match="cannot be read"):
             numbers(hostile, "latents")
+
+
+def test_doctor_shows_the_scores_of_the_release_beside_those_of_random_weights(cli, monkeypatch):
+    monkeypatch.setattr(doctor, "check_embedded", lambda device: FIGURES[::2])
+    told = cli("doctor", "--device", "cpu").out
+    control = card()["control"]
+    corpus = control["scores"]["correlation on the corpus"]
+    assert corpus["embedded"]["mean"] - corpus["random weights"]["mean"] == pytest.approx(corpus["lift"][0], abs=1e-3)
+    assert f"layer {control['layer']}" in told
+    assert f"{corpus['lift'][0]:+.3f}" in told
+    assert len(control_table(control).rows) == len(control["scores"])

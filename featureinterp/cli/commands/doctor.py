@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -13,6 +13,7 @@ from featureinterp.cli.console import open_console
 from featureinterp.cli.fields import only
 from featureinterp.dataset.manifest import current_versions
 from featureinterp.experiment.method.access import ModelAccess
+from featureinterp.subject.embedded import card
 
 if TYPE_CHECKING:
     from featureinterp.experiment.doctor import Figure
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 def doctor(access: Annotated[ModelAccess, only("device")]) -> None:
     """Print versions and the device, and measure the embedded model and its SAEs (about a minute).
+
+    Scores of the release are printed beside those of the same architecture with random weights.
 
     Exit code 1 if a figure misses its target.
     """
@@ -29,6 +32,8 @@ def doctor(access: Annotated[ModelAccess, only("device")]) -> None:
     console.print(environment_table(access.device))
     figures = check_embedded(access.device)
     console.print(figure_table(figures))
+    if control := card().get("control"):
+        console.print(control_table(control))
     if not all(figure.holds for figure in figures):
         raise typer.Exit(1)
 
@@ -53,6 +58,24 @@ def figure_table(figures: Sequence[Figure]) -> Table:
     for figure in figures:
         mark = Text("ok", style="green") if figure.holds else Text("not kept", style="bold red")
         table.add_row(figure.name, _number(figure.measured), _number(figure.released), _promise(figure), mark)
+    return table
+
+
+def control_table(control: Mapping[str, Any]) -> Table:
+    """Return a table of scores at the release: the embedded model, the same with random weights, and the difference.
+
+    Args:
+        control: of the card, as `training/random_control.py` writes it.
+    """
+    title = f"lexical explanations of layer {control['layer']}"
+    table = Table(title=title, box=None, pad_edge=False, header_style="bold", title_justify="left")
+    table.add_column("score at the release")
+    for name in ("embedded", "random weights", "lift over random"):
+        table.add_column(name, justify="right")
+    for name, found in control["scores"].items():
+        means = [f"{found[subject]['mean']:.3f}" for subject in ("embedded", "random weights")]
+        lift, low, high = found["lift"]
+        table.add_row(name, *means, f"{lift:+.3f} [{low:+.3f}, {high:+.3f}]")
     return table
 
 
