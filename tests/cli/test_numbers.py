@@ -42,6 +42,7 @@ ARGUMENTS = {
     "serve": ("{nowhere}/run",),
     "prompt": ("{nowhere}/data", "0", "0"),
     "show": ("{nowhere}/run", "0", "0"),
+    "stability": ("{nowhere}/data", "--out", "{nowhere}/runs"),
 }
 """What each command needs besides: a corpus, a data folder, a run that is not there."""
 
@@ -64,6 +65,8 @@ IN_RANGE = {
     "width": (),
     "concurrency": (),
     "workers": (),
+    "draws": (str(HUGE),),
+    "proposals": (str(HUGE),),
 }
 """Absurd values that have a meaning; all others of the same option are refused by its name."""
 

@@ -419,16 +419,16 @@ def test_what_projected_lists_are_does_not_depend_on_valid_and_test_positives(
     folder: DataFolder, two_layers: Subject, spec: DataSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     """The map is trained on the embeddings of train positives and of silent windows of no held-out document."""
-    from featureinterp.dataset.records import hook_records as records
+    from featureinterp.dataset.retrieval import projection
 
     seen: list[tuple[np.ndarray, np.ndarray]] = []
-    train = records.train_projection
+    train = projection.train_projection
 
     def watching(positives, negatives, random):
         seen.append((positives, negatives))
         return train(positives, negatives, random)
 
-    monkeypatch.setattr(records, "train_projection", watching)
+    monkeypatch.setattr(projection, "train_projection", watching)
     made = prepare(replace(spec, projected=True), tmp_path, stages=QUICK, subject=two_layers)
     embeddings = load_embeddings(made.path / "similarity_retriever" / "centred.safetensors")
     documents = made.windows().documents
