@@ -56,9 +56,9 @@ class TokenLookupSimulator:
 
     def __init__(self, records: Sequence[ActivationRecord], most_strings: int | None = None) -> None:
         seen = _levels((token, level) for record in records for token, level in _leveled(record))
-        gains = {token: len(levels) * float(np.mean(levels)) ** 2 for token, levels in seen.items()}
+        gains = {token: len(levels) * _mean(levels) ** 2 for token, levels in seen.items()}
         kept = sorted(seen, key=lambda token: (-gains[token], token))[:most_strings]
-        self._table = {token: float(np.mean(seen[token])) for token in kept}
+        self._table = {token: _mean(seen[token]) for token in kept}
 
     async def simulate(self, token_sequences: Sequence[Sequence[str]]) -> list[SequenceSimulation]:
         """Return the looked-up level of every token."""
@@ -91,8 +91,8 @@ class BackOffSimulator:
             for pair, (_, level) in zip(_pairs(record.tokens), _leveled(record), strict=True)
         )
         of_token = _levels((token, level) for record in records for token, level in _leveled(record))
-        self._pairs = {pair: float(np.mean(levels)) for pair, levels in of_pair.items()}
-        self._tokens = {token: float(np.mean(levels)) for token, levels in of_token.items()}
+        self._pairs = {pair: _mean(levels) for pair, levels in of_pair.items()}
+        self._tokens = {token: _mean(levels) for token, levels in of_token.items()}
 
     async def simulate(self, token_sequences: Sequence[Sequence[str]]) -> list[SequenceSimulation]:
         """Return the looked-up level of every token after its previous one."""
@@ -216,3 +216,7 @@ def _levels(pairs: Iterable[tuple[Key, int]]) -> Mapping[Key, list[int]]:
     for key, level in pairs:
         levels[key].append(level)
     return levels
+
+
+def _mean(levels: Sequence[int]) -> float:
+    return sum(levels) / len(levels)
