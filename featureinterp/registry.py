@@ -68,8 +68,9 @@ class Registry(dict[str, str]):
         """Return the error for a name that is not known."""
         module = name.partition(":")[0] if _PLACE.fullmatch(name) else ""
         why = f": no module {module!r} is installed or on PYTHONPATH" if self.group and module else ""
-        own = ", or module:object for your own" if self.group else ""
-        return InputError(f"there is no {self.kind} {name!r}{why}", f"use one of: {', '.join(self.choices())}{own}")
+        known = f"one of: {', '.join(self.choices())}" if self.choices() else ""
+        own = "module:object for your own" if self.group else ""
+        return InputError(f"there is no {self.kind} {name!r}{why}", f"use {', or '.join(filter(None, (known, own)))}")
 
     def load(self, name: str) -> Entry:
         """Import the part of that name.

@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("training/checkpoints/random"))
     parser.add_argument("--features", type=int, default=100, help="of each subject")
     args = parser.parse_args()
-    model, saes, spec = args.out / "model", args.out / "saes", SaeTrainingSpec()
+    model, saes, spec = args.out / "model", args.out / "saes", SaeTrainingSpec(model_name=RANDOM)
     if not (saes / "figures.json").is_file():
         write_random_model(model, spec.seed)
         train_and_save(SubjectModel.load(str(model)), saes, spec, [LAYER])

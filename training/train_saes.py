@@ -40,6 +40,8 @@ from featureinterp.subject.subject import Subject
 class SaeTrainingSpec:
     """Everything, beside the model, that decides the trained SAEs."""
 
+    model_name: str = "embedded"
+    """Name of the model in the SAEs' configuration."""
     n_latents: int = 1024
     k: int = 36
     window: int = 32
@@ -87,7 +89,7 @@ def make_trainer(hook: str, first: torch.Tensor, model: SubjectModel, spec: SaeT
         d_in=model.width, d_sae=spec.n_latents, k=spec.k, aux_loss_coefficient=spec.aux_coefficient,
         normalize_activations="expected_average_only_in", device=str(model.device),
         metadata=SAEMetadata(
-            model_name="embedded", model_class_name="AutoModelForCausalLM", hook_name=hook, hook_head_index=None,
+            model_name=spec.model_name, model_class_name="AutoModelForCausalLM", hook_name=hook, hook_head_index=None,
             prepend_bos=True, context_size=spec.window + 1, exclude_special_tokens=True,
             model_from_pretrained_kwargs={}, dataset_path="python documentation",
         ),

@@ -8,6 +8,7 @@ from pathlib import Path
 from featureinterp.dataset.corpus.open import open_corpus
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.manifest import Manifest
+from featureinterp.dataset.records.own_source import SOURCES
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.dataset.stages import Preparation, Progress
 from featureinterp.errors import InputError
@@ -39,7 +40,7 @@ def prepare(
         subject: the model and its SAEs; opened if None.
 
     Raises:
-        InputError: for an unknown stage, layer or latent, or windows that exceed the model's context.
+        InputError: for an unknown stage, source, layer or latent, or windows that exceed the model's context.
         CorpusError: if the corpus is missing, empty or not text.
         SubjectError: if the model, an SAE or the embedder cannot be loaded.
         ActivationError: if an activation is NaN or infinite.
@@ -51,6 +52,8 @@ def prepare(
         raise InputError(
             f"unknown stages: {', '.join(sorted(unknown)) or 'none'}", f"the stages are {', '.join(STAGES)}"
         )
+    if spec.own_source:
+        SOURCES.check(spec.own_source)  # here alone: a folder is read where the source is not installed
     folder = root / spec.folder_name
     corpus = open_corpus(spec.corpus, _corpus_of(folder))  # before a large model is loaded, it may be missing
     if subject is None:

@@ -10,7 +10,6 @@ from typing import Literal
 
 from featureinterp.dataset.corpus.documents import SUFFIXES, CorpusSpec
 from featureinterp.dataset.corpus.windows import WindowParams
-from featureinterp.dataset.records.own_source import SOURCES
 from featureinterp.dataset.records.selection import SampleParams
 from featureinterp.errors import ANY_SEED, InputError, check_numbers
 from featureinterp.llm.embedding import MINILM
@@ -90,8 +89,6 @@ class DataSpec:
         check_numbers(self, max_memory=(1, MOST), max_features=(1, MOST), seed=ANY_SEED)
         if self.holistic_scope not in ("records", "corpus"):
             raise InputError(f"holistic_scope is {self.holistic_scope!r}", "it is 'records' or 'corpus'")
-        if self.own_source:
-            SOURCES.check(self.own_source)
         self.window_params(prepend_bos=False)
         self.sample_params()
 

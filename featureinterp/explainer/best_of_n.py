@@ -10,32 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from featureinterp.core import Attempt, ExplainerResult, simulated
-from featureinterp.explainer.params import TreeExplainerParams
-from featureinterp.explainer.search import ProposingExplainer, all_scored, by_valid_score, proposed
+from featureinterp.explainer.search import all_scored, by_valid_score, proposed
 from featureinterp.explainer.tree import TreeExplainer
-from featureinterp.protocols import Proposer, SimulatorFactory
 from featureinterp.record import ActivationRecord
-from featureinterp.simulator.lexical import LexicalSimulatorFactory
 
 
-class BestOfNExplainer(ProposingExplainer[TreeExplainerParams]):
-    """Chooses among first proposals, as many as `TreeExplainer` with the same knobs makes attempts.
-
-    `model_name` is the registered name of a proposer, or of a language model; a given `proposer` is used instead.
-    """
-
-    Params = TreeExplainerParams
-
-    def __init__(
-        self,
-        model_name: str = "lexical",
-        simulator_factory: SimulatorFactory | None = None,
-        params: TreeExplainerParams | None = None,
-        *,
-        proposer: Proposer | None = None,
-    ) -> None:
-        super().__init__(model_name, params or TreeExplainerParams(), proposer)
-        self._simulator_factory = simulator_factory or LexicalSimulatorFactory()
+class BestOfNExplainer(TreeExplainer):
+    """Chooses among first proposals, as many as the tree search with the same knobs makes attempts."""
 
     async def generate_explanations(
         self,
@@ -44,16 +25,11 @@ class BestOfNExplainer(ProposingExplainer[TreeExplainerParams]):
         num_samples: int = 1,
     ) -> ExplainerResult:
         """Return the `num_samples` best first proposals by valid score, and every first proposal."""
-        tree = TreeExplainer(self.model_name, self._simulator_factory, self.params, proposer=self.proposer)
-        searched = await tree.generate_explanations(train_records, valid_records)
+        searched = await super().generate_explanations(train_records, valid_records)
         n = n_first_proposals(searched.trace)
         proposals = await proposed(self.proposer.propose(train_records, n), n)
-        attempts = await all_scored(
-            [Attempt(i, None, 0, proposal) for i, proposal in enumerate(proposals)],
-            self._simulator_factory,
-            train_records,
-            valid_records,
-        )
+        attempts = [Attempt(i, None, 0, proposal) for i, proposal in enumerate(proposals)]
+        attempts = await all_scored(attempts, self.simulator_factory, train_records, valid_records)
         return ExplainerResult.of(attempts, by_valid_score(attempts)[:num_samples])
 
 

@@ -46,7 +46,12 @@ def chosen_windows(name: str, latent: LatentOnCorpus) -> list[int]:
     Raises:
         InputError: if there is no such source, or it gives something that is no window of the corpus.
     """
-    given = list(dict.fromkeys(SOURCES.load(name)(latent)))
+    source: WindowSource = SOURCES.load(name)
+    found = source(latent)
+    try:
+        given = list(dict.fromkeys(found))
+    except TypeError as error:
+        raise InputError(f"the source {name!r} gives no windows: {error}", "give row numbers of the corpus") from error
     for window in given:
         if not isinstance(window, (int, np.integer)) or not 0 <= window < len(latent.tokens):
             raise InputError(

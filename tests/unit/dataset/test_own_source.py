@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +30,7 @@ PARAMS = FeatureRunParams(3, 3)
 
 
 @pytest.fixture(scope="module")
-def source() -> ModuleType:
+def source() -> Iterator[ModuleType]:
     """The source of the documentation as a module that can be imported, and some faulty ones."""
     module = ModuleType("other_case")
     exec(re.findall(r"`other_case.py`:\n\n```python\n(.*?)^```", PAGE, re.S | re.M)[0], module.__dict__)  # noqa: S102
@@ -37,6 +38,7 @@ def source() -> ModuleType:
         too_far=lambda latent: [len(latent.tokens)],
         text=lambda _: ["a"],
         none=lambda _: [],
+        nothing=lambda _: None,
         seen=[],
         any_window=any_window,
     )
@@ -102,13 +104,27 @@ def test_another_source_is_another_folder(spec: DataSpec, tmp_path: Path, two_la
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("too_far", "150, which is no window"), ("text", "'a', which is no window"), ("seen", "is list")],
+    [
+        ("too_far", "150, which is no window"),
+        ("text", "'a', which is no window"),
+        ("nothing", "gives no windows"),
+        ("seen", "is list"),
+    ],
 )
 def test_what_gives_no_windows_is_refused(name, words, spec: DataSpec, tmp_path: Path, two_layers, source: ModuleType):
     with pytest.raises(InputError, match=words):
         made(spec, tmp_path, two_layers, name)
 
 
-def test_an_unknown_source_is_refused_before_work_begins():
+def test_an_unknown_source_is_refused_before_work_begins(spec: DataSpec, tmp_path: Path):
     with pytest.raises(InputError, match="no source 'nowhere:at_all'"):
-        DataSpec(own_source="nowhere:at_all")
+        prepare(replace(spec, own_source="nowhere:at_all"), tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_is_read_where_its_source_is_not_installed(
+    spec: DataSpec, tmp_path: Path, two_layers: Subject, source: ModuleType, monkeypatch: pytest.MonkeyPatch
+):
+    own = made(spec, tmp_path, two_layers, "any_window")
+    monkeypatch.delitem(sys.modules, "other_case")
+    assert DataFolder.open(own.path).manifest.spec.own_source == "other_case:any_window"

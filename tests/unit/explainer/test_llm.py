@@ -9,6 +9,7 @@ from featureinterp.chat import ChatAnswer
 from featureinterp.core import Attempt, Feedback, Proposal, Rule, StructuredExplanation
 from featureinterp.errors import BudgetExceededError, ChatError, EndpointConfigError
 from featureinterp.explainer import OneShotExplainer, OneShotExplainerParams, TreeExplainer, TreeExplainerParams
+from featureinterp.explainer.best_of_n import BestOfNExplainer
 from featureinterp.explainer.llm.prompts import PROMPT_VERSION
 from featureinterp.explainer.llm.proposer import MOST_ANSWERS, LLMProposer
 from featureinterp.explainer.params import ANSWER_TOKENS
@@ -16,6 +17,7 @@ from featureinterp.explainer.registry import default_simulator, proposer_params
 from featureinterp.llm.api.scripted import ScriptedChatModel
 from featureinterp.simulator import LexicalSimulatorFactory
 from featureinterp.simulator.lexical import LexicalLevels
+from featureinterp.simulator.rules import RuleSimulatorFactory
 from featureinterp.simulator.server import ChatRuleLevels
 
 
@@ -185,8 +187,13 @@ def test_sentences_are_explanations_of_one_rule(train, valid):
 def test_without_a_simulator_a_language_model_reads_its_own_words(monkeypatch):
     model = ScriptedChatModel(lambda request, _: answer("x"))
     monkeypatch.setattr("featureinterp.llm.api.client.open_chat_model", lambda name: model)
-    levels = TreeExplainer("openai:m").simulator_factory.levels
-    assert isinstance(levels, ChatRuleLevels)
-    for explainer in (TreeExplainer(), TreeExplainer("openai:m", proposer=LLMProposer(model))):
-        assert isinstance(explainer.simulator_factory.levels, LexicalLevels)
+
+    def levels(explainer: TreeExplainer) -> object:
+        assert isinstance(explainer.simulator_factory, RuleSimulatorFactory)
+        return explainer.simulator_factory.levels
+
+    for kind in (TreeExplainer, BestOfNExplainer):
+        assert isinstance(levels(kind("openai:m")), ChatRuleLevels)
+        for explainer in (kind(), kind("openai:m", proposer=LLMProposer(model))):
+            assert isinstance(levels(explainer), LexicalLevels)
     assert default_simulator("local:m@http://127.0.0.1:1/v1") == "chat:local:m@http://127.0.0.1:1/v1"
