@@ -47,11 +47,7 @@ def prepare(
         DataFolderError: if the folder was made with other settings, or is damaged.
         StorageError: if a file cannot be written; existing files are unchanged.
     """
-    unknown = set(stages) - set(STAGES)
-    if unknown or not stages:
-        raise InputError(
-            f"unknown stages: {', '.join(sorted(unknown)) or 'none'}", f"the stages are {', '.join(STAGES)}"
-        )
+    _check_stages(stages)
     if spec.own_source:
         SOURCES.check(spec.own_source)  # here alone: a folder is read where the source is not installed
     folder = root / spec.folder_name
@@ -70,6 +66,15 @@ def prepare(
     if "records" in preparation.stages:
         preparation.profiles()
     return DataFolder(folder, preparation.manifest, preparation.latents)
+
+
+def _check_stages(stages: Collection[str]) -> None:
+    """Raise `InputError` for a stage that there is not, or for none."""
+    unknown = set(stages) - set(STAGES)
+    if unknown or not stages:
+        raise InputError(
+            f"unknown stages: {', '.join(sorted(unknown)) or 'none'}", f"the stages are {', '.join(STAGES)}"
+        )
 
 
 def _corpus_of(folder: Path) -> str:
