@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.lexical_quality import live_records
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.layout import Layout
 from featureinterp.dataset.prepare import prepare
@@ -28,9 +27,10 @@ from featureinterp.dataset.records.selection import SampleParams
 from featureinterp.dataset.retrieval.embeddings import load_embeddings
 from featureinterp.dataset.retrieval.exact import ExactRanker, top_sequences
 from featureinterp.dataset.spec import DataSpec
+from featureinterp.experiment.explain import FeatureChoice
 from featureinterp.experiment.method.methods import Methods, Models
 from featureinterp.experiment.method.spec import MethodSpec
-from featureinterp.experiment.result import FeatureKey, FeatureResult
+from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.run import FeatureRunParams, explain_feature
 from featureinterp.record import ComplementaryRecordSource as Source
 from featureinterp.simulator.lexical import EmbeddingMemory
@@ -75,14 +75,16 @@ def overlaps(data: DataFolder) -> str:
     return "\n".join([*lines, f"| chance | | {LISTED / n:.1%} |"])
 
 
-def explained(data: DataFolder, per_layer: int) -> list[FeatureResult]:
-    """Explain so many latents of each layer by lexical trees."""
+def explained(data: DataFolder, features: int) -> list[FeatureResult]:
+    """Explain so many live latents, drawn evenly over the layers, by lexical trees."""
     embeddings, results = EmbeddingMemory(), []
-    for hook, layer in zip(data.hook_names, data.layers, strict=True):
-        for latent, record in live_records(data, hook, per_layer):
-            method = Methods(MethodSpec(), Models(embeddings=embeddings)).make()
-            params = FeatureRunParams(PER_SPLIT, PER_SPLIT)
-            results.append(asyncio.run(explain_feature(record, FeatureKey(hook, layer, latent), method, params)))
+    for key in FeatureChoice(features=features).keys(data, 0):
+        record, method = (
+            data.index_record(key.hook_name, key.latent),
+            Methods(MethodSpec(), Models(embeddings=embeddings)),
+        )
+        params = FeatureRunParams(PER_SPLIT, PER_SPLIT)
+        results.append(asyncio.run(explain_feature(record, key, method.make(), params)))
     return [result for result in results if result.status == "explained"]
 
 
@@ -123,7 +125,7 @@ def main() -> int:
     spec = DataSpec(top_sample_n=3 * PER_SPLIT, complementary_sample_n=3 * PER_SPLIT, max_features=24)
     data = prepare(spec, args.data)
     print(overlaps(data))
-    results = explained(data, -(-args.features // len(data.hook_names)))
+    results = explained(data, args.features)
     leaks = sum(result.near_duplicates or 0 for result in results)
     print(f"\n{len(results)} features, {leaks} pairs of near-duplicates across splits\n\n{table(results)}")
     return int(leaks > 0 or not falsifies(results))
