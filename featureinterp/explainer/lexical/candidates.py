@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from featureinterp.explainer.lexical.evidence import NO_TOKEN, Evidence
 from featureinterp.phrases import Phrase, Target, TargetKind, TokenClass
-from featureinterp.record import MAX_LEVEL
 
 Levels = NDArray[np.float64]
 _ANY = Target(TargetKind.ANY)
@@ -68,10 +67,14 @@ class Slot:
     columns: NDArray[np.int64]
     """Flat positions in the evidence inside the frame whose token has a name; plus the evidence's size if that
     name is found in other windows too."""
-    rows: NDArray[np.int64]
-    """Number of the name at each position, plus the number of names for each further strength, int64 [5, positions]."""
-    n_quoted: int
-    """Strings quoted by the frame."""
+    name: NDArray[np.int64]
+    """Number of the name at each position."""
+
+    @property
+    def has_context(self) -> bool:
+        """Whether its phrases have a context."""
+        frame = self.frame
+        return not (self.names_target and frame.after is frame.not_after is frame.earlier is None)
 
     def phrase(self, chosen: Sequence[int]) -> Phrase:
         """Return the frame with the names of these numbers in its open slot."""
@@ -94,16 +97,16 @@ class Candidates:
         self._n_contexts = n_contexts
         self._causes = causes
         self._is_cause = evidence.causes > 0 if causes else np.ones_like(evidence.is_token)
-        self._degrees: dict[Phrase, tuple[Levels, Levels]] = {}
+        self._degrees: dict[Phrase, Levels] = {}
 
-    def degrees(self, phrase: Phrase) -> tuple[Levels, Levels]:
+    def degrees(self, phrase: Phrase) -> Levels:
         """Return where a phrase holds, and where it holds by a string found in other windows too, or without a string.
 
-        Both are degrees 0..1, float64 [windows, tokens].
+        Both are degrees 0..1, float64 [2, windows, tokens].
         """
         if phrase not in self._degrees:
             degrees = self.evidence.phrase_degrees(phrase)
-            self._degrees[phrase] = degrees, degrees * self._sturdy(phrase)
+            self._degrees[phrase] = np.stack([degrees, degrees * self._sturdy(phrase)])
         return self._degrees[phrase]
 
     def _sturdy(self, phrase: Phrase) -> NDArray[np.bool_]:
@@ -142,21 +145,29 @@ class Candidates:
             seeds = (active if names_target else caused)[places]
             for axis in self._axes:
                 names = axis.number[tokens]
-                useful = np.isin(names, names[seeds & (names != NO_TOKEN)])
+                seeded = np.zeros(len(axis.names) + 1, dtype=np.bool_)  # the last one is NO_TOKEN
+                seeded[names[seeds]] = True
+                seeded[NO_TOKEN] = False
+                useful = seeded[names]
                 if useful.any():
-                    slots.append(self._slot(frame, names_target, axis, places[useful], names[useful]))
+                    slots.append(self._slot(frame, names_target, axis, places[useful], names[useful], seeded))
         return slots
 
     def _slot(
-        self, frame: Phrase, names_target: bool, axis: Axis, places: NDArray[np.int64], names: NDArray[np.int64]
+        self,
+        frame: Phrase,
+        names_target: bool,
+        axis: Axis,
+        places: NDArray[np.int64],
+        names: NDArray[np.int64],
+        seeded: NDArray[np.bool_],
     ) -> Slot:
         """Make a slot of the names at active positions; others can save nothing."""
-        distinct, compact = np.unique(names, return_inverse=True)
-        repeated = _repeated(compact, places // self.evidence.ids.shape[1])
-        kept: list[int] = distinct.tolist()
+        compact = (np.cumsum(seeded) - 1)[names]
+        kept: list[int] = np.flatnonzero(seeded).tolist()
         axis = replace(axis, names=tuple(axis.names[i] for i in kept))
-        rows = compact + len(distinct) * np.arange(MAX_LEVEL)[:, None]
-        return Slot(frame, names_target, axis, places + self.evidence.ids.size * repeated, rows, frame.n_quoted)
+        repeated = _repeated(compact, places // self.evidence.ids.shape[1])
+        return Slot(frame, names_target, axis, places + self.evidence.ids.size * repeated, compact)
 
     def _places(self, phrase: Phrase) -> NDArray[np.int64]:
         return np.flatnonzero(self.evidence.phrase_degrees(phrase) * self.evidence.is_token)
@@ -212,6 +223,8 @@ class Candidates:
 
 def _repeated(names: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return for each position whether its name occurs in more than one window."""
-    pairs = np.unique(np.stack([names, windows]), axis=1)
-    n_windows = np.bincount(pairs[0], minlength=int(names.max(initial=-1)) + 1)
-    return n_windows[names] > 1
+    size = int(names.max(initial=-1)) + 1
+    first, last = np.full(size, windows.max(initial=0)), np.zeros(size, dtype=np.int64)
+    np.minimum.at(first, names, windows)
+    np.maximum.at(last, names, windows)
+    return (first < last)[names]

@@ -17,7 +17,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import compress
+from itertools import compress, islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,8 @@ from numpy.typing import NDArray
 from featureinterp.errors import check_numbers
 from featureinterp.explainer.lexical.candidates import Candidates, Levels, Slot
 from featureinterp.explainer.lexical.evidence import Evidence
-from featureinterp.phrases import MAX_QUOTED, Phrase
+from featureinterp.explainer.lexical.groups import Prices, SlotGroups
+from featureinterp.phrases import Phrase
 from featureinterp.record import MAX_LEVEL
 
 
@@ -71,10 +73,44 @@ class MinedRule:
     strength: int
 
 
-_Whole = tuple[Phrase, NDArray[np.int64], NDArray[np.float64]]
-"""A phrase without a quoted target, the flat positions where it holds, and its price at each strength."""
-_Found = tuple[float, MinedRule | None]
-"""Maximum saving of a candidate, and the rule that saves it; None if it is below the price."""
+class _Found(NamedTuple):
+    """A candidate with its best strength."""
+
+    saving: float
+    """Squared error that it saves, its price taken off."""
+    candidate: Phrase | Slot
+    strength: int
+    chosen: list[int]
+    """Names in the slot; none of a phrase."""
+
+    @property
+    def has_context(self) -> bool:
+        """Whether the rule has a context."""
+        one = self.candidate
+        if isinstance(one, Slot):
+            return one.has_context
+        return not (one.after is one.not_after is one.earlier is None)
+
+    def rule(self) -> MinedRule:
+        """Put it in words."""
+        one = self.candidate
+        return MinedRule(one.phrase(self.chosen) if isinstance(one, Slot) else one, self.strength)
+
+
+class _Promising(NamedTuple):
+    """Candidates that are worth their price alone, in their order."""
+
+    phrases: list[Phrase]
+    places: NDArray[np.int64]
+    """Flat positions where each phrase holds, phrase by phrase."""
+    owner: NDArray[np.int64]
+    """Phrase of each of these positions."""
+    prices: Levels
+    """Price of each phrase at each strength [strengths, phrases]."""
+    slots: list[Slot]
+    groups: SlotGroups
+
+
 _NEARLY = 1e-9
 """Margin below the price that excludes rounding errors."""
 
@@ -91,7 +127,8 @@ class Miner:
         self._candidates = candidates or Candidates(evidence, self.params.n_contexts, causes=self.params.causes)
         self._priced: dict[MiningParams, Miner] = {}
         self._strengths = np.array(self.params.strengths)
-        self._found: dict[frozenset[MinedRule], list[MinedRule]] = {}
+        self._found: dict[frozenset[MinedRule], list[_Found]] = {}
+        self._levels: dict[MinedRule, Levels] = {}
 
     def priced(self, params: MiningParams) -> Miner:
         """Return a miner of the same candidates at other prices or strengths, the same one for the same."""
@@ -105,99 +142,103 @@ class Miner:
         """Return a miner at the same prices all of whose rules have this strength."""
         return self.priced(replace(self.params, strengths=(strength,)))
 
-    def rules(self, others: Sequence[MinedRule], *, contexts: bool = True) -> list[MinedRule]:
+    def rules(self, others: Sequence[MinedRule], *, contexts: bool = True, most: int | None = None) -> list[MinedRule]:
         """Return the best rules to add to `others`, ordered by the remaining cost.
 
         Without `contexts` only rules about the token itself are considered. Rules that save less than their
-        price are omitted.
+        price are omitted. `most` limits their number; None for all.
         """
         key = frozenset(others)
         if key not in self._found:
             self._found[key] = self._search(others)
-        return [rule for rule in self._found[key] if contexts or not _has_context(rule.phrase)]
+        wanted = (found for found in self._found[key] if contexts or not found.has_context)
+        return [found.rule() for found in islice(wanted, most)]
 
     def cost(self, rules: Sequence[MinedRule]) -> float:
         """Squared error of the rules' simulation plus the price of their words."""
         share = self.params.leave_out
-        whole, without = self._expected(rules)
-        levels = self.evidence.levels
-        error = (1 - share) * ((levels - whole) ** 2).sum() + share * ((levels - without) ** 2).sum()
+        squared = (self.evidence.levels - self._expected(rules)) ** 2
+        whole, without = np.reshape(squared, (2, -1)).sum(axis=1)
+        error = (1 - share) * whole + share * without
         return float(error) + sum(self.params.price(rule.phrase, rule.strength) for rule in rules)
 
-    def _expected(self, rules: Sequence[MinedRule]) -> tuple[Levels, Levels]:
-        """Levels that the rules expect, with all their strings and without those found in one window only."""
-        whole, without = np.zeros_like(self.evidence.levels), np.zeros_like(self.evidence.levels)
-        for rule in rules:
-            degrees, sturdy = self._candidates.degrees(rule.phrase)
-            np.maximum(whole, rule.strength * degrees, out=whole)
-            np.maximum(without, rule.strength * sturdy, out=without)
-        return whole, without
+    def _expected(self, rules: Sequence[MinedRule]) -> Levels:
+        """Levels that the rules expect, with all their strings and without those found in one window only.
 
-    def _search(self, others: Sequence[MinedRule]) -> list[MinedRule]:
-        phrases, slots = self._promising
-        found = self._savings(phrases, slots, self._expected(others))
-        worth = [(saving, rule) for saving, rule in found if saving > 0 and rule is not None]
-        return [rule for _, rule in sorted(worth, key=lambda pair: -pair[0])]
+        The shape is [2, windows, tokens].
+        """
+        expected = np.zeros((2, *self.evidence.levels.shape))
+        for rule in rules:
+            if rule not in self._levels:
+                self._levels[rule] = rule.strength * self._candidates.degrees(rule.phrase)
+            np.maximum(expected, self._levels[rule], out=expected)
+        return expected
+
+    def _search(self, others: Sequence[MinedRule]) -> list[_Found]:
+        """Return the candidates that are worth their price beside `others`, best first."""
+        promising, strengths = self._promising, self.params.strengths
+        saved = self._saved(self._expected(others))
+        phrases, at = self._phrase_savings(promising, saved)
+        best = promising.groups.best(saved, self._prices)
+        found = [
+            _Found(float(saving), phrase, strengths[row], [])
+            for phrase, saving, row in zip(promising.phrases, phrases, at, strict=True)
+            if saving > 0
+        ]
+        for i in np.flatnonzero(best.savings > 0).tolist():
+            chosen: list[int] = best.names[i][best.names[i] >= 0].tolist()
+            found.append(_Found(float(best.savings[i]), promising.slots[i], strengths[best.strengths[i]], chosen))
+        return sorted(found, key=lambda one: -one.saving)
 
     @cached_property
-    def _promising(self) -> tuple[list[_Whole], list[Slot]]:
-        """Whole phrases and slots that are worth their price alone; the others are discarded.
+    def _promising(self) -> _Promising:
+        """Candidates that are worth their price alone; the others are discarded.
 
         A rule saves less together with others than alone, so a rule that is not worth its price alone hardly ever is.
+        Discarded names are never worth theirs: no position saves more together with other rules than alone, or than 0.
         """
-        price, strengths = self.params.price, self.params.strengths
-        phrases = [
-            (phrase, places, np.array([price(phrase, strength) for strength in strengths]))
-            for phrase, places in self._candidates.phrases
-        ]
-        slots = self._candidates.slots
-        savings = [saving for saving, _ in self._savings(phrases, slots, self._expected([]))]
-        worth_it = [saving > 0 for saving in savings]
-        return list(compress(phrases, worth_it)), list(compress(slots, worth_it[len(phrases) :]))
+        price, strengths, candidates = self.params.price, self.params.strengths, self._candidates
+        phrases = [phrase for phrase, _ in candidates.phrases]
+        places = [places for _, places in candidates.phrases]
+        prices = np.array([[price(phrase, strength) for phrase in phrases] for strength in strengths])
+        owner = np.repeat(np.arange(len(places)), list(map(len, places)))
+        everything = _Promising(
+            phrases, np.concatenate(places), owner, prices, candidates.slots, SlotGroups.of(candidates.slots)
+        )
+        saved = self._saved(self._expected([]))
+        good = self._phrase_savings(everything, saved)[0] > 0
+        good_slots = everything.groups.best(saved, self._prices).savings > 0
+        most = everything.groups.by_name(np.maximum(saved, 0.0), self._prices.name).max(axis=0)
+        return _Promising(
+            list(compress(phrases, good)),
+            everything.places[good[owner]],
+            (np.cumsum(good) - 1)[owner[good[owner]]],
+            prices[:, good],
+            list(compress(candidates.slots, good_slots)),
+            everything.groups.keep(good_slots, most > -_NEARLY),
+        )
 
-    def _savings(
-        self, phrases: Sequence[_Whole], slots: Sequence[Slot], expected: tuple[Levels, Levels]
-    ) -> list[_Found]:
-        """Return each candidate's best rule with the squared error it saves, price taken off, in their order."""
-        share = self.params.leave_out
-        whole, without = (self._saved(levels) for levels in expected)
-        sturdy, chance = (1 - share) * whole + share * without, (1 - share) * whole
-        found: list[_Found] = []
-        for phrase, places, prices in phrases:
-            savings = sturdy[:, places].sum(axis=1) - prices
-            best = int(savings.argmax())
-            found.append((float(savings[best]), MinedRule(phrase, self.params.strengths[best])))
-        saved = np.concatenate([chance, sturdy], axis=1)
-        return found + [self._best_group(slot, saved) for slot in slots]
+    @property
+    def _prices(self) -> Prices:
+        params = self.params
+        of_name = params.string_cost + params.prior_count * self._strengths**2
+        return Prices(of_name, params.rule_cost, params.string_cost)
+
+    def _phrase_savings(self, promising: _Promising, saved: Levels) -> tuple[Levels, NDArray[np.int64]]:
+        """Return what each phrase saves at its best strength, and which one that is [phrases]."""
+        n, places = len(promising.phrases), promising.places + self.evidence.ids.size
+        summed = np.array([np.bincount(promising.owner, row[places], n) for row in saved])
+        savings = summed - promising.prices
+        best = savings.argmax(axis=0)
+        return savings[best, np.arange(n)], best
 
     def _saved(self, expected: Levels) -> Levels:
-        """Squared error that raising a token to each strength saves, float64 [strengths, windows · tokens]."""
-        levels = self.evidence.levels
-        raised = np.maximum(expected, self._strengths[:, None, None])
-        return np.reshape((levels - expected) ** 2 - (levels - raised) ** 2, (len(self._strengths), -1))
+        """Squared error that raising a token to each strength saves, float64 [strengths, 2 · windows · tokens].
 
-    def _best_group(self, slot: Slot, saved: Levels) -> _Found:
-        """Return the best group of names (one at least) at its best strength, with what it saves.
-
-        `saved` has the saving of each position if its name is found in one window only, then if in several.
+        First the saving of each position if its name is found in one window only, then if in several.
         """
-        n, n_strengths = len(slot.axis.names), len(self._strengths)
-        here = saved[:, slot.columns]
-        summed = np.bincount(slot.rows[:n_strengths].ravel(), here.ravel(), n_strengths * n)
-        by_name = np.reshape(summed, (n_strengths, n))
-        by_name -= self.params.string_cost + self.params.prior_count * self._strengths[:, None] ** 2
-        fixed = self.params.rule_cost + self.params.string_cost * slot.n_quoted
-        most = float(np.maximum(by_name, 0.0).sum(axis=1).max()) - fixed
-        if most < -_NEARLY:
-            return most, None
-        room = min(n, MAX_QUOTED - slot.n_quoted)
-        best = np.argsort(-by_name, axis=1, kind="stable")[:, :room]
-        gains = np.maximum(np.take_along_axis(by_name, best, axis=1), 0.0)
-        totals = gains.sum(axis=1) - self.params.rule_cost - self.params.string_cost * slot.n_quoted
-        row = int(totals.argmax())
-        chosen = best[row][: max(1, np.count_nonzero(gains[row]))]
-        return float(totals[row]), MinedRule(slot.phrase(chosen.tolist()), self.params.strengths[row])
-
-
-def _has_context(phrase: Phrase) -> bool:
-    return not (phrase.after is phrase.not_after is phrase.earlier is None)
+        share, levels = self.params.leave_out, self.evidence.levels
+        raised = np.maximum(expected, self._strengths[:, None, None, None])
+        saved = np.reshape((levels - expected) ** 2 - (levels - raised) ** 2, (len(self._strengths), 2, -1))
+        chance = (1 - share) * saved[:, 0]
+        return np.concatenate([chance, chance + share * saved[:, 1]], axis=1)

@@ -102,7 +102,7 @@ class LexicalProposer:
         rules = list(begun)
         if rules and not self.params.structured:
             miner = miner.at_strength(rules[0].strength)
-        while len(rules) < self.params.rule_cap and (found := miner.rules(rules, contexts=contexts)):
+        while len(rules) < self.params.rule_cap and (found := miner.rules(rules, contexts=contexts, most=1)):
             rules.append(found[0])
             if not self.params.structured:
                 miner = miner.at_strength(found[0].strength)
@@ -142,7 +142,7 @@ class LexicalProposer:
             old = f"rule {i + 1}" if i < len(rules) else ""
             if old and others:
                 edits.append((miner.cost(others), others, f"drop {old}"))
-            for rule in miner.rules(others)[: self.params.alternatives]:
+            for rule in miner.rules(others, most=self.params.alternatives):
                 edited = [*rules[:i], rule, *rules[i + 1 :]]
                 words = render(rule.phrase) + (f" ({rule.strength})" if self.params.structured else "")
                 edits.append((miner.cost(edited), edited, f"change {old} to: {words}" if old else f"add: {words}"))
