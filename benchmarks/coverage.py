@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp import stats
+from featureinterp.core import Score
 from featureinterp.dataset.folder import DataFolder
 from featureinterp.dataset.prepare import prepare, subject_of
 from featureinterp.dataset.spec import DataSpec
@@ -68,7 +69,31 @@ HEAVY_TAILS = (
 )
 
 
-def synthetic(burst: Burst, rng: np.random.Generator, n: int = 2000) -> PairedSample:
+@dataclass(frozen=True)
+class Population:
+    """Two explanations on the same sentences, with all that their scores need."""
+
+    ours: SentenceSample
+    theirs: SentenceSample
+    between: stats.TokenSums
+
+    @classmethod
+    def of(cls, ours: PooledLevels, theirs: PooledLevels, complementary: NDArray[np.bool_]) -> Population:
+        """Make it of the levels of the same tokens."""
+        first, second = (SentenceSample.of(levels, complementary) for levels in (ours, theirs))
+        return cls(first, second, PairedSample.of(ours, theirs, complementary).between)
+
+    def take(self, rows: NDArray[np.int64]) -> Population:
+        """Return some sentences, in order; one may come several times."""
+        between = stats.TokenSums(*(field[rows] for field in self.between))
+        return Population(self.ours.take(rows), self.theirs.take(rows), between)
+
+    def difference(self) -> Score:
+        """Return the paired difference of the two correlations."""
+        return PairedSample(self.ours.of_tokens, self.theirs.of_tokens, self.between).difference()
+
+
+def synthetic(burst: Burst, rng: np.random.Generator, n: int = 2000) -> Population:
     """Return a population of n positives and n silent sentences; the second explanation finds less."""
     truth = np.zeros((2 * n, LENGTH))
     expected = np.zeros((2, 2 * n, LENGTH))
@@ -89,10 +114,10 @@ def synthetic(burst: Burst, rng: np.random.Generator, n: int = 2000) -> PairedSa
     sides = [
         PooledLevels(truth.ravel(), side, owner, side > 1, 2 * n) for side in np.round(4 * expected.reshape(2, -1)) / 4
     ]
-    return PairedSample.of(sides[0], sides[1], complementary)
+    return Population.of(sides[0], sides[1], complementary)
 
 
-def real(root: Path, n_features: int) -> Iterator[PairedSample]:
+def real(root: Path, n_features: int) -> Iterator[Population]:
     """Yield populations of latents of the embedded model: one proposal against the token table, on unseen windows."""
     spec = DataSpec(layers="2,4", max_features=2 * n_features, max_dataset_size=3000)
     subject = subject_of(spec, "cpu")
@@ -123,7 +148,7 @@ def _windows(data: DataFolder, hook: str, latent: int) -> tuple[list[int], list[
     return tuple(rng.permutation(each)[:MOST_WINDOWS].tolist() for each in (active, silent))
 
 
-async def _explained(records: Sequence[Sequence[ActivationRecord]], embeddings: EmbeddingMemory) -> PairedSample | None:
+async def _explained(records: Sequence[Sequence[ActivationRecord]], embeddings: EmbeddingMemory) -> Population | None:
     train = [record for each in records for record in each[:TRAIN]]
     rest = [record for each in records for record in each[TRAIN:]]
     [proposal] = await LexicalProposer(embeddings=embeddings).propose(train, 1)
@@ -132,7 +157,7 @@ async def _explained(records: Sequence[Sequence[ActivationRecord]], embeddings: 
     simulators = (LexicalSimulatorFactory(embeddings)(proposal.explanation), TokenLookupSimulator(train))
     ours, theirs = [await simulate_records(simulator, rest) for simulator in simulators]
     complementary = np.array([record.source is not None for record in rest])
-    return PairedSample.of(pooled_levels(ours), pooled_levels(theirs), complementary)
+    return Population.of(pooled_levels(ours), pooled_levels(theirs), complementary)
 
 
 def truth_of(sample: SentenceSample) -> dict[str, float]:
@@ -142,9 +167,7 @@ def truth_of(sample: SentenceSample) -> dict[str, float]:
     return {name: float(value) for name, value in sample.scores(weights).items()}
 
 
-def coverage(
-    populations: Sequence[PairedSample], n: int, draws: int, rng: np.random.Generator
-) -> dict[str, list[float]]:
+def coverage(populations: Sequence[Population], n: int, draws: int, rng: np.random.Generator) -> dict[str, list[float]]:
     """Return by score the share of intervals that hold the truth, one number per population; NaN where undefined."""
     found: defaultdict[str, list[float]] = defaultdict(list)
     for population in populations:
@@ -208,7 +231,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)) + "\n"
 
 
-def coverage_table(populations: Sequence[PairedSample], draws: int) -> str:
+def coverage_table(populations: Sequence[Population], draws: int) -> str:
     """Return the mean coverage over populations by score and size, and the least of any population."""
     found = [coverage(populations, n, draws, generator(0, "coverage", n)) for n in SIZES]
     rows = [

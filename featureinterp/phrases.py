@@ -305,11 +305,9 @@ def degrees_in(target: Target, tokens: Sequence[str], likeness: Likeness) -> NDA
     strings = target.strings
     match target.kind:
         case TargetKind.TOKENS:
-            exact = frozenset(strings)
-            found = (token in exact for token in tokens)
+            found = map(frozenset(strings).__contains__, tokens)
         case TargetKind.WORDS:
-            words = frozenset(map(_normal, strings))
-            found = (_normal(token) in words for token in tokens)
+            found = map(frozenset(map(_normal, strings)).__contains__, map(_normal, tokens))
         case TargetKind.ENDING:
             found = (token.lower().endswith(strings) for token in tokens)
         case TargetKind.STARTING:

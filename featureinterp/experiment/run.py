@@ -39,8 +39,9 @@ from featureinterp.record import (
     Splits,
     one_per_window,
 )
-from featureinterp.scoring import best_table, fit_tables, quick_score, score_by_source, simulate_records
+from featureinterp.scoring import best_table, fit_tables, quick_score, simulate_records
 from featureinterp.scoring.baselines import SHUFFLED
+from featureinterp.scoring.simulation import PooledSequences
 
 LEAST_POSITIVES = 3
 """One window for each split."""
@@ -184,7 +185,8 @@ async def _scored(
     sequences = await simulate_records(simulator, splits.test)
     complexity, complexity_reason = await method.complexity_of(explanation)
     contest = await _contest(explanation, simulator, splits)
-    baselines = await score_baselines(sequences, contest.tables, contest.best)
+    pooled = PooledSequences.of(sequences)
+    baselines = await score_baselines(sequences, pooled, contest.tables, contest.best)
     return replace(
         result,
         explanation=explanation,
@@ -192,7 +194,7 @@ async def _scored(
         complexity_reason=complexity_reason,
         contributions=await _contributions(explanation, method, sequences),
         test_sequences=sequences,
-        scores=score_by_source(sequences),
+        scores=pooled.scores_by_source(),
         corpus=await corpus_scores(record, result.key, contest, corpus),
         best_table=contest.best,
         margins=baselines.margins,

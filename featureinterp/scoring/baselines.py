@@ -6,9 +6,9 @@ of no relation score; the constant zero shows what silence scores.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import chain, groupby
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,10 +55,10 @@ class TokenLookupSimulator:
     """
 
     def __init__(self, records: Sequence[ActivationRecord], most_strings: int | None = None) -> None:
-        seen = _levels((token, level) for record in records for token, level in _leveled(record))
-        gains = {token: len(levels) * _mean(levels) ** 2 for token, levels in seen.items()}
+        seen = _mean_levels(_tokens(records), _levels(records))
+        gains = {token: times * mean**2 for token, (mean, times) in seen.items()}
         kept = sorted(seen, key=lambda token: (-gains[token], token))[:most_strings]
-        self._table = {token: _mean(seen[token]) for token in kept}
+        self._table = {token: seen[token].mean for token in kept}
 
     async def simulate(self, token_sequences: Sequence[Sequence[str]]) -> list[SequenceSimulation]:
         """Return the looked-up level of every token."""
@@ -85,14 +85,10 @@ class BackOffSimulator:
     """
 
     def __init__(self, records: Sequence[ActivationRecord]) -> None:
-        of_pair = _levels(
-            (pair, level)
-            for record in records
-            for pair, (_, level) in zip(_pairs(record.tokens), _leveled(record), strict=True)
-        )
-        of_token = _levels((token, level) for record in records for token, level in _leveled(record))
-        self._pairs = {pair: _mean(levels) for pair, levels in of_pair.items()}
-        self._tokens = {token: _mean(levels) for token, levels in of_token.items()}
+        levels = _levels(records)
+        pairs = [pair for record in records for pair in _pairs(record.tokens)]
+        self._pairs = {pair: seen.mean for pair, seen in _mean_levels(pairs, levels).items()}
+        self._tokens = {token: seen.mean for token, seen in _mean_levels(_tokens(records), levels).items()}
 
     async def simulate(self, token_sequences: Sequence[Sequence[str]]) -> list[SequenceSimulation]:
         """Return the looked-up level of every token after its previous one."""
@@ -202,21 +198,31 @@ def _n_quoted(words: str) -> int:
         return sum(phrase.n_quoted for phrase in read_words(words))
 
 
-def _leveled(record: ActivationRecord) -> Iterable[tuple[str, int]]:
-    levels = discretise(record.expressions, record.max_expression)
-    return zip(record.tokens, levels.tolist(), strict=True)
+class _Seen(NamedTuple):
+    mean: float
+    times: int
+
+
+def _mean_levels(keys: Sequence[Key], levels: NDArray[np.int64]) -> dict[Key, _Seen]:
+    """Return the mean level of each key and how often it comes, in order of first appearance."""
+    numbers: dict[Key, int] = {}
+    number = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+    counts = np.bincount(number)
+    means = np.bincount(number, levels) / counts
+    return dict(zip(numbers, map(_Seen, means.tolist(), counts.tolist()), strict=True))
+
+
+def _levels(records: Sequence[ActivationRecord]) -> NDArray[np.int64]:
+    """Return the whole levels of all tokens."""
+    parts = [np.zeros(0, dtype=np.int64)]
+    for maximum, group in groupby(records, key=lambda record: record.max_expression):
+        parts.append(discretise(list(chain.from_iterable(record.expressions for record in group)), maximum))
+    return np.concatenate(parts)
+
+
+def _tokens(records: Sequence[ActivationRecord]) -> list[str]:
+    return list(chain.from_iterable(record.tokens for record in records))
 
 
 def _pairs(tokens: Sequence[str]) -> Iterable[tuple[str | None, str]]:
-    return ((tokens[i - 1] if i else None, token) for i, token in enumerate(tokens))
-
-
-def _levels(pairs: Iterable[tuple[Key, int]]) -> Mapping[Key, list[int]]:
-    levels: defaultdict[Key, list[int]] = defaultdict(list)
-    for key, level in pairs:
-        levels[key].append(level)
-    return levels
-
-
-def _mean(levels: Sequence[int]) -> float:
-    return sum(levels) / len(levels)
+    return zip((None, *tokens), tokens, strict=False)

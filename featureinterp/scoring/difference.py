@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from featureinterp import stats
 from featureinterp.core import Score, ScoredSequence
 from featureinterp.errors import InputError
-from featureinterp.scoring.sample import PooledLevels, SentenceSample
-from featureinterp.scoring.simulation import pooled_levels
+from featureinterp.scoring.sample import PooledLevels, SentenceSums
+from featureinterp.scoring.simulation import PooledSequences
 
 
 def differences_by_source(ours: Sequence[ScoredSequence], theirs: Sequence[ScoredSequence]) -> dict[str, Score]:
@@ -30,12 +30,15 @@ def differences_by_source(ours: Sequence[ScoredSequence], theirs: Sequence[Score
         InputError: if the two belong to different records.
     """
     _check_same(ours, theirs)
-    sources = dict.fromkeys(pair.record.source for pair in ours if pair.record.source is not None)
+    return pooled_differences(PooledSequences.of(ours), PooledSequences.of(theirs))
+
+
+def pooled_differences(ours: PooledSequences, theirs: PooledSequences) -> dict[str, Score]:
+    """Compare two explanations as `differences_by_source`, given the same records."""
     differences: dict[str, Score] = {}
-    for source in sources:
-        taken = [i for i, pair in enumerate(ours) if pair.record.source in (None, source)]
-        sides = [[side[i] for i in taken] for side in (ours, theirs)]
-        differences[source.value] = correlation_difference(*sides)
+    for source in ours.sources:
+        first, second = ours.of_source(source), theirs.of_source(source)
+        differences[source.value] = PairedSample.of(first.levels, second.levels, first.complementary).difference()
     return differences
 
 
@@ -58,11 +61,8 @@ def correlation_difference(
         SimulationError: if a simulation does not match its record.
     """
     _check_same(ours, theirs)
-    order = sorted(range(len(ours)), key=lambda i: _name(ours[i]))
-    complementary = np.array([ours[i].record.source is not None for i in order])
-    pooled = [pooled_levels([side[i] for i in order]) for side in (ours, theirs)]
-    of_records = None if weights is None else np.array([weights[i] for i in order], dtype=np.float64)
-    return PairedSample.of(pooled[0], pooled[1], complementary, of_records).difference()
+    first, second = (PooledSequences.of(side, weights) for side in (ours, theirs))
+    return PairedSample.of(first.levels, second.levels, first.complementary, first.weights).difference()
 
 
 def false_positive_differences(ours: Sequence[ScoredSequence], theirs: Sequence[ScoredSequence]) -> dict[str, Score]:
@@ -98,8 +98,8 @@ def _mean_difference(pairs: Sequence[tuple[int, int]]) -> Score:
 class PairedSample:
     """What the difference of two explanations needs of each sentence."""
 
-    ours: SentenceSample
-    theirs: SentenceSample
+    ours: SentenceSums
+    theirs: SentenceSums
     between: stats.TokenSums
     """Of what the two expect: the first in the place of the truth."""
 
@@ -111,15 +111,10 @@ class PairedSample:
         complementary: NDArray[np.bool_],
         weights: NDArray[np.float64] | None = None,
     ) -> PairedSample:
-        """Make it of the same sentences with what two explanations expect on them; `weights` as in `SentenceSample`."""
+        """Make it of the same sentences with what two explanations expect on them; `weights` as in `SentenceSums`."""
         between = stats.token_sums(ours.expected, theirs.expected, ours.owner, ours.n_records)
-        first, second = (SentenceSample.of(levels, complementary, weights) for levels in (ours, theirs))
+        first, second = (SentenceSums.of(levels, complementary, weights) for levels in (ours, theirs))
         return cls(first, second, between)
-
-    def take(self, rows: NDArray[np.int64]) -> PairedSample:
-        """Return the sample of some sentences, in order; one may come several times."""
-        between = stats.TokenSums(*(field[rows] for field in self.between))
-        return PairedSample(self.ours.take(rows), self.theirs.take(rows), between)
 
     def difference(self) -> Score:
         """Return `correlation_difference`; a correlation that is undefined without a sentence counts as 0 there."""
@@ -127,18 +122,12 @@ class PairedSample:
         values = tuple(float(stats.correlation(side.weighted(own))) for side in sides)
         if np.isnan(values).any():
             return Score.undefined("the correlation of one of the two is undefined")
-        value, strata = values[0] - values[1], self.ours.strata
-        if np.unique(strata, return_counts=True)[1].min() < 2:
+        value, strata, weights = values[0] - values[1], self.ours.strata, self.ours.left_out
+        if weights is None:
             return Score(value)
-        weights = stats.leave_one_out_weights(strata) * own
         first, second = (np.nan_to_num(stats.correlation(side.weighted(weights)), nan=0.0) for side in sides)
         between = float(stats.correlation(self.between.weighted(own)))
         return Score(value, *stats.difference_interval((values[0], values[1]), between, first - second, strata))
-
-
-def _name(pair: ScoredSequence) -> tuple[str, int]:
-    source = pair.record.source
-    return ("" if source is None else source.value, pair.record.dataset_index)
 
 
 def _check_same(ours: Sequence[ScoredSequence], theirs: Sequence[ScoredSequence]) -> None:

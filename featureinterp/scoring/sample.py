@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,53 +27,37 @@ class PooledLevels:
     claimed: NDArray[np.bool_]
     n_records: int
 
+    def take(self, records: NDArray[np.bool_]) -> PooledLevels:
+        """Return the tokens of some records, in order, given whether each is taken [records]."""
+        tokens = records[self.owner]
+        owner = (np.cumsum(records) - 1)[self.owner[tokens]]
+        return PooledLevels(
+            self.truth[tokens], self.expected[tokens], owner, self.claimed[tokens], int(np.count_nonzero(records))
+        )
+
 
 @dataclass(frozen=True)
-class SentenceSample:
-    """What the scores need of each sentence; every array begins with an axis of sentences."""
+class SentenceSums:
+    """What a correlation needs of each sentence; every array begins with an axis of sentences."""
 
     sums: stats.TokenSums
-    ranked: stats.RankedTokens
-    false_positives: Floats
-    """Silent claimed tokens by sentence, 0 for positives [sentences]."""
-    false_positives_expected: Floats
-    """The same of tokens expected above level 1 [sentences]."""
     complementary: NDArray[np.bool_]
     """Whether the sentence is of a complementary list; else it is a positive."""
     weights: Floats
     """How many sentences each one stands for."""
 
     @classmethod
-    def of(
-        cls, levels: PooledLevels, complementary: NDArray[np.bool_], weights: Floats | None = None
-    ) -> SentenceSample:
-        """Make a sample of all tokens; `weights` [sentences] are 1 each where there are none."""
-        owner, n = levels.owner, levels.n_records
-        sums = stats.token_sums(levels.truth, levels.expected, owner, n, claimed=levels.claimed)
-        ranked = stats.ranked_tokens(levels.truth > 0, levels.expected, owner, n)
-        wrong = (levels.expected > CLAIMED_ABOVE) & (levels.truth <= 0)
-        expected = np.bincount(owner, weights=wrong, minlength=n) * complementary
-        return cls(
-            sums=sums,
-            ranked=ranked,
-            false_positives=(sums.claimed - sums.hits) * complementary,
-            false_positives_expected=expected.astype(np.float64),
-            complementary=complementary,
-            weights=np.ones(n) if weights is None else weights,
-        )
+    def of(cls, levels: PooledLevels, complementary: NDArray[np.bool_], weights: Floats | None = None) -> SentenceSums:
+        """Sum up all tokens; `weights` [sentences] are 1 each where there are none."""
+        sums = stats.token_sums(levels.truth, levels.expected, levels.owner, levels.n_records, claimed=levels.claimed)
+        return cls(sums, complementary, np.ones(levels.n_records) if weights is None else weights)
 
-    def take(self, rows: NDArray[np.int64]) -> SentenceSample:
-        """Return the sample of some sentences, in order; one may come several times."""
-        return SentenceSample(
-            stats.TokenSums(*(field[rows] for field in self.sums)),
-            stats.RankedTokens(*(field[rows] for field in self.ranked)),
-            self.false_positives[rows],
-            self.false_positives_expected[rows],
-            self.complementary[rows],
-            self.weights[rows],
-        )
+    def take(self, rows: NDArray[np.int64]) -> SentenceSums:
+        """Return the sums of some sentences, in order; one may come several times."""
+        sums = stats.TokenSums(*(field[rows] for field in self.sums))
+        return SentenceSums(sums, self.complementary[rows], self.weights[rows])
 
-    @property
+    @cached_property
     def strata(self) -> NDArray[np.int64]:
         """Which of the lists that were sampled each sentence is from: those of one list and one weight [sentences].
 
@@ -85,6 +70,75 @@ class SentenceSample:
             _, ranks = np.unique(self.weights[rows], return_inverse=True)
             labels[rows] = 2 * _collapsed(ranks) + complementary
         return labels
+
+    @cached_property
+    def left_out(self) -> Floats | None:
+        """Weights of the samples without each sentence [sentences, sentences]; None where a list has a single one."""
+        if np.unique(self.strata, return_counts=True)[1].min() < 2:
+            return None
+        return stats.leave_one_out_weights(self.strata) * self.weights
+
+    def correlation(self) -> float:
+        """Return the correlation; NaN where undefined."""
+        return float(stats.correlation(self.sums.weighted(self.weights)))
+
+    def correlation_interval(self) -> Interval | None:
+        """Return the 95% interval of a defined correlation; None where a list has a single sentence."""
+        value = self.correlation()
+        if np.isnan(value) or self.left_out is None:
+            return None
+        replicates = stats.correlation(self.sums.weighted(self.left_out))
+        return stats.correlation_interval(value, replicates, self.strata)
+
+
+@dataclass(frozen=True)
+class SentenceSample:
+    """What the scores need of each sentence; every array begins with an axis of sentences."""
+
+    of_tokens: SentenceSums
+    ranked: stats.RankedTokens
+    false_positives: Floats
+    """Silent claimed tokens by sentence, 0 for positives [sentences]."""
+    false_positives_expected: Floats
+    """The same of tokens expected above level 1 [sentences]."""
+
+    @classmethod
+    def of(
+        cls, levels: PooledLevels, complementary: NDArray[np.bool_], weights: Floats | None = None
+    ) -> SentenceSample:
+        """Make a sample of all tokens; `weights` [sentences] are 1 each where there are none."""
+        owner, n = levels.owner, levels.n_records
+        summed = SentenceSums.of(levels, complementary, weights)
+        ranked = stats.ranked_tokens(levels.truth > 0, levels.expected, owner, n)
+        wrong = (levels.expected > CLAIMED_ABOVE) & (levels.truth <= 0)
+        expected = np.bincount(owner, weights=wrong, minlength=n) * complementary
+        return cls(
+            summed, ranked, (summed.sums.claimed - summed.sums.hits) * complementary, expected.astype(np.float64)
+        )
+
+    @property
+    def sums(self) -> stats.TokenSums:
+        """Sums over the tokens of each sentence."""
+        return self.of_tokens.sums
+
+    @property
+    def complementary(self) -> NDArray[np.bool_]:
+        """Whether each sentence is of a complementary list; else it is a positive."""
+        return self.of_tokens.complementary
+
+    @property
+    def weights(self) -> Floats:
+        """How many sentences each one stands for."""
+        return self.of_tokens.weights
+
+    def take(self, rows: NDArray[np.int64]) -> SentenceSample:
+        """Return the sample of some sentences, in order; one may come several times."""
+        return SentenceSample(
+            self.of_tokens.take(rows),
+            stats.RankedTokens(*(field[rows] for field in self.ranked)),
+            self.false_positives[rows],
+            self.false_positives_expected[rows],
+        )
 
     def scores(self, weights: Floats) -> dict[str, Floats]:
         """Return every score of every reweighted sample, given weights [..., sentences]."""
@@ -113,10 +167,10 @@ class SentenceSample:
 
     def intervals(self) -> dict[str, Interval]:
         """Return the 95% interval of every score that is defined; none where a list has a single sentence."""
-        strata = self.strata
-        if np.unique(strata, return_counts=True)[1].min() < 2:
+        strata, left_out = self.of_tokens.strata, self.of_tokens.left_out
+        if left_out is None:
             return {}
-        replicates = self.scores(stats.leave_one_out_weights(strata) * self.weights)
+        replicates = self.scores(left_out)
         informative = self._informative()
         counts = {
             "false_positives_per_sentence": self.false_positives,
@@ -139,11 +193,10 @@ class SentenceSample:
 
     def standard_errors(self) -> dict[str, float]:
         """Return the jackknife standard error of every score; none where a list has a single sentence."""
-        strata = self.strata
-        if np.unique(strata, return_counts=True)[1].min() < 2:
+        left_out, strata = self.of_tokens.left_out, self.of_tokens.strata
+        if left_out is None:
             return {}
-        replicates = self.scores(stats.leave_one_out_weights(strata) * self.weights)
-        return {name: stats.jackknife_variance(values, strata) ** 0.5 for name, values in replicates.items()}
+        return {name: stats.jackknife_variance(values, strata) ** 0.5 for name, values in self.scores(left_out).items()}
 
     def _informative(self) -> dict[str, float]:
         """Return how many sentences each score from 0 to 1 depends on."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import chain, groupby
+from dataclasses import dataclass
+from itertools import chain, compress, groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,8 @@ from featureinterp import stats
 from featureinterp.core import Score, ScoredSequence, ScoredSimulation, Scores, SequenceSimulation
 from featureinterp.errors import ActivationError, InputError, SimulationError
 from featureinterp.protocols import Simulator
-from featureinterp.record import MAX_LEVEL, ActivationRecord, scale_to_levels
-from featureinterp.scoring.sample import PooledLevels, SentenceSample
+from featureinterp.record import MAX_LEVEL, ActivationRecord, ComplementaryRecordSource, scale_to_levels
+from featureinterp.scoring.sample import PooledLevels, SentenceSample, SentenceSums
 from featureinterp.stats.intervals import Interval
 
 _ROUNDING = 1e-4
@@ -84,8 +85,7 @@ def score_sequences(
     Raises:
         InputError: also if there are not as many weights as sequences, or one is not a number above 0.
     """
-    sample, truth = _sample(sequences, weights)
-    return ScoredSimulation(tuple(sequences), scores_of(sample, truth, intervals=intervals))
+    return ScoredSimulation(tuple(sequences), PooledSequences.of(sequences, weights).scores(intervals=intervals))
 
 
 def standard_errors(sequences: Sequence[ScoredSequence]) -> dict[str, float]:
@@ -93,23 +93,72 @@ def standard_errors(sequences: Sequence[ScoredSequence]) -> dict[str, float]:
 
     Empty where there are fewer than two positives, or a single complementary record. Raises as `simulate_and_score`.
     """
-    return _sample(sequences)[0].standard_errors()
+    return PooledSequences.of(sequences).sample.standard_errors()
 
 
-def _sample(
-    sequences: Sequence[ScoredSequence], weights: Sequence[float] | None = None
-) -> tuple[SentenceSample, NDArray[np.float64]]:
-    """Return the sentences in canonical order, and the true level of every token."""
-    given = [1.0] * len(sequences) if weights is None else list(weights)
-    if len(given) != len(sequences) or not all(0 < weight < math.inf for weight in given):
-        raise InputError(
-            f"{len(given)} weights do not fit {len(sequences)} sentences", "give one number above 0 for each sentence"
+@dataclass(frozen=True)
+class PooledSequences:
+    """Sequences in canonical order, with all their tokens concatenated."""
+
+    levels: PooledLevels
+    lists: tuple[ComplementaryRecordSource | None, ...]
+    """Source of each sequence; None of positives."""
+    weights: NDArray[np.float64]
+    """How many windows each one stands for [sequences]."""
+    sources: tuple[ComplementaryRecordSource, ...]
+    """The complementary sources, in the order in which they first appear in what was given."""
+
+    @classmethod
+    def of(cls, sequences: Sequence[ScoredSequence], weights: Sequence[float] | None = None) -> PooledSequences:
+        """Pool sequences; arguments and errors as of `score_sequences`."""
+        given = [1.0] * len(sequences) if weights is None else list(weights)
+        if len(given) != len(sequences) or not all(0 < weight < math.inf for weight in given):
+            raise InputError(
+                f"{len(given)} weights do not fit {len(sequences)} sentences",
+                "give one number above 0 for each sentence",
+            )
+        order = sorted(range(len(sequences)), key=lambda i: (*_canonical(sequences[i]), given[i]))
+        sources = dict.fromkeys(pair.record.source for pair in sequences if pair.record.source is not None)
+        return cls(
+            pooled_levels([sequences[i] for i in order]),
+            tuple(sequences[i].record.source for i in order),
+            np.array([given[i] for i in order], dtype=np.float64),
+            tuple(sources),
         )
-    order = sorted(range(len(sequences)), key=lambda i: (*_canonical(sequences[i]), given[i]))
-    levels = pooled_levels([sequences[i] for i in order])
-    complementary = np.array([sequences[i].record.source is not None for i in order])
-    sample = SentenceSample.of(levels, complementary, np.array([given[i] for i in order], dtype=np.float64))
-    return sample, levels.truth
+
+    @property
+    def complementary(self) -> NDArray[np.bool_]:
+        """Whether each sequence is of a complementary list; else it is a positive [sequences]."""
+        return np.array([source is not None for source in self.lists])
+
+    @property
+    def sample(self) -> SentenceSample:
+        """What the scores need."""
+        return SentenceSample.of(self.levels, self.complementary, self.weights)
+
+    def of_source(self, source: ComplementaryRecordSource) -> PooledSequences:
+        """Return the positives and the sequences of one source."""
+        rows = np.array([each is None or each is source for each in self.lists])
+        return PooledSequences(self.levels.take(rows), tuple(compress(self.lists, rows)), self.weights[rows], (source,))
+
+    def scores(self, *, intervals: bool = True) -> Scores:
+        """Return all scores."""
+        return scores_of(self.sample, self.levels.truth, intervals=intervals)
+
+    def correlation(self, *, intervals: bool = True) -> Score:
+        """Return the correlation alone, which is a small part of the work."""
+        summed = SentenceSums.of(self.levels, self.complementary, self.weights)
+        r_squared = float(stats.r_squared(summed.sums.weighted(self.weights)))
+        reason = _why_flat(self.levels.truth, truth_varies=not math.isnan(r_squared))
+        return _score(summed.correlation(), summed.correlation_interval() if intervals else None, reason)
+
+    def scores_by_source(self, *, intervals: bool = True) -> dict[str, Scores]:
+        """Return all scores on the positives and each source, as `score_by_source` does."""
+        return {source.value: self.of_source(source).scores(intervals=intervals) for source in self.sources}
+
+    def correlations(self, *, intervals: bool = True) -> dict[str, Score]:
+        """Return the correlation on the positives and each source, as `score_by_source` does."""
+        return {source.value: self.of_source(source).correlation(intervals=intervals) for source in self.sources}
 
 
 def scores_of(sample: SentenceSample, truth: NDArray[np.float64], *, intervals: bool = True) -> Scores:
@@ -136,14 +185,9 @@ def score_by_source(
     Returns:
         Scores by the source's enum value, in the order in which the sources first appear.
     """
-    sources = dict.fromkeys(pair.record.source for pair in sequences if pair.record.source is not None)
-    found: dict[str, Scores] = {}
-    for source in sources:
-        rows = [i for i, pair in enumerate(sequences) if pair.record.source in (None, source)]
-        of_rows = None if weights is None else [weights[i] for i in rows]
-        scored = score_sequences([sequences[i] for i in rows], weights=of_rows, intervals=intervals)
-        found[source.value] = scored.scores
-    return found
+    if all(pair.record.source is None for pair in sequences):
+        return {}
+    return PooledSequences.of(sequences, weights).scores_by_source(intervals=intervals)
 
 
 def quick_score(records: Sequence[ActivationRecord], simulations: Sequence[SequenceSimulation]) -> float:
@@ -151,28 +195,41 @@ def quick_score(records: Sequence[ActivationRecord], simulations: Sequence[Seque
 
     Raises as `simulate_and_score`.
     """
-    levels = pooled_levels(paired(records, simulations))
-    return stats.pearson(levels.truth, levels.expected)
+    return stats.pearson(*true_and_expected(paired(records, simulations)))
 
 
 def pooled_levels(sequences: Sequence[ScoredSequence]) -> PooledLevels:
     """Check simulations against their records and concatenate all tokens; raises as `simulate_and_score`."""
-    records = [pair.record for pair in sequences]
-    if not any(record.tokens for record in records):
+    truth, expected = true_and_expected(sequences)
+    lengths = [len(pair.record.tokens) for pair in sequences]
+    owner = np.repeat(np.arange(len(sequences)), lengths)
+    return PooledLevels(truth, expected, owner, claimed_tokens(sequences), len(sequences))
+
+
+def true_and_expected(sequences: Sequence[ScoredSequence]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the true and the expected levels of all tokens, concatenated as in `pooled_levels`; raises as it."""
+    if not any(pair.record.tokens for pair in sequences):
         raise InputError("there are no records to score", "make records with positives first")
     for pair in sequences:
         _check_tokens(pair)
-    owner = np.repeat(np.arange(len(records)), [len(record.tokens) for record in records])
-    expected = np.array(
-        list(chain.from_iterable(pair.simulation.expected_activations for pair in sequences)), dtype=np.float64
-    )
-    outside = np.flatnonzero(~((expected >= -_ROUNDING) & (expected <= MAX_LEVEL + _ROUNDING)))
-    if len(outside):
+    expected = _joined([pair.simulation.expected_activations for pair in sequences])
+    inside = (expected >= -_ROUNDING) & (expected <= MAX_LEVEL + _ROUNDING)
+    if not inside.all():
+        wrong = next(p for p in sequences if not _are_levels(p.simulation.expected_activations))
+        outside = next(x for x in wrong.simulation.expected_activations if not _are_levels([x]))
         raise SimulationError(
-            f"the simulation of sequence {records[owner[outside[0]]].dataset_index} expects {expected[outside[0]]}; "
+            f"the simulation of sequence {wrong.record.dataset_index} expects {outside}; "
             f"expected a level from 0 to {MAX_LEVEL}"
         )
-    return PooledLevels(_true_levels(records), expected, owner, claimed_tokens(sequences), len(records))
+    return _true_levels([pair.record for pair in sequences]), expected
+
+
+def _are_levels(values: Sequence[float]) -> bool:
+    return all(-_ROUNDING <= value <= MAX_LEVEL + _ROUNDING for value in values)
+
+
+def _joined(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    return np.fromiter(chain.from_iterable(rows), dtype=np.float64, count=sum(map(len, rows)))
 
 
 def claimed_tokens(sequences: Sequence[ScoredSequence]) -> NDArray[np.bool_]:
@@ -196,7 +253,7 @@ def _true_levels(records: Sequence[ActivationRecord]) -> NDArray[np.float64]:
     levels: list[NDArray[np.float64]] = []
     for maximum, group in groupby(records, key=lambda record: record.max_expression):
         of_latent = list(group)
-        values = np.array(list(chain.from_iterable(record.expressions for record in of_latent)), dtype=np.float64)
+        values = _joined([record.expressions for record in of_latent])
         if not (np.isfinite(maximum) and np.isfinite(values).all()):
             wrong = next(r for r in of_latent if not np.isfinite([maximum, *r.expressions]).all())
             raise ActivationError(
@@ -249,12 +306,21 @@ def _canonical(pair: ScoredSequence) -> tuple[str, int, tuple[str, ...]]:
     return ("" if source is None else source.value, pair.record.dataset_index, pair.record.tokens)
 
 
+_SILENT = "the feature is silent on all of these tokens"
+
+
+def _why_flat(truth: NDArray[np.float64], *, truth_varies: bool) -> str:
+    """Return why a correlation is undefined."""
+    if truth_varies:
+        return "the expected activation is the same on every token"
+    return "the true activation is the same on every token" if truth.any() else _SILENT
+
+
 def _reasons(values: Mapping[str, float], truth: NDArray[np.float64]) -> dict[str, str]:
     """Return the reason of every undefined score."""
-    silent = "the feature is silent on all of these tokens"
-    unclaimed, all_positive = "no token is claimed", "there are no complementary records"
-    flat_truth = "the true activation is the same on every token" if truth.any() else silent
-    flat = flat_truth if np.isnan(values["r_squared"]) else "the expected activation is the same on every token"
+    silent, unclaimed, all_positive = _SILENT, "no token is claimed", "there are no complementary records"
+    flat_truth = _why_flat(truth, truth_varies=False)
+    flat = _why_flat(truth, truth_varies=not math.isnan(values["r_squared"]))
     return {
         "correlation": flat,
         "r_squared": flat_truth,

@@ -85,10 +85,10 @@ class LexicalLevels:
         self._embeddings = embeddings
         self._vocabulary = Vocabulary(embeddings.likeness)
         self._phrases: dict[str, list[Phrase]] = {}
+        self._windows: dict[tuple[str, ...], NDArray[np.intp]] = {}
 
     async def expected_levels(self, wanted: Sequence[RuleOnWindow]) -> list[NDArray[np.float64]]:
         """Return EV of each, float64 [tokens]; the windows of a rule that are equally long are computed together."""
-        ids = {tokens: self._vocabulary.ids(tokens) for tokens in dict.fromkeys(each.tokens for each in wanted)}
         groups: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
         for place, (words, tokens) in enumerate(wanted):
             groups[words, len(tokens)].append(place)
@@ -96,12 +96,17 @@ class LexicalLevels:
         for (words, _), places in groups.items():
             phrases = self._phrases_in(words)
             if phrases:
-                windows = np.stack([ids[wanted[place].tokens] for place in places])
+                windows = np.stack([self._ids(wanted[place].tokens) for place in places])
                 degrees = self._vocabulary.degrees(phrases, windows)
             else:
-                degrees = [self._embeddings.text_degrees(words, wanted[place].tokens) for place in places]
-            levels.update((place, MAX_LEVEL * of_window) for place, of_window in zip(places, degrees, strict=True))
+                degrees = np.stack([self._embeddings.text_degrees(words, wanted[place].tokens) for place in places])
+            levels.update(zip(places, MAX_LEVEL * degrees, strict=True))
         return [levels[place] for place in range(len(wanted))]
+
+    def _ids(self, tokens: tuple[str, ...]) -> NDArray[np.intp]:
+        if tokens not in self._windows:
+            self._windows[tokens] = self._vocabulary.ids(tokens)
+        return self._windows[tokens]
 
     def _phrases_in(self, words: str) -> list[Phrase]:
         if words not in self._phrases:

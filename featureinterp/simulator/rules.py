@@ -11,7 +11,7 @@ and once. A cache lives as long as its factory.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -54,7 +54,7 @@ class RuleMemory:
 
     def __init__(self, levels: RuleLevels) -> None:
         self._levels = levels
-        self._known: dict[RuleOnWindow, NDArray[np.float64]] = {}
+        self._known: defaultdict[str, dict[tuple[str, ...], NDArray[np.float64]]] = defaultdict(dict)
         self._coming: dict[RuleOnWindow, asyncio.Task[dict[RuleOnWindow, Outcome]]] = {}
         self._waiting: Counter[asyncio.Task[dict[RuleOnWindow, Outcome]]] = Counter()
         self._batch: list[RuleOnWindow] | None = None
@@ -62,19 +62,28 @@ class RuleMemory:
         self.computed = 0
         """Number of (words, window) pairs computed so far."""
 
-    async def expected(self, wanted: Sequence[RuleOnWindow]) -> list[NDArray[np.float64]]:
-        """Return EV of each, float64 [tokens], computing missing ones.
+    async def expected(
+        self, rules: Sequence[str], windows: Sequence[tuple[str, ...]]
+    ) -> list[list[NDArray[np.float64]]]:
+        """Return EV of each rule's words on each window, float64 [tokens], computing missing ones.
 
         Raises:
             FeatureInterpError: if one of them cannot be computed.
         """
-        coming = {each: self._ask(each) for each in dict.fromkeys(wanted) if each not in self._known}
+        known = [self._known[words] for words in rules]
+        missing = [
+            RuleOnWindow(words, tokens)
+            for words, levels in zip(rules, known, strict=True)
+            for tokens in windows
+            if tokens not in levels
+        ]
+        coming = {each: self._ask(each) for each in dict.fromkeys(missing)}
         with self._wanted_by_one_more(set(coming.values())):
             for each, task in coming.items():
                 outcome = (await asyncio.shield(task))[each]
                 if isinstance(outcome, FeatureInterpError):
                     raise outcome
-        return [self._known[each] for each in wanted]
+        return [[levels[tokens] for tokens in windows] for levels in known]
 
     @contextmanager
     def _wanted_by_one_more(self, tasks: Collection[asyncio.Task[dict[RuleOnWindow, Outcome]]]) -> Iterator[None]:
@@ -115,7 +124,9 @@ class RuleMemory:
     async def _compute(self, batch: list[RuleOnWindow]) -> dict[RuleOnWindow, Outcome]:
         self._batch = None
         outcomes = dict(zip(batch, await self._levels.expected_levels(batch), strict=True))
-        self._known.update((each, levels) for each, levels in outcomes.items() if isinstance(levels, np.ndarray))
+        for each, levels in outcomes.items():
+            if isinstance(levels, np.ndarray):
+                self._known[each.words][each.tokens] = levels
         self.computed += len(batch)
         return outcomes
 
@@ -162,19 +173,15 @@ class RuleSimulator:
         windows = [tuple(tokens) for tokens in token_sequences]
         if not windows:
             return []
-        rules = self.explanation.rules
-        wanted = [RuleOnWindow(rule.activates_on, tokens) for rule in rules for tokens in windows]
-        expected = await self._memory.expected(wanted)
-        firsts = range(0, len(expected), len(windows))
-        by_rule = np.stack([np.concatenate(expected[first : first + len(windows)]) for first in firsts])
+        expected = await self._memory.expected([rule.activates_on for rule in self.explanation.rules], windows)
+        by_rule = np.stack([np.concatenate(of_windows) for of_windows in expected])
         expected_levels, claims = strongest(self.explanation, by_rule)
         levels: list[float] = expected_levels.tolist()
         claimed: list[bool] = claims.tolist()
-        ends = accumulate(map(len, windows))
-        parts = [slice(end - len(tokens), end) for tokens, end in zip(windows, ends, strict=True)]
+        ends = list(accumulate(map(len, windows)))
         return [
-            SequenceSimulation(tokens, tuple(levels[part]), tuple(claimed[part]))
-            for tokens, part in zip(windows, parts, strict=True)
+            SequenceSimulation(tokens, tuple(levels[start:end]), tuple(claimed[start:end]))
+            for tokens, start, end in zip(windows, [0, *ends], ends, strict=False)
         ]
 
 

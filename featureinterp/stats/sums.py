@@ -78,20 +78,27 @@ def token_sums(
     t, e = np.asarray(truth, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     index = np.zeros(len(t), dtype=np.int64) if owner is None else np.asarray(owner)
     w = np.ones_like(t) if weights is None else np.asarray(weights, dtype=np.float64)
-    error, active = t - e, t > 0
+    error, active = t - e, (t > 0).astype(np.float64)
     claims = np.full(len(t), np.nan) if claimed is None else np.asarray(claimed, dtype=np.float64)
     tc, ec = (t - np.average(t, weights=w), e - np.average(e, weights=w)) if w.sum() > 0 else (t, e)
     columns = (np.ones_like(t), tc, ec, tc * tc, ec * ec, tc * ec, error * error)
     columns += (np.abs(error), np.abs(t), active, claims, active * claims)
-    return TokenSums(*(np.bincount(index, weights=w * column, minlength=n).astype(np.float64) for column in columns))
+    return TokenSums(*(_summed(column if weights is None else w * column, index, n) for column in columns))
+
+
+def _summed(values: Floats, index: NDArray[np.int64], n: int) -> Floats:
+    return np.bincount(index, weights=values, minlength=n).astype(np.float64, copy=False)
 
 
 def correlation(sums: TokenSums) -> Floats:
     """Pearson's correlation of truth and expectation, -1..1; NaN where either is constant."""
+    return _correlation(sums.tokens, sums.truth, sums.expected, sums.truth_squared, sums.expected_squared, sums.product)
+
+
+def _correlation(n: Floats, x: Floats, y: Floats, xx: Floats, yy: Floats, xy: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
-        covariance = sums.product / sums.tokens - (sums.truth / sums.tokens) * (sums.expected / sums.tokens)
-        spread = np.sqrt(_variance(sums.truth, sums.truth_squared, sums.tokens))
-        spread = spread * np.sqrt(_variance(sums.expected, sums.expected_squared, sums.tokens))
+        covariance = xy / n - (x / n) * (y / n)
+        spread = np.sqrt(_variance(x, xx, n)) * np.sqrt(_variance(y, yy, n))
         return (covariance / np.where(spread > 0, spread, np.nan)).clip(-1.0, 1.0)
 
 
@@ -135,7 +142,12 @@ def pearson(x: ArrayLike, y: ArrayLike) -> float:
     >>> pearson([0, 1, 2], [1, 3, 5])
     1.0
     """
-    return float(correlation(token_sums(x, y)).item())
+    t, e = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    n = np.float64(len(t))
+    tc, ec = (t - t.sum() / n, e - e.sum() / n) if n > 0 else (t, e)
+    every = np.zeros(len(t), dtype=np.int64)
+    moments = (_summed(column, every, 1) for column in (tc, ec, tc * tc, ec * ec, tc * ec))
+    return float(_correlation(np.full(1, n), *moments).item())
 
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Floats:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from featureinterp.core import Score, ScoredSequence
 from featureinterp.experiment.result import Margin
 from featureinterp.protocols import Simulator
-from featureinterp.scoring import ConstantZeroSimulator, differences_by_source, score_by_source, simulate_records
+from featureinterp.scoring import ConstantZeroSimulator, simulate_records
 from featureinterp.scoring.baselines import CONSTANT_ZERO, Table
-from featureinterp.scoring.difference import false_positive_differences
+from featureinterp.scoring.difference import false_positive_differences, pooled_differences
+from featureinterp.scoring.simulation import PooledSequences
 
 
 @dataclass(frozen=True)
@@ -24,31 +25,28 @@ class BaselineScores:
 
 
 async def score_baselines(
-    sequences: Sequence[ScoredSequence], tables: Mapping[str, Table], best: str
+    sequences: Sequence[ScoredSequence], ours: PooledSequences, tables: Mapping[str, Table], best: str
 ) -> BaselineScores:
     """Score the fitted tables and the constant zero on the test windows of an explanation.
 
     Args:
         sequences: test records with the simulation of the explanation.
+        ours: the same, pooled.
         tables: fitted tables by name.
         best: name of the table that the margins are taken over.
     """
     records = [pair.record for pair in sequences]
     baselines: dict[str, Simulator] = {**tables, CONSTANT_ZERO: ConstantZeroSimulator()}
     simulated = {name: await simulate_records(simulator, records) for name, simulator in baselines.items()}
-    correlations = differences_by_source(sequences, simulated[best])
+    pooled = {name: PooledSequences.of(each) for name, each in simulated.items()}
+    correlations = pooled_differences(ours, pooled[best])
     alarms = false_positive_differences(sequences, simulated[best])
     return BaselineScores(
-        floors={name: correlation_by_source(each) for name, each in simulated.items()},
+        floors={name: each.correlations() for name, each in pooled.items()},
         margins={source: Margin(correlations[source], alarms[source]) for source in correlations},
     )
 
 
 async def floor_scores(simulator: Simulator, sequences: Sequence[ScoredSequence]) -> dict[str, Score]:
     """Return a baseline's correlation on the records of `sequences`, by complementary source."""
-    return correlation_by_source(await simulate_records(simulator, [pair.record for pair in sequences]))
-
-
-def correlation_by_source(sequences: Sequence[ScoredSequence]) -> dict[str, Score]:
-    """Return the correlation on the positives and the records of each complementary source."""
-    return {source: scores.correlation for source, scores in score_by_source(sequences).items()}
+    return PooledSequences.of(await simulate_records(simulator, [pair.record for pair in sequences])).correlations()

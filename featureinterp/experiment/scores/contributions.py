@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from featureinterp.core import Score, ScoredSequence, StructuredExplanation
 from featureinterp.protocols import SimulatorFactory
-from featureinterp.scoring import differences_by_source, score_by_source, simulate_records
+from featureinterp.scoring import simulate_records
+from featureinterp.scoring.difference import pooled_differences
+from featureinterp.scoring.simulation import PooledSequences
 
 ONLY_RULE = "it is the only rule"
 
@@ -51,6 +53,7 @@ async def rule_contributions(
     """
     records = [pair.record for pair in sequences]
     sources = [record.source.value for record in records if record.source is not None]
+    ours = PooledSequences.of(sequences)
     contributions = []
     for position, rule in enumerate(explanation.rules):
         words = StructuredExplanation.from_text(rule.activates_on)
@@ -60,9 +63,9 @@ async def rule_contributions(
         without = lost = dict.fromkeys(sources, Score.undefined(ONLY_RULE))
         if others:
             rest = await simulate_records(simulator_factory(StructuredExplanation(others)), records)
-            scored = score_by_source(rest, intervals=False)
-            without = {source: scores.correlation for source, scores in scored.items()}
-            lost = differences_by_source(sequences, rest)
+            without_rule = PooledSequences.of(rest)
+            without = without_rule.correlations(intervals=False)
+            lost = pooled_differences(ours, without_rule)
         claims = _claims(own) if rule.strength > 0 else {}
         contributions.append(RuleContribution(without, lost, _explained_alone(sequences, rest), claims))
     return tuple(contributions)

@@ -63,11 +63,13 @@ class SlotGroups:
         sizes = np.array([len(slot.axis.names) for slot in slots], dtype=np.int64)
         quoted = np.array([slot.frame.n_quoted for slot in slots], dtype=np.int64)
         firsts = np.cumsum(sizes) - sizes
-        none = np.zeros(0, dtype=np.int64)
+        none: Numbers = np.zeros(0, dtype=np.int64)
         return cls(
             slot=np.repeat(np.arange(len(slots)), sizes),
-            own=np.arange(sizes.sum()) - np.repeat(firsts, sizes),
-            name=np.concatenate([none, *(slot.name + first for slot, first in zip(slots, firsts, strict=True))]),
+            own=np.arange(int(sizes.sum())) - np.repeat(firsts, sizes),
+            name=np.concatenate(
+                [none, *(slot.name + first for slot, first in zip(slots, firsts.tolist(), strict=True))]
+            ),
             columns=np.concatenate([none, *(slot.columns for slot in slots)]),
             room=np.minimum(sizes, MAX_QUOTED - quoted),
             n_quoted=quoted,
