@@ -73,7 +73,7 @@ class MinedRule:
     strength: int
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """A candidate with its best strength."""
 
     saving: float
@@ -127,7 +127,7 @@ class Miner:
         self._candidates = candidates or Candidates(evidence, self.params.n_contexts, causes=self.params.causes)
         self._priced: dict[MiningParams, Miner] = {}
         self._strengths = np.array(self.params.strengths)
-        self._found: dict[frozenset[MinedRule], list[_Found]] = {}
+        self._found: dict[frozenset[MinedRule], list[Found]] = {}
         self._levels: dict[MinedRule, Levels] = {}
 
     def priced(self, params: MiningParams) -> Miner:
@@ -135,7 +135,7 @@ class Miner:
         if params == self.params:
             return self
         if params not in self._priced:
-            self._priced[params] = Miner(self.evidence, params, self._candidates)
+            self._priced[params] = type(self)(self.evidence, params, self._candidates)
         return self._priced[params]
 
     def at_strength(self, strength: int) -> Miner:
@@ -174,20 +174,20 @@ class Miner:
             np.maximum(expected, self._levels[rule], out=expected)
         return expected
 
-    def _search(self, others: Sequence[MinedRule]) -> list[_Found]:
+    def _search(self, others: Sequence[MinedRule]) -> list[Found]:
         """Return the candidates that are worth their price beside `others`, best first."""
         promising, strengths = self._promising, self.params.strengths
         saved = self._saved(self._expected(others))
         phrases, at = self._phrase_savings(promising, saved)
         best = promising.groups.best(saved, self._prices)
         found = [
-            _Found(float(saving), phrase, strengths[row], [])
+            Found(float(saving), phrase, strengths[row], [])
             for phrase, saving, row in zip(promising.phrases, phrases, at, strict=True)
             if saving > 0
         ]
         for i in np.flatnonzero(best.savings > 0).tolist():
             chosen: list[int] = best.names[i][best.names[i] >= 0].tolist()
-            found.append(_Found(float(best.savings[i]), promising.slots[i], strengths[best.strengths[i]], chosen))
+            found.append(Found(float(best.savings[i]), promising.slots[i], strengths[best.strengths[i]], chosen))
         return sorted(found, key=lambda one: -one.saving)
 
     @cached_property
