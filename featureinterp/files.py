@@ -65,6 +65,19 @@ def check_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, f"it is {kind}; expected a regular file", str(path))
 
 
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, read in pieces.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def real_path(path: Path) -> Path:
     """Return a path with its links followed, also if they are broken or circular."""
     return Path(os.path.realpath(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from random import Random
 
@@ -104,6 +105,31 @@ def embedder(case: Case) -> None:
     wanted(found.ndim == 2 and len(found) == 2, "embeddings of another shape")
 
 
+def gguf_file(case: Case) -> None:
+    """Convert a GGUF file into a cache of its own, and open it."""
+    import torch
+
+    from featureinterp.subject.model import SubjectModel
+
+    path = case.folder / "model.gguf"
+    content = bytearray((case.world / "model.gguf").read_bytes())
+    for _ in range(case.rng.choice((1, 1, 2, 5))):
+        start = case.rng.randrange(4, content.index(b"token_embd.weight") + 1500)
+        number = case.rng.choice((0, 1, 3, 8, 9, 2**31, 2**63, case.rng.randrange(2**64)))
+        width = case.rng.choice((1, 4, 8))
+        content[start : start + width] = number.to_bytes(8, "little")[:width]
+    path.write_bytes(content)
+    if case.rng.random() < 0.2:
+        damage(path, case.rng)
+    before, os.environ["XDG_CACHE_HOME"] = os.environ.get("XDG_CACHE_HOME", ""), str(case.folder / "cache")
+    try:
+        model = SubjectModel.load(str(path), device="cpu")
+    finally:
+        os.environ["XDG_CACHE_HOME"] = before
+    model.token_strings([1, 2, 3])
+    wanted(model.streams(torch.tensor([[1, 2]]), [HOOK])[HOOK].shape == (1, 2, model.width), "another width")
+
+
 def names(case: Case) -> None:
     """Open a model, an SAE or an embedder by a name that is none."""
     from featureinterp.pretrained.hub import local_folder
@@ -133,5 +159,6 @@ READERS = (
     Reader("tokenizers", tokenizer, (SubjectError,), 40),
     Reader("simulating models", simulator, (SubjectError, InputError), 25),
     Reader("sentence embedders", embedder, (SubjectError,), 25),
+    Reader("GGUF files", gguf_file, (SubjectError, InputError), 25),
     Reader("names of models", names, (SubjectError, InputError), 20),
 )

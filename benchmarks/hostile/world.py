@@ -21,9 +21,11 @@ _BOMB = 2**30
 def make_world(folder: Path) -> None:
     """Write everything below a folder; takes about a minute."""
     from tests.cli.tiny import write_corpus, write_model, write_sae
+    from tests.models.tiny_gguf import tiny_llama, write_gguf
 
     write_corpus(folder / CORPUS, 200)
     write_model(folder / "model", folder / CORPUS)
+    write_gguf(folder / "model.gguf", tiny_llama(), "Q8_0")
     for layer in range(2):
         write_sae(folder / "saes" / f"layer_{layer}", layer)
     names = ["--model-name", folder / "model", "--sae-name", folder / "saes", "--dataset-name", folder / CORPUS]

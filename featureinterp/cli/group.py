@@ -27,7 +27,7 @@ COMMANDS = {
     name: name
     for name in (
         *("demo", "records", "explain", "estimate", "experiment", "results", "compare", "audit"),
-        *("stability", "show", "prompt", "report", "figures", "serve", "export", "share", "doctor"),
+        *("stability", "show", "prompt", "report", "figures", "serve", "export", "share", "fetch", "doctor"),
     )
 } | {"import": "import_"}
 """Command -> module in `cli.commands`, and function in it."""

@@ -28,9 +28,9 @@ class DataSpec:
     """
 
     model_name: str = "embedded"
-    """Subject model: embedded, a local folder, or a Hugging Face hub name."""
+    """Subject model: embedded, smollm2, a local folder, a GGUF file, or a Hugging Face hub name."""
     sae_name: str = "embedded"
-    """SAEs: embedded, a local folder, or a SAELens release."""
+    """SAEs: embedded, smollm2, a local folder, or a SAELens release."""
     sae_id_layer_format_string: str = ""
     """SAE id within --sae-name; {layer} is replaced by the layer."""
     dataset_name: str = CorpusSpec.name

@@ -6,7 +6,6 @@ checked against the file that its authors published. Any other sentence-transfor
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featureinterp.errors import SubjectError
+from featureinterp.files import sha256_of
 from featureinterp.pretrained.hub import existing_folder
 from featureinterp.pretrained.opening import load_sentence_transformer, opening
 
@@ -122,16 +122,13 @@ def check_weights(path: Path, expected: str) -> None:
     Raises:
         SubjectError: if the file is missing or differs.
     """
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(2**20):
-                digest.update(chunk)
+        found = sha256_of(path)
     except OSError as error:
         raise SubjectError(f"{path} cannot be read: {error.strerror}", "install its package again") from error
-    if digest.hexdigest() != expected:
+    if found != expected:
         raise SubjectError(
-            f"{path} is not the published file: its SHA-256 is {digest.hexdigest()}; expected {expected}",
+            f"{path} is not the published file: its SHA-256 is {found}; expected {expected}",
             "install its package again, or name another embedder",
         )
 

@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from featureinterp.pretrained.facts import check_tokenizer, required_size
-from featureinterp.pretrained.opening import load_config, load_language_model, load_tokenizer, opening
+from featureinterp.pretrained.opening import load_config, load_language_model, load_tokenizer
+from featureinterp.pretrained.sources import opening_language_model
 from featureinterp.subject.embedded import EMBEDDED, model_folder
 from featureinterp.subject.precision import Precision
 
-_HINT = "give 'embedded', a folder with a Hugging Face model and tokenizer, or a name on the hub"
+_HINT = (
+    "give 'embedded', 'smollm2', a folder with a Hugging Face model and tokenizer, a GGUF file, or a name on the hub"
+)
 _LOCAL_HINT = "with access to the hub, `hf download {name} --local-dir FOLDER` writes a folder; use its path"
 
 
@@ -48,7 +51,7 @@ def open_model(model_name: str, device: str, precision: Precision, revision: str
     """Return a causal language model on a device, and its tokenizer.
 
     Args:
-        model_name: `embedded`, a local folder, or a name on the Hugging Face hub.
+        model_name: `embedded`, `smollm2`, a local folder, a GGUF file, or a name on the Hugging Face hub.
         device: an available torch device.
         precision: dtype (not `auto`) and quantization.
         revision: revision of the model on the hub.
@@ -69,5 +72,5 @@ def open_model(model_name: str, device: str, precision: Precision, revision: str
 @contextmanager
 def _source(model_name: str) -> Iterator[str]:
     name = str(model_folder()) if model_name == EMBEDDED else model_name
-    with opening(name, f"model {model_name!r}", _HINT, _LOCAL_HINT.format(name=model_name)) as source:
+    with opening_language_model(name, f"model {model_name!r}", _HINT, _LOCAL_HINT.format(name=model_name)) as source:
         yield source

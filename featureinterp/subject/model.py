@@ -60,7 +60,7 @@ class SubjectModel:
         """Load a model and its tokenizer.
 
         Args:
-            model_name: `embedded`, a local folder, or a name on the Hugging Face hub.
+            model_name: `embedded`, `smollm2`, a local folder, a GGUF file, or a name on the Hugging Face hub.
             device: a torch device, or `auto` for a GPU if there is one.
             precision: dtype and quantization; float32 by default.
             centre_residual: whether the SAEs expect the centred residual stream (see the module's trap).

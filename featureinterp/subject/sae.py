@@ -24,6 +24,8 @@ from torch import Tensor
 
 from featureinterp.errors import SubjectError
 from featureinterp.pretrained.hub import existing_folder, first_words
+from featureinterp.pretrained.smollm2 import SMOLLM2
+from featureinterp.subject import smollm2
 from featureinterp.subject.embedded import EMBEDDED, sae_folder
 from featureinterp.subject.fingerprint import hash_weights
 from featureinterp.subject.loading_requirements import LoadingRequirements, loading_requirements
@@ -55,7 +57,9 @@ _SHORTEST = 1e-8
 _LATENT_AXIS = {"W_enc": 1, "W_dec": 0, "b_enc": 0, "threshold": 0, "b_gate": 0, "b_mag": 0, "r_mag": 0}
 """Latent axis of each tensor; other tensors are shared by all latents."""
 
-_SAE_HINT = "give 'embedded', a folder with cfg.json and sae_weights.safetensors, or a SAELens release and its SAE id"
+_SAE_HINT = (
+    "give 'embedded', 'smollm2', a folder with cfg.json and sae_weights.safetensors, or a SAELens release and SAE id"
+)
 
 _CONFIG_HINT = "its cfg.json does not fit its weights: use the one that was saved with them"
 
@@ -206,7 +210,7 @@ def load_sae(sae_name: str, sae_id_format: str, layer: int, device: str = "auto"
     """Load the SAE of one layer.
 
     Args:
-        sae_name: `embedded`, a local folder (of one SAE, or of several below it), or a SAELens release.
+        sae_name: `embedded`, `smollm2`, a local folder (of one SAE, or of several below it), or a SAELens release.
         sae_id_format: SAE id, in which `{layer}` is replaced; for a local folder, the subfolder of the
             layer. Empty if the folder itself is the SAE.
         layer: layer of the SAE.
@@ -222,6 +226,8 @@ def load_sae(sae_name: str, sae_id_format: str, layer: int, device: str = "auto"
         raise SubjectError(f"SAE id {sae_id_format!r} cannot be filled in", "write {layer} for the layer")
     if sae_name == EMBEDDED:
         return _from_folder(sae_folder(layer), where)
+    if sae_name == SMOLLM2:
+        return _from_folder(smollm2.sae_folder(layer), where)
     if (folder := existing_folder(sae_name)) is not None:
         return _from_folder(folder / sae_id, where)
     if sae_name.startswith((".", "/", "~")):

@@ -127,8 +127,8 @@ def open_subject(
     An SAE that names another model causes a warning, not an error: the same model has many names.
 
     Args:
-        model_name: `embedded`, a folder, or a name on the Hugging Face hub.
-        sae_name: `embedded`, a folder, or a SAELens release.
+        model_name: `embedded`, `smollm2`, a folder, a GGUF file, or a name on the Hugging Face hub.
+        sae_name: `embedded`, `smollm2`, a folder, or a SAELens release.
         sae_id_format: SAE id, with `{layer}` for the layer.
         layers: `all`, `even`, `odd`, or numbers such as `1,2`.
         device: a torch device, or `auto`.
@@ -193,4 +193,4 @@ def same_model(one: str, other: str) -> bool:
 
 def _plain_name(name: str) -> str:
     last = PurePath(name).name.lower().removeprefix("meta-")
-    return {"gpt2-small": "gpt2", "mistral-7b": "mistral-7b-v0.1"}.get(last, last)
+    return {"gpt2-small": "gpt2", "mistral-7b": "mistral-7b-v0.1", "smollm2": "smollm2-135m-instruct"}.get(last, last)

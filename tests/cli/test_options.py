@@ -48,6 +48,7 @@ REQUIRED = {
     "serve": ["run"],
     "export": ["run", "--format", "json", "--out", "out"],
     "share": ["data"],
+    "fetch": ["smollm2"],
     "stability": ["data"],
     "import": ["source"],
 }

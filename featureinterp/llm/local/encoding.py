@@ -19,7 +19,8 @@ from jinja2 import TemplateError
 from featureinterp.chat import Role
 from featureinterp.errors import SubjectError
 from featureinterp.pretrained.hub import first_words
-from featureinterp.pretrained.opening import load_tokenizer, opening
+from featureinterp.pretrained.opening import load_tokenizer
+from featureinterp.pretrained.sources import opening_language_model
 
 _LEFT_CONTEXTS = ("\n", "a", ".")
 """Characters after which a piece is encoded if it merges with its real predecessor."""
@@ -201,5 +202,5 @@ def open_encoder(model_name: str, hint: str) -> PromptEncoder:
     Raises:
         SubjectError: if its tokenizer cannot be loaded.
     """
-    with opening(model_name, f"language model {model_name!r}", hint) as source:
+    with opening_language_model(model_name, f"language model {model_name!r}", hint) as source:
         return PromptEncoder(model_name, load_tokenizer(source))

@@ -24,12 +24,13 @@ from featureinterp.llm.local.attention import SHARED_PREFIX, Prefix, cache_of, e
 from featureinterp.llm.local.encoding import PromptEncoder
 from featureinterp.llm.local.logit_quirks import finish_logits
 from featureinterp.pretrained.facts import check_tokenizer, keeps_keys, length_limit, n_embeddings, required_size
-from featureinterp.pretrained.opening import load_language_model, load_tokenizer, opening
+from featureinterp.pretrained.opening import load_language_model, load_tokenizer
+from featureinterp.pretrained.sources import opening_language_model
 
 QUANTIZATIONS = ("", "4bit", "8bit")
 """Quantizations: none, or 4 or 8 bits by bitsandbytes."""
 
-_HINT = "give a folder with a Hugging Face model and tokenizer, or a name on the hub"
+_HINT = "give a folder with a Hugging Face model and tokenizer, a GGUF file, smollm2, or a name on the hub"
 _TOLERANCES = {torch.float32: 1e-3, torch.float64: 1e-6}
 _HALF_TOLERANCE = 0.05
 """Tolerance of logits, relative to the largest, in half precision or with quantized weights."""
@@ -84,7 +85,7 @@ class LocalModel:
 
     @classmethod
     def load(cls, model_name: str, params: LocalModelParams | None = None) -> LocalModel:
-        """Load a model: a local folder, or a name on the Hugging Face hub.
+        """Load a model: a local folder, a GGUF file, `smollm2`, or a name on the Hugging Face hub.
 
         Raises:
             SubjectError: if the model cannot be loaded, or its logits cannot be reproduced.
@@ -96,7 +97,7 @@ class LocalModel:
         dtype = getattr(torch, params.dtype) if params.dtype != "auto" else torch.bfloat16 if half else torch.float32
         options = _quantized(params.quantization, dtype, device) if params.quantization else {}
         what = f"language model {model_name!r}"
-        with opening(model_name, what, _HINT) as source:
+        with opening_language_model(model_name, what, _HINT) as source:
             tokenizer = load_tokenizer(source)
             model = load_language_model(source, what, device, dtype=dtype, **options)
             check_tokenizer(what, tokenizer, model)
