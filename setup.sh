@@ -35,4 +35,5 @@ rm -f "$stamp"
 .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 .venv/bin/python -m pip install --disable-pip-version-check --no-deps -r tests/contract/neighbours.txt
 echo "$wanted" >"$stamp"
+.venv/bin/featureinterp fetch smollm2 || true # it has said why, and its first use fetches it again
 echo "Set up in .venv; activate it with: source .venv/bin/activate"

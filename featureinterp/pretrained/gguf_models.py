@@ -114,7 +114,7 @@ def _check_header(path: Path, header: GgufHeader) -> None:
     settings, family = header.metadata, header.architecture
     parts = settings.get("split.count", 0)
     if isinstance(parts, int) and parts > 1:
-        raise SubjectError(f"{path} is one of {parts} parts of a model", "merge them with `llama-gguf-split --merge`")
+        raise SubjectError(f"{path} is one of {parts} parts of a model", "merge them with the gguf-split of llama.cpp")
     for name, most in (("block_count", len(header.tensors)), ("expert_count", _MOST_EXPERTS)):
         found = settings.get(f"{family}.{name}", 0)
         if not isinstance(found, int) or found > most:
@@ -165,7 +165,7 @@ def _faults(path: Path) -> Iterator[None]:
 
 
 def _tokenizer(path: Path, header: GgufHeader, **alone: Any) -> Any:
-    """Return the tokenizer, which cuts text as the file's pre-tokenizer says.
+    """Return the tokenizer, with the pre-tokenizer that the file names.
 
     Raises:
         SubjectError: if that pre-tokenizer is not known.
