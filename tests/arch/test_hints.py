@@ -6,8 +6,9 @@ import re
 from featureinterp.cli.group import COMMANDS, load_command
 from tests.arch.source import modules
 
-OF_OTHERS = {"--local-dir", "--long", "--head", "--max-logprobs", "--help", "--version"}
-"""Options of `hf download`, zstd, `ray start` and vLLM, and those of every command."""
+OF_PIP = {"--dest", "--disable-pip-version-check", "--no-deps", "--no-input", "--only-binary", "--retries", "--timeout"}
+OF_OTHERS = {"--local-dir", "--long", "--head", "--max-logprobs", "--help", "--version", *OF_PIP}
+"""Options of `hf download`, zstd, `ray start`, vLLM and pip, and those of every command."""
 
 
 def options() -> set[str]:
