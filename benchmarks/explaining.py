@@ -16,11 +16,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from unittest.mock import patch
 
 import numpy as np
+from numpy.typing import NDArray
 
 from featureinterp.dataset.prepare import prepare
 from featureinterp.dataset.spec import DataSpec
@@ -30,7 +32,7 @@ from featureinterp.experiment.method.methods import Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.explainer.lexical.candidates import Levels, Slot
 from featureinterp.explainer.lexical.mining import Found, MinedRule, Miner
-from featureinterp.phrases import MAX_QUOTED
+from featureinterp.phrases import MAX_QUOTED, Phrase
 
 STAGES = {
     "explainer/lexical/": "mining",
@@ -44,25 +46,31 @@ STAGES = {
 }
 """Part of a file's path to the stage that it belongs to; the first part found counts."""
 SAMPLED_EVERY = 0.002
+Candidate = Slot | tuple[Phrase, NDArray[np.int64]]
 
 
 class NaiveMiner(Miner):
     """Tries one candidate after the other."""
 
     def _search(self, others: Sequence[MinedRule]) -> list[Found]:
-        alone = [found.saving > 0 for found in self._each([])]
-        found = [one for one, good in zip(self._each(others), alone, strict=True) if good and one.saving > 0]
-        return sorted(found, key=lambda one: -one.saving)
+        found = self._each(self._alone, others)
+        return sorted((one for one in found if one.saving > 0), key=lambda one: -one.saving)
 
-    def _each(self, others: Sequence[MinedRule]) -> list[Found]:
+    @cached_property
+    def _alone(self) -> list[Candidate]:
+        candidates: list[Candidate] = [*self._candidates.phrases, *self._candidates.slots]
+        saving = [found.saving for found in self._each(candidates, [])]
+        return [one for one, saved in zip(candidates, saving, strict=True) if saved > 0]
+
+    def _each(self, candidates: Sequence[Candidate], others: Sequence[MinedRule]) -> list[Found]:
         saved = self._saved(self._expected(others))
-        found: list[Found] = []
-        for phrase, places in self._candidates.phrases:
-            prices = [self.params.price(phrase, strength) for strength in self.params.strengths]
-            savings = saved[:, places + self.evidence.ids.size].sum(axis=1) - prices
-            best = int(savings.argmax())
-            found.append(Found(float(savings[best]), phrase, self.params.strengths[best], []))
-        return found + [self._best(slot, saved) for slot in self._candidates.slots]
+        return [self._best(one, saved) if isinstance(one, Slot) else self._phrase(*one, saved) for one in candidates]
+
+    def _phrase(self, phrase: Phrase, places: NDArray[np.int64], saved: Levels) -> Found:
+        prices = [self.params.price(phrase, strength) for strength in self.params.strengths]
+        savings = saved[:, places + self.evidence.ids.size].sum(axis=1) - prices
+        best = int(savings.argmax())
+        return Found(float(savings[best]), phrase, self.params.strengths[best], [])
 
     def _best(self, slot: Slot, saved: Levels) -> Found:
         params, n = self.params, len(slot.axis.names)
@@ -132,11 +140,12 @@ async def measure(folder: Path, keys: Sequence[FeatureKey]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--windows", type=int, default=2000, help="of the corpus")
+    parser.add_argument("--latents", type=int, default=24, help="of each layer of the data folder")
     parser.add_argument("--features", type=int, default=24)
     parser.add_argument("--root", type=Path, help="keep the data folder here and use it again")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        spec = DataSpec(max_dataset_size=args.windows, max_features=args.features)
+        spec = DataSpec(max_dataset_size=args.windows, max_features=args.latents)
         folder = prepare(spec, args.root or Path(temporary), stages=("records",))
         keys = FeatureChoice(features=args.features).keys(folder, 0)
         return int(not asyncio.run(measure(folder.path, keys)))
