@@ -46,6 +46,19 @@ class ComplementaryRecordSource(str, Enum):
         return "negative" in self.value
 
 
+SOURCE_WORDS: dict[str, str] = {
+    ComplementaryRecordSource.SAME_TOKEN_NEGATIVE.value: "same-token negatives",
+    ComplementaryRecordSource.SIMILAR_NEGATIVE.value: "similar negatives",
+    ComplementaryRecordSource.SIMILAR.value: "similar sentences",
+    ComplementaryRecordSource.RANDOM_NEGATIVE.value: "random negatives",
+    ComplementaryRecordSource.RANDOM.value: "random sentences",
+    ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED.value: "projected similar negatives",
+    ComplementaryRecordSource.SIMILAR_PROJECTED.value: "projected similar sentences",
+    ComplementaryRecordSource.CORPUS.value: "corpus sample",
+    ComplementaryRecordSource.OTHER.value: "custom sentences",
+}
+"""Display names of complementary sources, hardest first."""
+
 EVERYWHERE = "fires on 100% of windows"
 """Why a latent has no silent windows."""
 
@@ -282,7 +295,7 @@ class SAEIndexRecord:
             return EVERYWHERE
         if source is ComplementaryRecordSource.SAME_TOKEN_NEGATIVE and silent and silent[0] == 0:
             return "fires on every window that contains a peak token"
-        return f"the corpus has too few {source.value.replace('_', ' ')} windows for this latent"
+        return f"the corpus has too few {SOURCE_WORDS[source.value]} for this latent"
 
     def splits(self, params: SplitParams | None = None) -> Splits:
         """Split the records: positives, then those of each selected complementary source.
@@ -342,7 +355,7 @@ class SAEIndexRecord:
         top = [record.to_html() for record in self.most_act_records[:5]]
         others = {source: self.complementary_records(source) for source in ComplementaryRecordSource}
         folded = [
-            folded_html(f"{source.value.replace('_', ' ')}: {len(records)}", *(r.to_html() for r in records[:5]))
+            folded_html(f"{SOURCE_WORDS[source.value]}: {len(records)}", *(r.to_html() for r in records[:5]))
             for source, records in others.items()
         ]
         note = f"{len(self.most_act_records)} positives, largest activation {self.max_expression:.4g}"

@@ -28,7 +28,7 @@ from featureinterp.analysis.sentences import sentence, trend_sentence
 from featureinterp.analysis.trends import DepthTrend, Family, experiment_family
 from featureinterp.experiment.scores.verdict import UNTESTED, VERDICTS
 from featureinterp.files import atomic_write
-from featureinterp.record import MAIN_SOURCE, MEASURED_SOURCES
+from featureinterp.record import MAIN_SOURCE, MEASURED_SOURCES, SOURCE_WORDS
 from featureinterp.registry import imported
 
 SUMMARY_NAME = "summary.md"
@@ -160,7 +160,7 @@ def _means(scores: pd.DataFrame) -> Iterator[str]:
     parts = [by_columns(mean_by(scores, by, column), by) for column in columns]
     rows = [
         (
-            *map(plain, (subject, variant, source.value.replace("_", " "))),
+            *map(plain, (subject, variant, SOURCE_WORDS[source.value])),
             *(mean_cell(part[name]) for part in parts),
             *counts,
         )
@@ -215,7 +215,7 @@ def _layers(of_feature: pd.DataFrame) -> Iterator[str]:
     for subject in dict.fromkeys(name[0] for name in cells):
         layers = sorted({name[2] for name in cells if name[0] == subject})
         variants = dict.fromkeys(name[1] for name in cells if name[0] == subject)
-        yield f"Score on {MAIN_SOURCE.replace('_', ' ')}s by layer, {plain(subject)}:"
+        yield f"Score on {SOURCE_WORDS[MAIN_SOURCE]} by layer, {plain(subject)}:"
         yield table(
             ["variant", *map(str, layers)],
             (

@@ -11,7 +11,7 @@ from featureinterp.core import Attempt, Score, ScoredSequence, Scores, Structure
 from featureinterp.dataset.activations.latent_stats import LatentProfile
 from featureinterp.display import ERRORS, folded_html, section_html, table_html
 from featureinterp.experiment.scores.contributions import RuleContribution
-from featureinterp.record import ActivationRecord
+from featureinterp.record import SOURCE_WORDS, ActivationRecord
 
 FeatureStatus = Literal["explained", "dead", "rare", "failed", "unfinished", "refused", "damaged"]
 """dead: never fires on the corpus; rare: fires on too few documents; failed: no attempt could be scored; unfinished: an
@@ -127,7 +127,11 @@ class FeatureResult:
             return section_html(title, note=self.reason)
         names = list(self.floors)
         rows = [
-            (source.replace("_", " "), str(scores.correlation), *(str(self.floors[n].get(source, "–")) for n in names))
+            (
+                SOURCE_WORDS.get(source, source),
+                str(scores.correlation),
+                *(str(self.floors[n].get(source, "–")) for n in names),
+            )
             for source, scores in self.scores.items()
         ]
         head = ("test correlation with", "explanation", *(name.replace("_", " ") for name in names))

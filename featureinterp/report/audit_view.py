@@ -12,7 +12,7 @@ from rich.text import Text
 
 from featureinterp.analysis.audit.corrupted_scores import CORPUS
 from featureinterp.display import visible
-from featureinterp.report.views import SOURCE_WORDS
+from featureinterp.record import SOURCE_WORDS
 from featureinterp.scoring.corruptions import ANOTHER, CORRUPTIONS
 
 if TYPE_CHECKING:

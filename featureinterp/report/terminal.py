@@ -21,12 +21,11 @@ from featureinterp.core import Score, worst_first
 from featureinterp.display import visible
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.scores.verdict import verdict
-from featureinterp.record import MAIN_SOURCE
+from featureinterp.record import MAIN_SOURCE, SOURCE_WORDS
 from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.headline import Headline, headline
 from featureinterp.report.number_format import number, share, usage_words
 from featureinterp.report.views import (
-    SOURCE_WORDS,
     SentenceView,
     TokenView,
     rule_views,

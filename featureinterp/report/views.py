@@ -11,23 +11,10 @@ from typing import Literal
 from featureinterp.core import Rule, Score, ScoredSequence, SequenceSimulation, WorstRecord
 from featureinterp.display import visible_token
 from featureinterp.experiment.result import FeatureResult
-from featureinterp.record import MAX_LEVEL, ActivationRecord, ComplementaryRecordSource
+from featureinterp.record import MAX_LEVEL, SOURCE_WORDS, ActivationRecord
 
 Mark = Literal["", "miss", "alarm"]
 """miss: active but not claimed; alarm: claimed but silent."""
-
-SOURCE_WORDS: dict[str, str] = {
-    ComplementaryRecordSource.SAME_TOKEN_NEGATIVE.value: "same-token negatives",
-    ComplementaryRecordSource.SIMILAR_NEGATIVE.value: "similar negatives",
-    ComplementaryRecordSource.SIMILAR.value: "similar sentences",
-    ComplementaryRecordSource.RANDOM_NEGATIVE.value: "random negatives",
-    ComplementaryRecordSource.RANDOM.value: "random sentences",
-    ComplementaryRecordSource.SIMILAR_NEGATIVE_PROJECTED.value: "projected similar negatives",
-    ComplementaryRecordSource.SIMILAR_PROJECTED.value: "projected similar sentences",
-    ComplementaryRecordSource.CORPUS.value: "corpus sample",
-    ComplementaryRecordSource.OTHER.value: "custom sentences",
-}
-"""Display names of complementary sources, hardest first."""
 
 _LONG = 24
 """Length in characters from which a token may break over lines."""

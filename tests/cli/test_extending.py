@@ -106,7 +106,7 @@ def test_the_experiment_runs_and_has_its_comparison_section_and_figure(rich: Pat
     means = read_scores(results).query("source == 'similar_negative'").groupby("variant")["correlation"].mean()
     summary = (results / "summary.md").read_text()
     assert summary.count("width-2 and width-1") + summary.count("than width-1") == 1
-    assert "random negative is" not in summary, "its questions are its own"
+    assert "random negatives is" not in summary, "its questions are its own"
     section = summary.partition("## Score by width")[2]
     assert dict(re.findall(r"\| (width-\d) \| (\S+) \|", section)) == {
         variant: str(round(mean, 3)) for variant, mean in means.items()
@@ -116,4 +116,4 @@ def test_the_experiment_runs_and_has_its_comparison_section_and_figure(rich: Pat
     }
     page = write_pages(results, tmp_path / "page").read_text()  # here its name is not registered
     assert "<img" not in page
-    assert "width-2 on similar negative" in page
+    assert "width-2 on similar negatives" in page

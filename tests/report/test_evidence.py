@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from featureinterp.core import ScoredSequence, SequenceSimulation, WorstRecord, worst_first
-from featureinterp.record import ComplementaryRecordSource
+from featureinterp.record import SOURCE_WORDS, ComplementaryRecordSource
 from featureinterp.report.views import (
-    SOURCE_WORDS,
     TokenView,
     error_words,
     feedback_view,

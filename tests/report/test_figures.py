@@ -19,11 +19,11 @@ from featureinterp.analysis.read_experiment import read_experiment
 from featureinterp.display import visible
 from featureinterp.errors import DataFolderError, InputError
 from featureinterp.experiment.paper.experiments import EXPERIMENTS, load_experiment
+from featureinterp.record import SOURCE_WORDS
 from featureinterp.registry import load
 from featureinterp.report.figures.files import DrawnExperiment, draw_experiment
 from featureinterp.report.figures.style import WIDTHS, Width, style
 from featureinterp.report.figures.tables import latex_escape
-from featureinterp.report.views import SOURCE_WORDS
 from tests.report import experiments
 from tests.report.experiments import (
     CAP_SCORES,

@@ -13,12 +13,11 @@ from featureinterp.analysis.run_pair import compare_runs
 from featureinterp.core import Score
 from featureinterp.experiment.result import FeatureKey
 from featureinterp.experiment.store import RunStore
-from featureinterp.record import MAIN_SOURCE
+from featureinterp.record import MAIN_SOURCE, SOURCE_WORDS
 from featureinterp.report.feature_row import FeatureRow
 from featureinterp.report.pages.compared_run import ComparedRun, RowPair, compare_feature, compare_with_run
 from featureinterp.report.pages.overview import means_by_layer, means_by_source, verdict_counts
 from featureinterp.report.pages.run_pages import write_report
-from featureinterp.report.views import SOURCE_WORDS
 from tests.report.features import SUMMARY, all_kinds, explained, hostile, without_explanation
 
 

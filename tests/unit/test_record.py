@@ -152,5 +152,5 @@ def test_an_empty_source_says_why():
 
     assert why(0, 0, same) == "fires on 100% of windows"
     assert why(0, 7, same) == "fires on every window that contains a peak token"
-    assert why(1, 7, same) == "the corpus has too few same token negative windows for this latent"
-    assert why(0, 0, similar) == "the corpus has too few similar windows for this latent"
+    assert why(1, 7, same) == "the corpus has too few same-token negatives for this latent"
+    assert why(0, 0, similar) == "the corpus has too few similar sentences for this latent"

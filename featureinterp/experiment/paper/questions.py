@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Literal
 
-from featureinterp.record import MAIN_SOURCE
+from featureinterp.record import MAIN_SOURCE, SOURCE_WORDS
 
 Direction = Literal["lower", "higher", ""]
 """Of the first side against the second; empty for neither."""
@@ -97,7 +97,7 @@ def source_questions(variants: Sequence[str], *pairs: tuple[str, str]) -> list[Q
     asked = []
     for variant, (measure, column, claim), sources in product(variants, _MEASURES, pairs):
         a, b = (
-            Side(f"{variant} on {source.replace('_', ' ')}", column, {"variant": variant, "source": source})
+            Side(f"{variant} on {SOURCE_WORDS[source]}", column, {"variant": variant, "source": source})
             for source in sources
         )
         asked.append(Question(measure, a, b, claim if sources in (SILENT, ANY) else ""))

@@ -8,7 +8,7 @@ import numpy as np
 
 from featureinterp.analysis.means import mean_by
 from featureinterp.analysis.read_experiment import ReadExperiment
-from featureinterp.record import MAIN_SOURCE
+from featureinterp.record import MAIN_SOURCE, SOURCE_WORDS
 from featureinterp.report.figures.drawing import Drawing, of_subject
 from featureinterp.report.figures.lines import counts, describe, draw_beside, draw_line, whole_numbers
 from featureinterp.report.figures.style import (
@@ -25,7 +25,6 @@ from featureinterp.report.figures.style import (
     panels,
     words,
 )
-from featureinterp.report.views import SOURCE_WORDS
 
 SOURCE_LOOKS = {
     "same_token_negative": Look(PURPLE, "v", (0, (5, 1, 1, 1, 1, 1))),

@@ -29,12 +29,12 @@ from featureinterp.experiment.method.access import ModelAccess
 from featureinterp.experiment.method.methods import Models
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.llm.api.spending import Meter, RunLimits
-from featureinterp.record import MAX_LEVEL, ActivationRecord, ComplementaryRecordSource
+from featureinterp.record import MAX_LEVEL, SOURCE_WORDS, ActivationRecord, ComplementaryRecordSource
 from featureinterp.report.server import schema
 from featureinterp.report.server.limits import RefusalError
 from featureinterp.report.server.served_run import Entry
 from featureinterp.report.server.subject import RunSubject
-from featureinterp.report.views import SOURCE_WORDS, SentenceView, record_view, sentence_view
+from featureinterp.report.views import SentenceView, record_view, sentence_view
 from featureinterp.scoring import differences_by_source, score_by_source, simulate_records
 from featureinterp.simulator.registry import is_served
 from featureinterp.simulator.rules import RuleSimulatorFactory

@@ -92,13 +92,13 @@ def test_each_comparison_is_a_sentence_with_its_numbers(complementary):
     frame = read_scores(complementary)
     judged = frame[(frame.variant == "tree") & (frame.source == "similar_negative")].correlation
     p = 2 / 2**N_LATENTS  # the smallest possible
-    line = next(line for line in text.splitlines() if line.startswith("- Score: tree on similar negative is"))
+    line = next(line for line in text.splitlines() if line.startswith("- Score: tree on similar negatives is"))
     assert "is **lower** than tree on random negative" in line
     assert f"{judged.mean():.3f} against {judged.mean() + 0.3:.3f}, difference −0.300 [−0.300, −0.300]" in line
     assert f"(n = {N_LATENTS}, d = –, p < 0.001, corrected p = " in line
     assert line.endswith("; detectable 0.000). As in the paper.")
     assert float(re.search(r"corrected p = ([\d.]+)", line)[1]) == pytest.approx(4 * p, abs=0.002)
-    assert f"| {SUBJECT} | tree | similar negative | {judged.mean():.3f} [" in text
+    assert f"| {SUBJECT} | tree | similar negatives | {judged.mean():.3f} [" in text
     assert "- Complexity: no significant difference between tree and one-shot, 1.000 against 1.000" in text
     assert "The paper's claim, higher, is contradicted." in text
 

@@ -166,12 +166,12 @@ def asked(experiment: str, variants: list[str]) -> list[tuple[str, str]]:
 def test_what_each_experiment_asks():
     complementary = COMPLEMENTARY.questions(["one-shot", "tree"])
     assert len(complementary) == 2 * 2 * 3 + 3
-    same_token = [q for q in complementary if q.a.name == "tree on same token negative"]
+    same_token = [q for q in complementary if q.a.name == "tree on same-token negatives"]
     assert [(q.measure, q.b.name, q.claim) for q in same_token] == [
-        (measure, "tree on random negative", "") for measure in ("score", "false positives per sentence")
+        (measure, "tree on random negatives", "") for measure in ("score", "false positives per sentence")
     ]
     assert [(q.measure, q.a.name, q.b.name, q.claim) for q in complementary][::8][:1] == [
-        ("score", "one-shot on similar negative", "one-shot on random negative", "lower")
+        ("score", "one-shot on similar negatives", "one-shot on random negatives", "lower")
     ]
     assert [(q.measure, q.a.name, q.b.name) for q in complementary[-3:]] == [
         (measure, "tree", "one-shot") for measure in ("score", "complexity", "number of rules")
