@@ -196,7 +196,7 @@ def test_what_each_experiment_asks():
         ("score", "cap-10"),
         ("score", "cap-2"),
     ]
-    assert asked("complementary", ["tree"])[-1][0] == "tree on similar"
+    assert asked("complementary", ["tree"])[-1][0] == "tree on similar sentences"
     assert ("mine", "token table") in asked("", ["mine"])
 
 
