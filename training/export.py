@@ -37,15 +37,14 @@ def export_model(source: Path) -> None:
     write_16_bit(source / "model.safetensors", target / "model.safetensors")
 
 
-def export_saes(source: Path) -> None:
-    """Replace the package's SAEs by those in `source`."""
-    layers = sorted(source.glob("layer_*"))
-    for layer in range(len(layers)):
-        folder, target = source / f"layer_{layer}", sae_folder(layer)
-        target.mkdir(parents=True, exist_ok=True)
+def export_saes(source: Path, target: Path) -> None:
+    """Replace the SAEs `layer_*/` of a folder of the package by those in `source`."""
+    for folder in sorted(source.glob("layer_*")):
+        shipped = target / folder.name
+        shipped.mkdir(parents=True, exist_ok=True)
         config = json.loads((folder / "cfg.json").read_text())
-        (target / "cfg.json").write_text(json.dumps(config | {"device": "cpu", "dtype": "float32"}, indent=2) + "\n")
-        write_16_bit(folder / "sae_weights.safetensors", target / "sae_weights.safetensors")
+        (shipped / "cfg.json").write_text(json.dumps(config | {"device": "cpu", "dtype": "float32"}, indent=2) + "\n")
+        write_16_bit(folder / "sae_weights.safetensors", shipped / "sae_weights.safetensors")
 
 
 def write_card(model: Path, saes: Path) -> None:
@@ -70,7 +69,7 @@ def main() -> None:
     parser.add_argument("--saes", type=Path, default=Path("training/checkpoints/saes"))
     args = parser.parse_args()
     export_model(args.model)
-    export_saes(args.saes)
+    export_saes(args.saes, sae_folder(0).parent)
     write_card(args.model, args.saes)
 
 

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from featureinterp.errors import InputError
 from featureinterp.subject.embedded import is_held_out
 from featureinterp.subject.sae import load_sae
+from training.export_smollm2 import write
 from training.sae_learner import HeldOut, LayerLearner, LearningSpec, batch_windows, cut
 from training.splicing import loss_after, rebuilt, spliced_loss
 from training.topk_learning import TopKSae, fresh_sae, geometric_median, in_own_units, learn
@@ -233,3 +234,25 @@ def test_a_fresh_sae_begins_with_unit_rows_and_equal_matrices():
     torch.testing.assert_close(sae.w_dec.norm(dim=1), torch.ones(30))
     assert torch.equal(sae.w_enc, sae.w_dec)
     assert sae.w_enc.data_ptr() != sae.w_dec.data_ptr()
+
+
+def test_an_export_holds_float16_weights_and_a_card_of_their_figures(folder, tiny_subject, tmp_path):
+    model = tiny_subject.model
+    (folder / "text" / "sources.json").write_text(json.dumps([{"package": "tales"}]))
+    run = Run(model, folder, SPEC)
+    train(run, STEPS, checkpoint_seconds=1e9)
+    write(run, tmp_path / "package")
+    card = json.loads((tmp_path / "package" / "card.json").read_text())
+    assert card["sources"] == [{"package": "tales"}]
+    assert card["training_tokens"] == STEPS * 4 * 8
+    for layer in SPEC.layers:
+        weights = load_file(tmp_path / "package" / "saes" / f"layer_{layer}" / "sae_weights.safetensors")
+        assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
+        sae = load_sae(str(tmp_path / "package" / "saes"), "layer_{layer}", layer, device="cpu")
+        kept = streams(model, run.held_out, SPEC)[layer][:, 1:].flatten(0, 1)
+        kept = kept[kept.norm(dim=1) <= run.learners[layer].norm_limit]
+        missed = float((sae.decode(sae.encode(kept)) - kept).square().sum())
+        explained = 1 - missed / float((kept - kept.mean(dim=0)).square().sum())
+        figures = card["held_out"][f"layer_{layer}"]
+        assert figures["variance_explained"] == pytest.approx(explained, abs=1e-4)
+        assert figures["tokens"] == len(kept)
