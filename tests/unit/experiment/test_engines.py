@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -74,6 +75,16 @@ def swept(path, job, engine_spec=None):
         return [[replace(result, seconds=0.0) for result in store.results()] for store in (a, b)], order
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A Ray cluster on this machine, as the engine starts one; the engines of the tests connect to it."""
+    import ray
+
+    ray.init(address="local", num_cpus=2, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    yield
+    ray.shutdown()
+
+
 @pytest.fixture
 def graves(tmp_path) -> Path:
     folder = tmp_path / "graves"
@@ -107,6 +118,12 @@ def test_an_error_of_the_machine_comes_back_from_a_process_as_it_was(tmp_path, g
     assert str(caught.value) == "nothing can be read any more (make room)"
 
 
+def test_no_cluster_at_an_address_is_told(tmp_path, graves):
+    with pytest.raises(InputError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"):
+        swept(tmp_path, MortalJob(graves), EngineSpec("ray", workers=1, address="127.0.0.1:1"))
+
+
+@pytest.mark.usefixtures("cluster")
 def test_ray_gives_the_same_results_also_when_an_actor_dies(tmp_path, graves, whole):
     results, order = swept(tmp_path, MortalJob(graves, n_deaths=1), EngineSpec("ray", workers=2))
     assert results == whole
@@ -114,15 +131,11 @@ def test_ray_gives_the_same_results_also_when_an_actor_dies(tmp_path, graves, wh
     assert len(list(graves.iterdir())) == 1
 
 
+@pytest.mark.usefixtures("cluster")
 def test_an_error_of_the_machine_comes_back_from_ray_as_it_was(tmp_path, graves):
     with pytest.raises(StorageError) as caught:
         swept(tmp_path, MortalJob(graves, error=StorageError), EngineSpec("ray", workers=1))
     assert str(caught.value) == "nothing can be read any more (make room)"
-
-
-def test_no_cluster_at_an_address_is_told(tmp_path, graves):
-    with pytest.raises(InputError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"):
-        swept(tmp_path, MortalJob(graves), EngineSpec("ray", workers=1, address="127.0.0.1:1"))
 
 
 def test_engines_that_cannot_be_are_refused():
@@ -183,7 +196,9 @@ def one_word(body) -> str:
 
 
 @pytest.mark.parametrize("spec", KINDS, ids=["one process", "processes", "ray"])
-def test_every_engine_reports_what_the_endpoint_charged(tmp_path, spec):
+def test_every_engine_reports_what_the_endpoint_charged(request, tmp_path, spec):
+    if spec.kind == "ray":
+        request.getfixturevalue("cluster")
     with LLMServer(one_word, cost=0.25) as server:
         spent, used = spent_on_six_features(server, tmp_path / "run", spec)
         charged = len(server.seen.requests)
