@@ -44,7 +44,7 @@ def sae(case: Case) -> None:
         used = found.encode(torch.ones(2, found.width)), found.encode(torch.ones(2, found.width), [0, 1])
         values = (found.layer, found.n_latents, found.prepend_bos, found.model_name, found.writes_residual)
         found.decode(used[0])
-        found.direction(0)
+        found.directions([0])
         found.fingerprint()
         wanted(values[0] >= 0 and used[0].shape == (2, found.n_latents), "activations of another shape")
     except InputError as error:

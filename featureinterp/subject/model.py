@@ -43,6 +43,7 @@ class SubjectModel:
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._config = model.config.get_text_config()
+        self._texts: dict[int, str] = {}
         self._width = required_size(f"model {name!r}", self._config, "hidden_size")
         self._blocks = decoder_blocks(name, model)
         self._centre = centre_residual and any(map(is_layer_norm, model.modules()))
@@ -165,7 +166,10 @@ class SubjectModel:
 
         A token that is a part of a character is given as its bytes, `\xe2\x80`.
         """
-        return token_texts(self._tokenizer, ids)
+        numbers = [int(number) for number in ids]
+        new = list(dict.fromkeys(number for number in numbers if number not in self._texts))
+        self._texts.update(zip(new, token_texts(self._tokenizer, new), strict=True))
+        return [self._texts[number] for number in numbers]
 
     def width_at(self, hook_name: str) -> int:
         """Return the tensor width at a hook point.

@@ -6,7 +6,7 @@ and matching pursuit the latents compete, so all are computed and the requested 
 
 Trap: SAEDashboard folds the norms of the decoder into the displayed activations, and SAELens's loading path
 does not. So its activations are those here times the norm of the latent's decoder row, and its output tokens are those
-of the row at length 1, which `direction` returns.
+of the row at length 1, which `directions` returns.
 """
 
 from __future__ import annotations
@@ -128,15 +128,15 @@ class SparseAutoencoder:
         is_transcoder = "transcoder" in self._sae.cfg.architecture()
         return is_transcoder or hook_point(self.hook_name).kind in (None, *RESIDUAL_KINDS)
 
-    def direction(self, latent: int) -> Float[Tensor, " width_out"]:
-        """Return the unit decoder direction of a latent, as in SAEDashboard.
+    def directions(self, latents: Sequence[int]) -> Float[Tensor, "latents width_out"]:
+        """Return the unit decoder directions of latents, as in SAEDashboard.
 
         Raises:
             SubjectError: if the SAE has no such latent.
         """
-        self.check_latents([latent])
-        row = self._sae.W_dec[latent].detach()
-        return row / row.norm().clamp(min=_SHORTEST)
+        self.check_latents(latents)
+        rows = self._sae.W_dec[list(latents)].detach()
+        return rows / rows.norm(dim=1, keepdim=True).clamp(min=_SHORTEST)
 
     @property
     def prepend_bos(self) -> bool:

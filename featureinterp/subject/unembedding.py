@@ -21,6 +21,12 @@ from featureinterp.subject.sae import SparseAutoencoder
 _BLOCK = 1 << 15
 """Rows of the unembedding converted to float32 at a time."""
 
+DIRECTIONS = 64
+"""Directions multiplied at a time."""
+
+Tokens = list[tuple[str, float]]
+"""Tokens with their logits."""
+
 
 def why_no_outputs(model: SubjectModel, sae: SparseAutoencoder) -> str:
     """Return the reason why an SAE has no logit lens; empty if it has one."""
@@ -50,22 +56,37 @@ class Unembedding:
         self._capped = bool(getattr(model.language_model.config.get_text_config(), "final_logit_softcapping", None))
 
     @torch.inference_mode()
-    def logits(self, direction: Float[Tensor, " width"]) -> Float[Tensor, " vocabulary"]:
-        """Return the contribution of a direction to each token's logit, float32 on the CPU."""
-        read = direction.to(self._gain.device, torch.float32)
-        read = (read - read.mean() if self._centred else read) * self._gain
-        logits = torch.cat([block.float() @ read for block in self._weight.split(_BLOCK)])
-        return (logits if self._capped else logits - logits.mean()).cpu()
+    def logits(self, directions: Float[Tensor, "n width"]) -> Float[Tensor, "n vocabulary"]:
+        """Return the contribution of each direction to each token's logit, float32 on the CPU.
 
-    def extremes(
-        self, direction: Float[Tensor, " width"], n: int
-    ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-        """Return the n tokens with the largest and the n with the smallest logits, most extreme first."""
-        logits = self.logits(direction)[: self._model.n_token_strings]
-        order = torch.argsort(logits, descending=True, stable=True).tolist()
-        return self._named(logits, order[:n]), self._named(logits, order[::-1][:n])
+        A direction's numbers do not depend on the others.
+        """
+        return torch.cat([self._product(some) for some in directions.split(DIRECTIONS)])
 
-    def _named(self, logits: Tensor, ids: list[int]) -> list[tuple[str, float]]:
+    def _product(self, directions: Float[Tensor, "n width"]) -> Float[Tensor, "n vocabulary"]:
+        """Multiply up to `DIRECTIONS` directions at once, always that many columns, which keeps each one's rounding."""
+        read = directions.to(self._gain.device, torch.float32)
+        read = (read - read.mean(dim=1, keepdim=True) if self._centred else read) * self._gain
+        columns = nn.functional.pad(read, (0, 0, 0, DIRECTIONS - len(read))).T.contiguous()
+        logits = torch.cat([block.float() @ columns for block in self._weight.split(_BLOCK)])[:, : len(read)].T
+        return (logits if self._capped else logits - logits.mean(dim=1, keepdim=True)).cpu()
+
+    def extremes(self, directions: Float[Tensor, "n width"], most: int) -> list[tuple[Tokens, Tokens]]:
+        """Return for each direction the tokens with the largest and with the smallest logits, most extreme first.
+
+        Of tokens with equal logits the largest begin with the lower id, the smallest with the higher.
+        """
+        logits = self.logits(directions)[:, : self._model.n_token_strings]
+        most = min(most, logits.shape[1])
+        found = []
+        for row, large, small in zip(logits, logits.topk(most).values, (-logits).topk(most).values, strict=True):
+            (high,), (low,) = torch.where(row >= large[-1]), torch.where(-row >= small[-1])
+            high = high[row[high].argsort(descending=True, stable=True)][:most]
+            low = low[row[low].argsort(descending=True, stable=True)].flip(0)[:most]
+            found.append((self._named(row, high.tolist()), self._named(row, low.tolist())))
+        return found
+
+    def _named(self, logits: Tensor, ids: list[int]) -> Tokens:
         values = [round(value, 4) for value in logits[ids].tolist()]
         return list(zip(self._model.token_strings(ids), values, strict=True))
 

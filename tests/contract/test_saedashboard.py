@@ -52,7 +52,7 @@ def ours(family: str, folder: Path):
     sae = load_sae(str(folder), "", 1, "cpu")
     model = SubjectModel(family, make_model(family), Tokenizer(), centre_residual=sae.requirements.centred)
     activations = sae.encode(model.streams(TOKENS, [HOOK])[HOOK], LATENTS)
-    logits = torch.stack([Unembedding(model).logits(sae.direction(latent)) for latent in LATENTS])
+    logits = Unembedding(model).logits(sae.directions(LATENTS))
     return activations, logits, SAE.load_from_disk(folder).W_dec[LATENTS].norm(dim=-1)
 
 

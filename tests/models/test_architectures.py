@@ -88,7 +88,7 @@ def test_a_latents_direction_is_what_it_adds_at_length_1(architecture: str, tmp_
     with_it, without = torch.zeros(2, 1, LATENTS)
     with_it[0, 5] = 2.0
     added = sae.decode(with_it[None])[0, 0] - sae.decode(without[None])[0, 0]
-    torch.testing.assert_close(sae.direction(5), added / added.norm(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(sae.directions([5])[0], added / added.norm(), rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()

@@ -34,7 +34,8 @@ def test_it_is_the_direction_through_the_unembedding_that_saedashboard_uses(fami
     )
     direction = torch.randn(WIDTH, generator=torch.Generator().manual_seed(3))
     wanted = (direction @ processed.W_U).detach()
-    torch.testing.assert_close(Unembedding(subject_model(model)).logits(direction), wanted, rtol=1e-4, atol=1e-4)
+    [found] = Unembedding(subject_model(model)).logits(direction[None])
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", MAKE)
@@ -54,20 +55,38 @@ def test_every_familys_own_norm_and_head_say_the_same(family: str):
         if isinstance(norm, nn.LayerNorm):
             read -= norm.bias * centred.square().mean().sqrt()
         wanted = model.get_output_embeddings()(read)
-    found = Unembedding(subject_model(model)).logits(direction)
+    [found] = Unembedding(subject_model(model)).logits(direction[None])
     torch.testing.assert_close(found - found.mean(), wanted - wanted.mean(), rtol=1e-4, atol=1e-4)
 
 
 def test_the_extremes_are_those_of_the_whole_vocabulary(embedded_subject: Subject):
     sae = embedded_subject.sae(1)
     lens = Unembedding(embedded_subject.model)
-    logits = lens.logits(sae.direction(5))
+    [logits] = lens.logits(sae.directions([5]))
     assert len(logits) == embedded_subject.model.vocabulary_size
-    promoted, suppressed = lens.extremes(sae.direction(5), 10)
+    [(promoted, suppressed)] = lens.extremes(sae.directions([5]), 10)
     ordered = sorted(logits.tolist())
     assert [value for _, value in promoted] == pytest.approx(ordered[:-11:-1], abs=1e-4)
     assert [value for _, value in suppressed] == pytest.approx(ordered[:10], abs=1e-4)
     assert promoted[0][0] == embedded_subject.model.token_strings([int(logits.argmax())])[0]
+
+
+def test_a_direction_has_the_same_numbers_whatever_others_are_asked_with_it(embedded_subject: Subject):
+    sae, lens = embedded_subject.sae(1), Unembedding(embedded_subject.model)
+    together = lens.logits(sae.directions(range(70)))
+    for latent in (0, 5, 63, 64, 69):
+        torch.testing.assert_close(lens.logits(sae.directions([latent]))[0], together[latent], rtol=0, atol=0)
+
+
+def test_equal_logits_are_ordered_as_a_stable_sort_orders_them():
+    lens, ids = Unembedding(subject_model(make_model("gpt2"))), torch.arange(12)
+    logits = torch.tensor([1.0, 3, 3, 0, 0, 0, 3, 2, 2, 0, 3, 1])
+    lens.logits = lambda directions: logits[None]
+    lens._named = lambda row, chosen: chosen
+    lens._model = SimpleNamespace(n_token_strings=12)
+    order = ids[logits.argsort(descending=True, stable=True)].tolist()
+    for most in (1, 2, 5, 6, 12, 20):
+        assert lens.extremes(torch.zeros(1, WIDTH), most) == [(order[:most], order[::-1][:most])]
 
 
 def hooked(folder: Path, hook: str, width: int = WIDTH, kind: str = "standard") -> SparseAutoencoder:

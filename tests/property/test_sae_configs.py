@@ -71,7 +71,7 @@ def test_any_settings_encode_or_are_refused(
         subject = Subject(model, {sae.hook_name: sae})
         stream = subject.model.streams(torch.tensor([[1, 2, 3]]), [sae.hook_name])[sae.hook_name]
         assert sae.encode(stream).shape == (1, 3, sae.n_latents)
-        assert len(sae.direction(0)) == sae.width_out
+        assert sae.directions([0]).shape == (1, sae.width_out)
         assert isinstance(subject.prepend_bos, bool)
     except FeatureInterpError as error:
         assert str(error)

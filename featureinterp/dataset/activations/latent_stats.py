@@ -87,15 +87,17 @@ def profile_latents(
         latents: latents of that SAE, captured in `activations`.
         activations: activations of the hook over the corpus.
     """
-    from featureinterp.subject.unembedding import Unembedding, why_no_outputs
+    from featureinterp.subject.unembedding import DIRECTIONS, Unembedding, why_no_outputs
 
     sae = subject.saes[hook_name]
     reason = why_no_outputs(subject.model, sae)
     unembedding = None if reason else Unembedding(subject.model)
     n_tokens = activations.n_sequences * activations.length
-    for latent in latents:
-        found: tuple[list[tuple[str, float]], ...] = ([], [])
+    for first in range(0, len(latents), DIRECTIONS):
+        some = latents[first : first + DIRECTIONS]
+        outputs = [([], [])] * len(some)
         if unembedding is not None:
-            found = unembedding.extremes(sae.direction(latent), N_OUTPUT_TOKENS)
-        outputs = (tuple(OutputToken(*token) for token in tokens) for tokens in found)
-        yield LatentProfile(latent, histogram(activations.latent(latent).value), n_tokens, *outputs, reason=reason)
+            outputs = unembedding.extremes(sae.directions(some), N_OUTPUT_TOKENS)
+        for latent, found in zip(some, outputs, strict=True):
+            named = (tuple(OutputToken(*token) for token in tokens) for tokens in found)
+            yield LatentProfile(latent, histogram(activations.latent(latent).value), n_tokens, *named, reason=reason)
