@@ -11,7 +11,7 @@ from typing import Any
 
 from featureinterp.dataset.spec import DataSpec
 from featureinterp.errors import DataFolderError
-from featureinterp.experiment.result import FeatureKey, RunSummary, method_words
+from featureinterp.experiment.result import SIMULATOR_WARNING, FeatureKey, RunSummary, method_words
 from featureinterp.experiment.store import FILE_NAME, RunStore
 from featureinterp.files import real_path
 
@@ -120,7 +120,7 @@ def _made_by(configuration: Mapping[str, Any]) -> str:
 
 WAITING = "waiting"
 DAMAGED = "damaged"
-_OWN_PLACE = ("command", "configuration", "configuration_hash", "created")
+_OWN_PLACE = ("command", "configuration", "configuration_hash", "created", SIMULATOR_WARNING)
 
 
 def run_summary(store: RunStore, damaged: Collection[FeatureKey] | None = None) -> RunSummary:
@@ -148,6 +148,7 @@ def run_summary(store: RunStore, damaged: Collection[FeatureKey] | None = None) 
         settings=dict(_in_words({**names, **configuration})),
         finished=not waiting and not damaged,
         counts=dict(sorted(counts.items())),
+        warning=about.get(SIMULATOR_WARNING, ""),
     )
 
 

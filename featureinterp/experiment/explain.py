@@ -18,6 +18,7 @@ from featureinterp.experiment.engines.worker import LatentState, OpenRun, explai
 from featureinterp.experiment.method.access import ModelAccess
 from featureinterp.experiment.method.methods import Methods, Models
 from featureinterp.experiment.method.prompt_hashes import hold_prompts
+from featureinterp.experiment.method.simulator_check import SimulatorCheck
 from featureinterp.experiment.method.spec import LEXICAL, MethodSpec
 from featureinterp.experiment.result import FeatureKey, FeatureResult
 from featureinterp.experiment.run import FeatureRunParams
@@ -209,9 +210,10 @@ def explain_folder(
             on_result(result, done, len(keys))
 
         async def work() -> Usage:
-            jobs = {RUN: FolderJob(folder.path, spec)}
-            async with open_engine(spec.engine, jobs, spec.access) as opened:
-                await sweep({RUN: SweptRun(store, keys, spec.seed)}, opened, count)
+            jobs, swept = {RUN: FolderJob(folder.path, spec)}, SweptRun(store, keys, spec.seed)
+            check = SimulatorCheck([(swept, spec.method)])
+            async with open_engine(spec.engine, jobs, spec.access, check) as opened:
+                await sweep({RUN: swept}, opened, count)
                 return opened.spent
 
         return asyncio.run(work())

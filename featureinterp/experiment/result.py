@@ -150,6 +150,10 @@ def method_words(explainer: str, simulator: str) -> str:
     return ", simulated by ".join(filter(None, (explainer, simulator)))
 
 
+SIMULATOR_WARNING = "simulator warning"
+"""Name of a run's metadata: the warning of a simulator that cannot tell right from wrong words."""
+
+
 @dataclass(frozen=True)
 class RunSummary:
     """Description of a run for the head of a report."""
@@ -168,9 +172,11 @@ class RunSummary:
     counts: Mapping[str, int] = field(default_factory=dict)
     """Features by what became of them; `waiting` for those not finished, `damaged` for those that cannot be read. A
     report counts statuses itself."""
+    warning: str = ""
+    """What makes the run's scores doubtful; empty if nothing is known."""
 
     def _repr_html_(self) -> str:
         counts = ", ".join(f"{n} {status}" for status, n in self.counts.items() if n)
         state = "finished" if self.finished else "not finished"
-        note = "; ".join(filter(None, (self.created, state, counts, self.command)))
+        note = "; ".join(filter(None, (self.warning, self.created, state, counts, self.command)))
         return section_html(self.title, table_html(("setting", "value"), self.settings.items()), note=note)

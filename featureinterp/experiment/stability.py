@@ -22,6 +22,7 @@ from featureinterp.errors import InputError, check_numbers
 from featureinterp.experiment.engines.open import open_engine
 from featureinterp.experiment.explain import FeatureChoice, FolderJob, RunSpec, begin_run
 from featureinterp.experiment.method.prompt_hashes import hold_prompts
+from featureinterp.experiment.method.simulator_check import SimulatorCheck
 from featureinterp.experiment.result import FeatureResult
 from featureinterp.experiment.sweep import SweptRun, Unit, sweep
 
@@ -144,7 +145,8 @@ def run_repetitions(
             on_result(unit.run, result, done, len(keys) * len(runs))
 
         async def work() -> None:
-            async with open_engine(first.engine, jobs, first.access) as engine:
+            check = SimulatorCheck((run, jobs[name].spec.method) for name, run in swept.items())
+            async with open_engine(first.engine, jobs, first.access, check) as engine:
                 await sweep(swept, engine, count)
 
         asyncio.run(work())

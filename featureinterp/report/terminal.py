@@ -52,8 +52,13 @@ _FLOOR_COLUMNS = {
 _LABEL_WIDTH = 9
 
 
-def feature_table(results: Iterable[FeatureResult]) -> Table:
-    """Return a table of features: scores on the corpus and on the test, false positives, verdict and rules."""
+def feature_table(results: Iterable[FeatureResult], warning: str = "") -> Table:
+    """Return a table of features: scores on the corpus and on the test, false positives, verdict and rules.
+
+    Args:
+        results: its rows.
+        warning: what makes the run's scores doubtful, for its caption; empty for nothing.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("layer", "latent", "corpus", "margin"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -84,6 +89,7 @@ def feature_table(results: Iterable[FeatureResult]) -> Table:
         )
     told = [f"Explained by {visible('; '.join(methods))}"] if methods else []
     told += [f"Language models: {usage_words(usage)}"] if usage.requests else []
+    told += [f"Warning: {visible(warning)}"] if warning else []
     table.caption = Text("\n".join(told)) if told else None
     return table
 

@@ -36,7 +36,9 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
         replace(hostile(), key=FeatureKey("../../index.html?<b>", 5, 99)),
         replace(without_explanation(6, 1, "dead", WORDS), key=FeatureKey("data:text/html,<script>alert(1)", 6, 1)),
     ]
-    summary = RunSummary(WORDS, WORDS, WORDS, WORDS, {WORDS: WORDS, "javascript:alert(1)": "x"}, False, {"waiting": 1})
+    summary = RunSummary(
+        WORDS, WORDS, WORDS, WORDS, {WORDS: WORDS, "javascript:alert(1)": "x"}, False, {"waiting": 1}, WORDS
+    )
     beside = ComparedRun(WORDS, {result.key: result for result in results}.get)
     return write_report(results, summary, tmp_path_factory.mktemp("hostile"), beside)
 

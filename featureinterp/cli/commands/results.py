@@ -15,6 +15,7 @@ from featureinterp.cli.console import open_console
 from featureinterp.cli.screen import stdout_takes_unicode, tell
 from featureinterp.display import visible
 from featureinterp.errors import InputError
+from featureinterp.experiment.result import SIMULATOR_WARNING
 from featureinterp.files import atomic_path
 from featureinterp.report.terminal import feature_table
 
@@ -58,7 +59,7 @@ def _print_tables(path: Path) -> None:
     for store in open_runs(path):
         if store.path.parent != path:
             console.print(Text(visible(" ".join(filter(None, run_info(store).labels.values()))), style="bold"))
-        console.print(feature_table(store.results()))
+        console.print(feature_table(store.results(), store.about().get(SIMULATOR_WARNING, "")))
 
 
 def _write_lines(lines: Iterable[str], out: Path | None) -> None:

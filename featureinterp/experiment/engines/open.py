@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from featureinterp.chat import Usage
 from featureinterp.errors import InputError, check_numbers
@@ -47,26 +47,40 @@ class EngineSpec:
             raise InputError(f"the address {self.address} is that of a Ray cluster", "give --engine ray with it")
 
 
+class Check(Protocol):
+    """Interface: check what the units of a sweep rely on, before the first of them."""
+
+    async def make(self, models: Models, *, local: bool) -> None:
+        """Make the check; `local` says whether local models may be loaded here: several workers have their own."""
+        ...
+
+
 @asynccontextmanager
-async def open_engine(spec: EngineSpec, jobs: Mapping[str, Job], access: ModelAccess) -> AsyncIterator[Engine]:
+async def open_engine(
+    spec: EngineSpec, jobs: Mapping[str, Job], access: ModelAccess, check: Check | None = None
+) -> AsyncIterator[Engine]:
     """Open the engine of a specification; a context manager that ends its workers and models.
 
     Args:
         spec: engine and number of workers.
         jobs: the runs to work on, by name.
         access: language model access; several workers share its limits evenly.
+        check: made here before the engine is opened; what it spends counts.
 
     Raises:
         InputError: if Ray is selected and not installed, or no cluster is at the address.
     """
     n_workers = spec.workers or (n_cores() if all(job.light for job in jobs.values()) else 1)
-    if spec.kind != "local" or n_workers > 1:
-        given = (jobs, shared_out(access, n_workers), n_workers)
-        with make(ENGINES.load(spec.kind), *given, address=spec.address) as engine:
-            yield engine
-    else:
-        async with Models(access) as models:
+    several = spec.kind != "local" or n_workers > 1
+    async with Models(access) as models:
+        if check is not None:
+            await check.make(models, local=not several)
+        if not several:
             yield TaskEngine(jobs, models)
+            return
+    given = (jobs, shared_out(replace(access, spent=models.spent), n_workers), n_workers)
+    with make(ENGINES.load(spec.kind), *given, address=spec.address) as engine:
+        yield engine
 
 
 def shared_out(access: ModelAccess, n: int) -> ModelAccess:

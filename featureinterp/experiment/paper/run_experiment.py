@@ -20,6 +20,7 @@ from featureinterp.experiment.engines.open import EngineSpec, open_engine
 from featureinterp.experiment.explain import FolderJob, RunSpec, begin_run, check_causes_known
 from featureinterp.experiment.method.access import ModelAccess
 from featureinterp.experiment.method.prompt_hashes import hold_prompts
+from featureinterp.experiment.method.simulator_check import SimulatorCheck
 from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.paper.declaration import Experiment, Variant
 from featureinterp.experiment.result import FeatureKey, FeatureResult
@@ -95,7 +96,8 @@ def run_experiment(
             on_result(unit.run, result, done, total)
 
         async def work() -> None:
-            async with open_engine(how.engine, jobs, how.access) as engine:
+            check = SimulatorCheck((run, jobs[name].spec.method) for name, run in runs.items())
+            async with open_engine(how.engine, jobs, how.access, check) as engine:
                 await sweep(runs, engine, count)
 
         asyncio.run(work())
