@@ -151,7 +151,7 @@ def method_words(explainer: str, simulator: str) -> str:
 
 
 SIMULATOR_WARNING = "simulator warning"
-"""Name of a run's metadata: the warning of a simulator that cannot tell right from wrong words."""
+"""Name of a run's metadata: the warning of a simulator that does not distinguish right from wrong words."""
 
 
 @dataclass(frozen=True)

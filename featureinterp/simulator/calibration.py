@@ -130,7 +130,7 @@ CASES = (
 
 
 async def separation(make_simulator: SimulatorFactory, cases: Sequence[Case] = CASES) -> Score:
-    """Return how far a simulator tells right from wrong words: -2..2, 0 for one that ignores the words.
+    """Return the separation of a simulator: -2..2, 0 for one that ignores the words.
 
     The mean over cases of the correlation of expected and true levels under the right words minus that under the wrong
     ones, with a 95% interval over cases (`mean_interval`). A simulator that expects the same of every token has no
@@ -171,5 +171,5 @@ async def _correlation(make_simulator: SimulatorFactory, words: str, case: Case)
 
 
 def tells_apart(found: Score) -> bool:
-    """Return whether a simulator reacts to words: whether the interval of its separation is above 0."""
+    """Return whether a simulator distinguishes right from wrong words: the interval of its separation is above 0."""
     return found.ci_low is not None and found.ci_low > 0

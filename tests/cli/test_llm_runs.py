@@ -17,6 +17,7 @@ import pytest
 from featureinterp.experiment.method.spec import MethodSpec
 from featureinterp.experiment.store import RunStore
 from featureinterp.llm.api.providers import BASE_URL_NAME
+from featureinterp.simulator.calibration import CASES
 from tests.cli.test_bad_input import assert_told
 from tests.cli.tiny import run_command
 from tests.llm_server import Fault, LLMServer, Reply, at_rate
@@ -293,8 +294,8 @@ def test_what_a_simulator_and_a_judge_of_complexity_take_is_counted(small_data, 
         found = results(Path("run"))
         assert {result.status for result in found} == {"explained"}
         assert [result.complexity for result in found] == pytest.approx([1.5, 1.5])
-        # A rule that both features have is asked once, and counts for both.
-        assert sum(result.whole_usage.requests for result in found) >= asked > 100
+        # A rule that both features have is asked once, and counts for both; the check of the simulator for neither.
+        assert sum(result.whole_usage.requests for result in found) >= asked - 2 * len(CASES) > 100
         assert judged >= 1
         for result in found:
             assert result.floor_usage.requests > 0

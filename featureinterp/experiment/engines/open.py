@@ -51,7 +51,7 @@ class Check(Protocol):
     """Interface: check what the units of a sweep rely on, before the first of them."""
 
     async def make(self, models: Models, *, local: bool) -> None:
-        """Make the check; `local` says whether local models may be loaded here: several workers have their own."""
+        """Make the check; where `local` is false no local model may be loaded: several workers have their own."""
         ...
 
 

@@ -34,7 +34,7 @@ class SimulatorCheck:
         ]
 
     async def make(self, models: Models, *, local: bool) -> None:
-        """Measure and store what runs have no separation; warn of simulators that cannot tell right from wrong words.
+        """Measure and store missing separations; warn of simulators that do not distinguish right from wrong words.
 
         One that cannot be measured now is left to the next command.
 

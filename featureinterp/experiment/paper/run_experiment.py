@@ -87,8 +87,8 @@ def run_experiment(
                 hold_prompts(store, spec.method, keys[folder.path])
                 runs[name] = SweptRun(store, keys[folder.path], how.seed)
                 jobs[name] = FolderJob(folder.path, spec)
-        total = sum(len(run.keys) for run in runs.values())
-        done = sum(len(run.store.finished().keys() & set(run.keys)) for run in runs.values())
+        check = SimulatorCheck((run, jobs[name].spec.method) for name, run in runs.items())
+        total, done = sum(len(run.keys) for run in runs.values()), sum(map(_n_finished, runs.values()))
 
         def count(unit: Unit, result: FeatureResult) -> None:
             nonlocal done
@@ -96,7 +96,6 @@ def run_experiment(
             on_result(unit.run, result, done, total)
 
         async def work() -> None:
-            check = SimulatorCheck((run, jobs[name].spec.method) for name, run in runs.items())
             async with open_engine(how.engine, jobs, how.access, check) as engine:
                 await sweep(runs, engine, count)
 
@@ -181,6 +180,10 @@ def _check_sentences(folder: DataFolder, variant: Variant) -> None:
                 "need more",
                 f"make records with `featureinterp records {option} {n}`, or use fewer sentences",
             )
+
+
+def _n_finished(run: SweptRun) -> int:
+    return len(run.store.finished().keys() & set(run.keys))
 
 
 def _about(experiment: Experiment, variant: Variant, folder: DataFolder, command: str) -> dict[str, str]:
