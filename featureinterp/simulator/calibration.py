@@ -26,7 +26,12 @@ _TOKEN = re.compile(r" ?\*?\w+| ?\*?[^\w\s*]")
 
 @dataclass(frozen=True)
 class Case:
-    """A text with words for its marked tokens, and words for others."""
+    """A text with words for its marked tokens, and words for others.
+
+    >>> case = Case("word", "the word 'water'", "the word 'stone'", "cold *water, stone")
+    >>> case.tokens, case.levels
+    (('cold', ' water', ',', ' stone'), (0, 5, 0, 0))
+    """
 
     kind: Literal["word", "class", "meaning", "position"]
     right: str
@@ -34,12 +39,7 @@ class Case:
     wrong: str
     """Words for other tokens of the text."""
     text: str
-    """The text, with a star before each marked token.
-
-    >>> case = Case("word", "the word 'water'", "the word 'stone'", "cold *water, stone")
-    >>> case.tokens, case.levels
-    (('cold', ' water', ',', ' stone'), (0, 5, 0, 0))
-    """
+    """The text, with a star before each marked token."""
 
     @cached_property
     def tokens(self) -> tuple[str, ...]:
