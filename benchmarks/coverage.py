@@ -28,8 +28,8 @@ from featureinterp.dataset.spec import DataSpec
 from featureinterp.explainer.lexical.proposer import LexicalProposer
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource
 from featureinterp.scoring import TokenLookupSimulator, simulate_records
-from featureinterp.scoring.difference import PairedSample
-from featureinterp.scoring.sample import PooledLevels, SentenceSample
+from featureinterp.scoring.difference import PairedSample, expected_sums
+from featureinterp.scoring.sample import PooledLevels, SentenceSample, SentenceSums
 from featureinterp.scoring.simulation import pooled_levels
 from featureinterp.simulator.lexical import EmbeddingMemory, LexicalSimulatorFactory
 from featureinterp.stats import generator
@@ -80,13 +80,12 @@ class Population:
     @classmethod
     def of(cls, ours: PooledLevels, theirs: PooledLevels, complementary: NDArray[np.bool_]) -> Population:
         """Make it of the levels of the same tokens."""
-        first, second = (SentenceSample.of(levels, complementary) for levels in (ours, theirs))
-        return cls(first, second, PairedSample.of(ours, theirs, complementary).between)
+        first, second = (SentenceSample.of(levels, SentenceSums.of(levels, complementary)) for levels in (ours, theirs))
+        return cls(first, second, expected_sums(ours, theirs))
 
     def take(self, rows: NDArray[np.int64]) -> Population:
         """Return some sentences, in order; one may come several times."""
-        between = stats.TokenSums(*(field[rows] for field in self.between))
-        return Population(self.ours.take(rows), self.theirs.take(rows), between)
+        return Population(self.ours.take(rows), self.theirs.take(rows), self.between.take(rows))
 
     def difference(self) -> Score:
         """Return the paired difference of the two correlations."""

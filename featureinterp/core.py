@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -117,6 +118,20 @@ class SequenceSimulation:
     """Per token, whether the words of any rule of a strength above 0 expect it above level 1 before the strength is
     applied; None of a simulator without rules, and in runs made before claims were stored."""
 
+    @classmethod
+    def of_levels(
+        cls, tokens: tuple[str, ...], levels: NDArray[np.float64], claimed: tuple[bool, ...] | None
+    ) -> SequenceSimulation:
+        """Make it from the array of its levels [tokens], which it keeps."""
+        simulation = cls(tokens, tuple(levels.tolist()), claimed)
+        simulation.__dict__["levels"] = levels
+        return simulation
+
+    @cached_property
+    def levels(self) -> NDArray[np.float64]:
+        """The expected activations as an array [tokens]."""
+        return np.array(self.expected_activations, dtype=np.float64)
+
     @property
     def claims(self) -> tuple[bool, ...]:
         """Claimed tokens; those expected above level 1 where `claimed` is None.
@@ -128,7 +143,7 @@ class SequenceSimulation:
         """
         if self.claimed is not None:
             return self.claimed
-        return tuple(level > CLAIMED_ABOVE for level in self.expected_activations)
+        return tuple((self.levels > CLAIMED_ABOVE).tolist())
 
 
 @dataclass(frozen=True)
@@ -222,7 +237,7 @@ class ScoredSequence:
 
     def squared_error(self) -> float:
         """Return the sum over tokens of (expected − true)², both on the scale 0..5."""
-        error = np.asarray(self.simulation.expected_activations) - self.record.scaled_activations()
+        error = self.simulation.levels - self.record.scaled_activations()
         return float(error @ error)
 
     def to_html(self) -> str:
@@ -256,12 +271,8 @@ class ScoredSimulation:
     def _repr_html_(self) -> str:
         worst = [sequence.to_html() for sequence in worst_first(self.sequences)[:5]]
         note = f"{self.scores.n_sentences} sentences; the worst first; {ERRORS}"
-        return section_html(
-            f"correlation {self.scores.correlation}",
-            *worst,
-            folded_html("all scores", self.scores.to_html()),
-            note=note,
-        )
+        folded = folded_html("all scores", self.scores.to_html())
+        return section_html(f"correlation {self.scores.correlation}", *worst, folded, note=note)
 
 
 @dataclass(frozen=True)

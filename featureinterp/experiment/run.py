@@ -192,7 +192,7 @@ async def _scored(
         explanation=explanation,
         complexity=complexity,
         complexity_reason=complexity_reason,
-        contributions=await _contributions(explanation, method, sequences),
+        contributions=await _contributions(explanation, method, sequences, pooled),
         test_sequences=sequences,
         scores=pooled.scores_by_source(),
         corpus=await corpus_scores(record, result.key, contest, corpus),
@@ -208,11 +208,11 @@ async def _contest(explanation: StructuredExplanation, simulator: Simulator, spl
 
 
 async def _contributions(
-    explanation: StructuredExplanation, method: Method, sequences: Sequence[ScoredSequence]
+    explanation: StructuredExplanation, method: Method, sequences: Sequence[ScoredSequence], pooled: PooledSequences
 ) -> tuple[RuleContribution, ...]:
     """Return the contribution of each rule; undefined with a reason if a rule cannot be simulated."""
     try:
-        return await rule_contributions(explanation, method.simulator_factory, sequences)
+        return await rule_contributions(explanation, method.simulator_factory, sequences, pooled)
     except OF_ONE_ATTEMPT as error:
         return undefined_contributions(explanation, sequences, str(error))
 

@@ -17,7 +17,8 @@ from featureinterp.explainer.params import OneShotExplainerParams
 from featureinterp.explainer.registry import make_proposer
 from featureinterp.protocols import Proposer, SimulatorFactory
 from featureinterp.record import ActivationRecord
-from featureinterp.scoring.simulation import quick_score, score_simulations
+from featureinterp.scoring.levels import TrueLevels
+from featureinterp.scoring.simulation import score_simulations
 
 OF_ONE_ATTEMPT = (ChatError, ExplanationError, SimulationError)
 """Simulator errors of a single attempt; errors of the records would fail every attempt."""
@@ -62,20 +63,14 @@ async def proposed(proposals: Awaitable[list[Proposal]], n: int) -> list[Proposa
 
 
 async def all_scored(
-    attempts: Sequence[Attempt],
-    simulator_factory: SimulatorFactory,
-    train_records: Sequence[ActivationRecord],
-    valid_records: Sequence[ActivationRecord],
+    attempts: Sequence[Attempt], simulator_factory: SimulatorFactory, train: TrueLevels, valid: TrueLevels
 ) -> list[Attempt]:
     """Return the attempts with their scores, all simulated at the same time."""
-    return list(await asyncio.gather(*(scored(a, simulator_factory, train_records, valid_records) for a in attempts)))
+    return list(await asyncio.gather(*(scored(attempt, simulator_factory, train, valid) for attempt in attempts)))
 
 
 async def scored(
-    attempt: Attempt,
-    simulator_factory: SimulatorFactory,
-    train_records: Sequence[ActivationRecord],
-    valid_records: Sequence[ActivationRecord],
+    attempt: Attempt, simulator_factory: SimulatorFactory, train: TrueLevels, valid: TrueLevels
 ) -> Attempt:
     """Return the attempt with its train and valid scores; as a failure with its reason if it cannot be simulated.
 
@@ -84,16 +79,16 @@ async def scored(
     """
     if attempt.explanation is None:
         return attempt
-    n_train = len(train_records)
+    n_train = len(train.records)
     try:
-        simulations = await simulate(attempt, simulator_factory, [*train_records, *valid_records])
-        train_score = quick_score(train_records, simulations[:n_train])
-        valid_score = quick_score(valid_records, simulations[n_train:])
+        simulations = await simulate(attempt, simulator_factory, [*train.records, *valid.records])
+        train_score = train.correlation(simulations[:n_train])
+        valid_score = valid.correlation(simulations[n_train:])
     except OF_ONE_ATTEMPT as error:
         return replace(attempt, proposal=Proposal(None, attempt.proposal.improvement, failure=str(error)))
     unscored = ""
     if math.isnan(valid_score):
-        of_valid = score_simulations(valid_records, simulations[n_train:], intervals=False)
+        of_valid = score_simulations(valid.records, simulations[n_train:], intervals=False)
         unscored = of_valid.scores.correlation.reason
     return replace(attempt, train_score=_defined(train_score), valid_score=_defined(valid_score), unscored=unscored)
 

@@ -27,6 +27,7 @@ from featureinterp.explainer.search import (
 from featureinterp.protocols import Proposer, SimulatorFactory
 from featureinterp.record import ActivationRecord
 from featureinterp.scoring.leave_one_out import feedback
+from featureinterp.scoring.levels import TrueLevels
 from featureinterp.simulator.registry import make_simulator_factory
 
 
@@ -72,9 +73,10 @@ class TreeExplainer(ProposingExplainer[TreeExplainerParams]):
         """Return the `num_samples` best explanations by valid score, and every attempt of the search."""
         params = self.params
         factory = self.simulator_factory
+        train, valid = TrueLevels(tuple(train_records)), TrueLevels(tuple(valid_records))
         proposals = await proposed(self.proposer.propose(train_records, params.root_nodes), params.root_nodes)
         roots = [Attempt(i, None, 0, proposal) for i, proposal in enumerate(proposals)]
-        attempts = await all_scored(roots, factory, train_records, valid_records)
+        attempts = await all_scored(roots, factory, train, valid)
         kept = by_train_score(_distinct(attempts))[: params.width]
         for depth in range(1, params.depth + 1):
             if not kept or (kept[0].train_score or 0.0) >= params.stop_score:
@@ -84,7 +86,7 @@ class TreeExplainer(ProposingExplainer[TreeExplainerParams]):
                 attempts[attempt.number] = attempt
             revisions = await asyncio.gather(*(self._revise(attempt, train_records) for attempt in told))
             children = _children(told, revisions, depth, first_number=len(attempts))
-            children = await all_scored(children, factory, train_records, valid_records)
+            children = await all_scored(children, factory, train, valid)
             attempts += children
             kept = by_train_score(_distinct(children))[: params.width]
         return ExplainerResult.of(attempts, by_valid_score(attempts)[:num_samples])

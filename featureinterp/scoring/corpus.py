@@ -7,22 +7,35 @@ groups of consecutive windows, which keeps documents together, and the jackknife
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from featureinterp import stats
 from featureinterp.core import CLAIMED_ABOVE, Score, Scores
-from featureinterp.scoring.difference import PairedSample
-from featureinterp.scoring.sample import PooledLevels, SentenceSample
+from featureinterp.scoring.difference import PairedSample, expected_sums
+from featureinterp.scoring.sample import PooledLevels, SentenceSample, SentenceSums
 from featureinterp.scoring.simulation import scores_of
 
 MOST_GROUPS = 200
 """Groups that the corpus is cut into, at most: with more, the intervals hardly change."""
 
 
-def pool_corpus(truth: ArrayLike, expected: ArrayLike, claimed: ArrayLike | None = None) -> PooledLevels:
+@dataclass(frozen=True)
+class PooledCorpus:
+    """All tokens of a corpus by groups of consecutive windows, with what one simulator expects of them."""
+
+    levels: PooledLevels
+
+    @cached_property
+    def sums(self) -> SentenceSums:
+        """What the correlation needs of each group; all count as complementary."""
+        return SentenceSums.of(self.levels, np.ones(self.levels.n_records, dtype=bool))
+
+
+def pool_corpus(truth: ArrayLike, expected: ArrayLike, claimed: ArrayLike | None = None) -> PooledCorpus:
     """Pool all tokens of a corpus by groups of consecutive windows.
 
     Args:
@@ -36,19 +49,19 @@ def pool_corpus(truth: ArrayLike, expected: ArrayLike, claimed: ArrayLike | None
     groups: NDArray[np.int64] = np.arange(n_windows, dtype=np.int64) * n // max(n_windows, 1)
     owner = np.repeat(groups, length).astype(np.int64)
     claims = levels > CLAIMED_ABOVE if claimed is None else np.asarray(claimed, dtype=bool)
-    return PooledLevels(true.ravel(), levels.ravel(), owner, claims.ravel(), n)
+    return PooledCorpus(PooledLevels(true.ravel(), levels.ravel(), owner, claims.ravel(), n))
 
 
-def score_corpus(levels: PooledLevels, n_windows: int, *, intervals: bool = True) -> Scores:
+def score_corpus(pooled: PooledCorpus, n_windows: int, *, intervals: bool = True) -> Scores:
     """Score an explanation on a whole corpus; false positives are claimed silent tokens per window.
 
     Args:
-        levels: as made by `pool_corpus`.
+        pooled: as made by `pool_corpus`.
         n_windows: windows of the corpus.
         intervals: whether the scores have intervals.
     """
-    sample = SentenceSample.of(levels, np.ones(levels.n_records, dtype=bool))
-    scores = scores_of(sample, levels.truth, intervals=intervals)
+    levels = pooled.levels
+    scores = scores_of(SentenceSample.of(levels, pooled.sums), intervals=intervals)
     share = levels.n_records / n_windows
     return replace(
         scores,
@@ -59,15 +72,15 @@ def score_corpus(levels: PooledLevels, n_windows: int, *, intervals: bool = True
     )
 
 
-def correlate_corpus(levels: PooledLevels) -> Score:
+def correlate_corpus(pooled: PooledCorpus) -> Score:
     """Return the correlation alone, without an interval; undefined where either side is constant."""
-    value = stats.pearson(levels.truth, levels.expected)
+    value = stats.pearson(pooled.levels.truth, pooled.levels.expected)
     return Score.undefined("the expected activation is the same on every token") if np.isnan(value) else Score(value)
 
 
-def difference_on_corpus(ours: PooledLevels, theirs: PooledLevels) -> Score:
+def difference_on_corpus(ours: PooledCorpus, theirs: PooledCorpus) -> Score:
     """Return the correlation of `ours` minus that of `theirs` on the same corpus, with its interval."""
-    return PairedSample.of(ours, theirs, np.ones(ours.n_records, dtype=bool)).difference()
+    return PairedSample(ours.sums, theirs.sums, expected_sums(ours.levels, theirs.levels)).difference()
 
 
 def _scaled(score: Score, factor: float) -> Score:

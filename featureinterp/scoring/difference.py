@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from featureinterp import stats
 from featureinterp.core import Score, ScoredSequence
@@ -30,16 +29,24 @@ def differences_by_source(ours: Sequence[ScoredSequence], theirs: Sequence[Score
         InputError: if the two belong to different records.
     """
     _check_same(ours, theirs)
-    return pooled_differences(PooledSequences.of(ours), PooledSequences.of(theirs))
+    pooled = PooledSequences.of(ours)
+    return pooled_differences(pooled, pooled.resimulated(theirs))
 
 
 def pooled_differences(ours: PooledSequences, theirs: PooledSequences) -> dict[str, Score]:
     """Compare two explanations as `differences_by_source`, given the same records."""
-    differences: dict[str, Score] = {}
-    for source in ours.sources:
-        first, second = ours.of_source(source), theirs.of_source(source)
-        differences[source.value] = PairedSample.of(first.levels, second.levels, first.complementary).difference()
-    return differences
+    between = expected_sums(ours.levels, theirs.levels)
+    return {
+        source: PairedSample(
+            ours.sums_by_source[source], theirs.sums_by_source[source], between.take(rows)
+        ).difference()
+        for source, rows in ours.rows.items()
+    }
+
+
+def expected_sums(ours: PooledLevels, theirs: PooledLevels) -> stats.TokenSums:
+    """Return the sums of what two explanations expect: the first in the place of the truth."""
+    return stats.token_sums(ours.expected, theirs.expected, ours.owner, ours.n_records)
 
 
 def correlation_difference(
@@ -61,8 +68,9 @@ def correlation_difference(
         SimulationError: if a simulation does not match its record.
     """
     _check_same(ours, theirs)
-    first, second = (PooledSequences.of(side, weights) for side in (ours, theirs))
-    return PairedSample.of(first.levels, second.levels, first.complementary, first.weights).difference()
+    first = PooledSequences.of(ours, weights)
+    second = first.resimulated(theirs)
+    return PairedSample(first.sums, second.sums, expected_sums(first.levels, second.levels)).difference()
 
 
 def false_positive_differences(ours: Sequence[ScoredSequence], theirs: Sequence[ScoredSequence]) -> dict[str, Score]:
@@ -101,33 +109,20 @@ class PairedSample:
     ours: SentenceSums
     theirs: SentenceSums
     between: stats.TokenSums
-    """Of what the two expect: the first in the place of the truth."""
-
-    @classmethod
-    def of(
-        cls,
-        ours: PooledLevels,
-        theirs: PooledLevels,
-        complementary: NDArray[np.bool_],
-        weights: NDArray[np.float64] | None = None,
-    ) -> PairedSample:
-        """Make it of the same sentences with what two explanations expect on them; `weights` as in `SentenceSums`."""
-        between = stats.token_sums(ours.expected, theirs.expected, ours.owner, ours.n_records)
-        first, second = (SentenceSums.of(levels, complementary, weights) for levels in (ours, theirs))
-        return cls(first, second, between)
+    """Of what the two expect, as made by `expected_sums`."""
 
     def difference(self) -> Score:
         """Return `correlation_difference`; a correlation that is undefined without a sentence counts as 0 there."""
-        sides, own = (self.ours.sums, self.theirs.sums), self.ours.weights
-        values = tuple(float(stats.correlation(side.weighted(own))) for side in sides)
+        values, own = (self.ours.correlation, self.theirs.correlation), self.ours.weights
         if np.isnan(values).any():
             return Score.undefined("the correlation of one of the two is undefined")
-        value, strata, weights = values[0] - values[1], self.ours.strata, self.ours.left_out
-        if weights is None:
+        value = values[0] - values[1]
+        ours, theirs = self.ours.correlations_without_each, self.theirs.correlations_without_each
+        if ours is None or theirs is None:
             return Score(value)
-        first, second = (np.nan_to_num(stats.correlation(side.weighted(weights)), nan=0.0) for side in sides)
-        between = float(stats.correlation(self.between.weighted(own)))
-        return Score(value, *stats.difference_interval((values[0], values[1]), between, first - second, strata))
+        replicates = np.nan_to_num(ours, nan=0.0) - np.nan_to_num(theirs, nan=0.0)
+        between = float(self.between.correlations(own))
+        return Score(value, *stats.difference_interval(values, between, replicates, self.ours.strata))
 
 
 def _check_same(ours: Sequence[ScoredSequence], theirs: Sequence[ScoredSequence]) -> None:

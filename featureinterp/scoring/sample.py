@@ -27,14 +27,6 @@ class PooledLevels:
     claimed: NDArray[np.bool_]
     n_records: int
 
-    def take(self, records: NDArray[np.bool_]) -> PooledLevels:
-        """Return the tokens of some records, in order, given whether each is taken [records]."""
-        tokens = records[self.owner]
-        owner = (np.cumsum(records) - 1)[self.owner[tokens]]
-        return PooledLevels(
-            self.truth[tokens], self.expected[tokens], owner, self.claimed[tokens], int(np.count_nonzero(records))
-        )
-
 
 @dataclass(frozen=True)
 class SentenceSums:
@@ -54,8 +46,7 @@ class SentenceSums:
 
     def take(self, rows: NDArray[np.int64]) -> SentenceSums:
         """Return the sums of some sentences, in order; one may come several times."""
-        sums = stats.TokenSums(*(field[rows] for field in self.sums))
-        return SentenceSums(sums, self.complementary[rows], self.weights[rows])
+        return SentenceSums(self.sums.take(rows), self.complementary[rows], self.weights[rows])
 
     @cached_property
     def strata(self) -> NDArray[np.int64]:
@@ -78,16 +69,21 @@ class SentenceSums:
             return None
         return stats.leave_one_out_weights(self.strata) * self.weights
 
+    @cached_property
     def correlation(self) -> float:
-        """Return the correlation; NaN where undefined."""
-        return float(stats.correlation(self.sums.weighted(self.weights)))
+        """The correlation; NaN where undefined."""
+        return float(self.sums.correlations(self.weights))
+
+    @cached_property
+    def correlations_without_each(self) -> Floats | None:
+        """The correlation without each sentence [sentences]; None where a list has a single one."""
+        return None if self.left_out is None else self.sums.correlations(self.left_out)
 
     def correlation_interval(self) -> Interval | None:
         """Return the 95% interval of a defined correlation; None where a list has a single sentence."""
-        value = self.correlation()
-        if np.isnan(value) or self.left_out is None:
+        value, replicates = self.correlation, self.correlations_without_each
+        if np.isnan(value) or replicates is None:
             return None
-        replicates = stats.correlation(self.sums.weighted(self.left_out))
         return stats.correlation_interval(value, replicates, self.strata)
 
 
@@ -103,12 +99,9 @@ class SentenceSample:
     """The same of tokens expected above level 1 [sentences]."""
 
     @classmethod
-    def of(
-        cls, levels: PooledLevels, complementary: NDArray[np.bool_], weights: Floats | None = None
-    ) -> SentenceSample:
-        """Make a sample of all tokens; `weights` [sentences] are 1 each where there are none."""
-        owner, n = levels.owner, levels.n_records
-        summed = SentenceSums.of(levels, complementary, weights)
+    def of(cls, levels: PooledLevels, summed: SentenceSums) -> SentenceSample:
+        """Make a sample of all tokens, given their sums."""
+        owner, n, complementary = levels.owner, levels.n_records, summed.complementary
         ranked = stats.ranked_tokens(levels.truth > 0, levels.expected, owner, n)
         wrong = (levels.expected > CLAIMED_ABOVE) & (levels.truth <= 0)
         expected = np.bincount(owner, weights=wrong, minlength=n) * complementary
@@ -135,7 +128,7 @@ class SentenceSample:
         """Return the sample of some sentences, in order; one may come several times."""
         return SentenceSample(
             self.of_tokens.take(rows),
-            stats.RankedTokens(*(field[rows] for field in self.ranked)),
+            self.ranked.take(rows),
             self.false_positives[rows],
             self.false_positives_expected[rows],
         )

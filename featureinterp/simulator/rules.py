@@ -37,6 +37,12 @@ Outcome = NDArray[np.float64] | FeatureInterpError
 """EV of a rule's words on a window, levels 0..5, float64 [tokens]; or the error of its computation."""
 
 
+_Pair = tuple[str, int]
+"""A rule's words and the number of a window."""
+
+_Batch = asyncio.Task[dict[_Pair, Outcome]]
+
+
 class RuleLevels(Protocol):
     """Interface: EV of rules on windows."""
 
@@ -54,11 +60,12 @@ class RuleMemory:
 
     def __init__(self, levels: RuleLevels) -> None:
         self._levels = levels
-        self._known: defaultdict[str, dict[tuple[str, ...], NDArray[np.float64]]] = defaultdict(dict)
-        self._coming: dict[RuleOnWindow, asyncio.Task[dict[RuleOnWindow, Outcome]]] = {}
-        self._waiting: Counter[asyncio.Task[dict[RuleOnWindow, Outcome]]] = Counter()
-        self._batch: list[RuleOnWindow] | None = None
-        self._task: asyncio.Task[dict[RuleOnWindow, Outcome]] | None = None
+        self._windows: dict[tuple[str, ...], int] = {}
+        self._known: defaultdict[str, dict[int, NDArray[np.float64]]] = defaultdict(dict)
+        self._coming: dict[_Pair, _Batch] = {}
+        self._waiting: Counter[_Batch] = Counter()
+        self._batch: dict[_Pair, RuleOnWindow] | None = None
+        self._task: _Batch | None = None
         self.computed = 0
         """Number of (words, window) pairs computed so far."""
 
@@ -70,23 +77,25 @@ class RuleMemory:
         Raises:
             FeatureInterpError: if one of them cannot be computed.
         """
+        numbers = [self._windows.setdefault(tokens, len(self._windows)) for tokens in windows]
         known = [self._known[words] for words in rules]
-        missing = [
-            RuleOnWindow(words, tokens)
+        coming = {
+            (words, number): self._ask((words, number), tokens)
             for words, levels in zip(rules, known, strict=True)
-            for tokens in windows
-            if tokens not in levels
-        ]
-        coming = {each: self._ask(each) for each in dict.fromkeys(missing)}
-        with self._wanted_by_one_more(set(coming.values())):
-            for each, task in coming.items():
-                outcome = (await asyncio.shield(task))[each]
+            for number, tokens in zip(numbers, windows, strict=True)
+            if number not in levels
+        }
+        batches = list(dict.fromkeys(coming.values()))
+        with self._wanted_by_one_more(batches):
+            outcomes = {batch: await asyncio.shield(batch) for batch in batches}
+            for pair, batch in coming.items():
+                outcome = outcomes[batch][pair]
                 if isinstance(outcome, FeatureInterpError):
                     raise outcome
-        return [[levels[tokens] for tokens in windows] for levels in known]
+        return [[levels[number] for number in numbers] for levels in known]
 
     @contextmanager
-    def _wanted_by_one_more(self, tasks: Collection[asyncio.Task[dict[RuleOnWindow, Outcome]]]) -> Iterator[None]:
+    def _wanted_by_one_more(self, tasks: Collection[_Batch]) -> Iterator[None]:
         """Share a batch among waiting tasks; cancelled only with the last of them."""
         self._waiting.update(tasks)
         cancelled = False
@@ -103,40 +112,40 @@ class RuleMemory:
                     if cancelled:
                         self._give_up(task)
 
-    def _give_up(self, task: asyncio.Task[dict[RuleOnWindow, Outcome]]) -> None:
+    def _give_up(self, task: _Batch) -> None:
         """Cancel a batch without waiting tasks; later requests start a new one."""
         task.cancel()
         if self._task is task:
             self._batch = None
         self._coming = {each: other for each, other in self._coming.items() if other is not task}
 
-    def _ask(self, each: RuleOnWindow) -> asyncio.Task[dict[RuleOnWindow, Outcome]]:
+    def _ask(self, pair: _Pair, tokens: tuple[str, ...]) -> _Batch:
         """Return the batch of a request; requests within one event loop turn share one."""
-        if each not in self._coming:
+        if pair not in self._coming:
             if self._batch is None or self._task is None:
-                self._batch = []
+                self._batch = {}
                 self._task = asyncio.create_task(self._compute(self._batch))
                 self._task.add_done_callback(partial(self._forget, self._batch))
-            self._batch.append(each)
-            self._coming[each] = self._task
-        return self._coming[each]
+            self._batch[pair] = RuleOnWindow(pair[0], tokens)
+            self._coming[pair] = self._task
+        return self._coming[pair]
 
-    async def _compute(self, batch: list[RuleOnWindow]) -> dict[RuleOnWindow, Outcome]:
+    async def _compute(self, batch: dict[_Pair, RuleOnWindow]) -> dict[_Pair, Outcome]:
         self._batch = None
-        outcomes = dict(zip(batch, await self._levels.expected_levels(batch), strict=True))
-        for each, levels in outcomes.items():
+        outcomes = dict(zip(batch, await self._levels.expected_levels(list(batch.values())), strict=True))
+        for (words, number), levels in outcomes.items():
             if isinstance(levels, np.ndarray):
-                self._known[each.words][each.tokens] = levels
+                self._known[words][number] = levels
         self.computed += len(batch)
         return outcomes
 
-    def _forget(self, batch: list[RuleOnWindow], task: asyncio.Task[dict[RuleOnWindow, Outcome]]) -> None:
+    def _forget(self, batch: dict[_Pair, RuleOnWindow], task: _Batch) -> None:
         """Remove a finished or cancelled batch."""
         if self._batch is batch:
             self._batch = None
-        for each in batch:
-            if self._coming.get(each) is task:
-                del self._coming[each]
+        for pair in batch:
+            if self._coming.get(pair) is task:
+                del self._coming[pair]
 
 
 def strongest(
@@ -176,11 +185,10 @@ class RuleSimulator:
         expected = await self._memory.expected([rule.activates_on for rule in self.explanation.rules], windows)
         by_rule = np.stack([np.concatenate(of_windows) for of_windows in expected])
         expected_levels, claims = strongest(self.explanation, by_rule)
-        levels: list[float] = expected_levels.tolist()
         claimed: list[bool] = claims.tolist()
         ends = list(accumulate(map(len, windows)))
         return [
-            SequenceSimulation(tokens, tuple(levels[start:end]), tuple(claimed[start:end]))
+            SequenceSimulation.of_levels(tokens, expected_levels[start:end], tuple(claimed[start:end]))
             for tokens, start, end in zip(windows, [0, *ends], ends, strict=False)
         ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from featureinterp.stats.sums import Floats, ratio
 
@@ -19,6 +19,12 @@ class RankedTokens(NamedTuple):
 
     active: Floats
     silent: Floats
+
+    def take(self, rows: NDArray[np.int64]) -> RankedTokens:
+        """Return some sequences, in order, with the values that their tokens have."""
+        active, silent = self.active[rows], self.silent[rows]
+        there = active.any(axis=0) | silent.any(axis=0)
+        return RankedTokens(active[:, there], silent[:, there])
 
 
 def ranked_tokens(

@@ -45,6 +45,15 @@ class TokenSums(NamedTuple):
         table = np.asarray(weights, dtype=np.float64) @ np.stack(self, axis=-1)
         return TokenSums(*np.moveaxis(table, -1, 0))
 
+    def correlations(self, weights: ArrayLike) -> Floats:
+        """Return `correlation(self.weighted(weights))`, from the sums that it needs."""
+        table = np.asarray(weights, dtype=np.float64) @ np.stack(self[:6], axis=-1)
+        return _correlation(*np.moveaxis(table, -1, 0))
+
+    def take(self, rows: NDArray[np.int64]) -> TokenSums:
+        """Return the sums of some sequences, in order; one may come several times."""
+        return TokenSums(*(field[rows] for field in self))
+
     def total(self) -> TokenSums:
         """Return the sums over all sequences."""
         return TokenSums(*(field.sum(axis=-1) for field in self))

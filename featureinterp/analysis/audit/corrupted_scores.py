@@ -16,7 +16,7 @@ from featureinterp.core import Score, ScoredSequence, Scores
 from featureinterp.record import ActivationRecord
 from featureinterp.scoring.corpus import pool_corpus, score_corpus
 from featureinterp.scoring.corruptions import ANOTHER, CORRUPTIONS, Floats, SimulatedTokens
-from featureinterp.scoring.sample import PooledLevels, SentenceSample
+from featureinterp.scoring.sample import PooledLevels, SentenceSample, SentenceSums
 from featureinterp.scoring.simulation import pooled_levels, scores_of
 from featureinterp.stats import generator
 
@@ -147,8 +147,8 @@ def scores_at(feature: SimulatedFeature, place: Place, tokens: SimulatedTokens, 
     where = np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)])
     owner = np.repeat(np.arange(len(place.windows)), ends - starts)
     levels = PooledLevels(tokens.truth[where], tokens.expected[where], owner, tokens.claimed[where], len(place.windows))
-    sample = SentenceSample.of(levels, place.complementary, place.weights)
-    return scores_of(sample, levels.truth, intervals=intervals)
+    summed = SentenceSums.of(levels, place.complementary, place.weights)
+    return scores_of(SentenceSample.of(levels, summed), intervals=intervals)
 
 
 def places_of_lists(sequences: Sequence[ScoredSequence], number: Mapping[int, int]) -> tuple[Place, ...]:

@@ -38,7 +38,7 @@ async def score_baselines(
     records = [pair.record for pair in sequences]
     baselines: dict[str, Simulator] = {**tables, CONSTANT_ZERO: ConstantZeroSimulator()}
     simulated = {name: await simulate_records(simulator, records) for name, simulator in baselines.items()}
-    pooled = {name: PooledSequences.of(each) for name, each in simulated.items()}
+    pooled = {name: ours.resimulated(each) for name, each in simulated.items()}
     correlations = pooled_differences(ours, pooled[best])
     alarms = false_positive_differences(sequences, simulated[best])
     return BaselineScores(

@@ -43,6 +43,7 @@ async def rule_contributions(
     explanation: StructuredExplanation,
     simulator_factory: SimulatorFactory,
     sequences: Sequence[ScoredSequence],
+    ours: PooledSequences,
 ) -> tuple[RuleContribution, ...]:
     """Return the contribution of each rule, in order.
 
@@ -50,10 +51,10 @@ async def rule_contributions(
         explanation: the whole.
         simulator_factory: made the simulator of `sequences`; one that remembers rules computes nothing here.
         sequences: test windows with what the whole explanation expects of them.
+        ours: the same, pooled.
     """
     records = [pair.record for pair in sequences]
     sources = [record.source.value for record in records if record.source is not None]
-    ours = PooledSequences.of(sequences)
     contributions = []
     for position, rule in enumerate(explanation.rules):
         words = StructuredExplanation.from_text(rule.activates_on)
@@ -63,7 +64,7 @@ async def rule_contributions(
         without = lost = dict.fromkeys(sources, Score.undefined(ONLY_RULE))
         if others:
             rest = await simulate_records(simulator_factory(StructuredExplanation(others)), records)
-            without_rule = PooledSequences.of(rest)
+            without_rule = ours.resimulated(rest)
             without = without_rule.correlations(intervals=False)
             lost = pooled_differences(ours, without_rule)
         claims = _claims(own) if rule.strength > 0 else {}

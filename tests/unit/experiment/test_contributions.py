@@ -17,6 +17,7 @@ from featureinterp.experiment.scores.contributions import ONLY_RULE, RuleContrib
 from featureinterp.protocols import SimulatorFactory
 from featureinterp.record import ActivationRecord, ComplementaryRecordSource
 from featureinterp.scoring import simulate_records
+from featureinterp.scoring.simulation import PooledSequences
 from featureinterp.simulator.lexical import LexicalSimulatorFactory
 from featureinterp.simulator.rules import RuleSimulatorFactory
 
@@ -53,7 +54,7 @@ def contributions(
 ) -> tuple[tuple[ScoredSequence, ...], tuple[RuleContribution, ...]]:
     async def both():
         whole = await simulate_records(factory(rules), RECORDS)
-        return whole, await rule_contributions(rules, factory, whole)
+        return whole, await rule_contributions(rules, factory, whole, PooledSequences.of(whole))
 
     return asyncio.run(both())
 
@@ -100,7 +101,7 @@ def test_a_simulator_that_remembers_rules_computes_nothing_for_it():
     async def counted() -> tuple[int, int]:
         whole = await simulate_records(factory(rules), RECORDS)
         before = factory.memory.computed
-        await rule_contributions(rules, factory, whole)
+        await rule_contributions(rules, factory, whole, PooledSequences.of(whole))
         return before, factory.memory.computed
 
     before, after = asyncio.run(counted())
