@@ -7,6 +7,7 @@ of no relation score; the constant zero shows what silence scores.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from functools import cached_property
 from itertools import chain, groupby
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -19,7 +20,7 @@ from featureinterp.formatting import discretise
 from featureinterp.phrases import parse_sentence, read_words
 from featureinterp.protocols import Simulator
 from featureinterp.record import ActivationRecord
-from featureinterp.scoring.simulation import quick_score
+from featureinterp.scoring.levels import TrueLevels
 
 Feature = TypeVar("Feature")
 Key = TypeVar("Key", bound=Hashable)
@@ -42,11 +43,36 @@ class Table(Simulator, Protocol):
         ...
 
 
+class SeenLevels:
+    """Mean levels of the tokens and token pairs of some records, which several tables share.
+
+    Args:
+        records: the records to fit, each window once.
+
+    Raises:
+        ActivationError: if an activation is NaN or infinite.
+    """
+
+    def __init__(self, records: Sequence[ActivationRecord]) -> None:
+        self._records = records
+        self._levels = _levels(records)
+
+    @cached_property
+    def of_tokens(self) -> dict[str, _Seen]:
+        """Mean level and count of each token, in order of first appearance."""
+        return _mean_levels(list(chain.from_iterable(record.tokens for record in self._records)), self._levels)
+
+    @cached_property
+    def of_pairs(self) -> dict[tuple[str | None, str], _Seen]:
+        """Mean level and count of each (previous token, token); the first token of a window has no previous one."""
+        return _mean_levels([pair for record in self._records for pair in _pairs(record.tokens)], self._levels)
+
+
 class TokenLookupSimulator:
     """Token table: predicts a token's mean level in the records, 0 for unseen tokens.
 
     Args:
-        records: the records to fit, each window once.
+        records: the records to fit, each window once; or the levels of their tokens, read before.
         most_strings: size of the table; None for every token. A smaller table keeps the tokens that lower the squared
             error of expecting silence most: those of largest count · mean².
 
@@ -54,8 +80,8 @@ class TokenLookupSimulator:
         ActivationError: if an activation is NaN or infinite.
     """
 
-    def __init__(self, records: Sequence[ActivationRecord], most_strings: int | None = None) -> None:
-        seen = _mean_levels(_tokens(records), _levels(records))
+    def __init__(self, records: Sequence[ActivationRecord] | SeenLevels, most_strings: int | None = None) -> None:
+        seen = (records if isinstance(records, SeenLevels) else SeenLevels(records)).of_tokens
         gains = {token: times * mean**2 for token, (mean, times) in seen.items()}
         kept = sorted(seen, key=lambda token: (-gains[token], token))[:most_strings]
         self._table = {token: seen[token].mean for token in kept}
@@ -78,17 +104,16 @@ class BackOffSimulator:
     The first token of a window has no previous one.
 
     Args:
-        records: the records to fit, each window once.
+        records: the records to fit, each window once; or the levels of their tokens, read before.
 
     Raises:
         ActivationError: if an activation is NaN or infinite.
     """
 
-    def __init__(self, records: Sequence[ActivationRecord]) -> None:
-        levels = _levels(records)
-        pairs = [pair for record in records for pair in _pairs(record.tokens)]
-        self._pairs = {pair: seen.mean for pair, seen in _mean_levels(pairs, levels).items()}
-        self._tokens = {token: seen.mean for token, seen in _mean_levels(_tokens(records), levels).items()}
+    def __init__(self, records: Sequence[ActivationRecord] | SeenLevels) -> None:
+        seen = records if isinstance(records, SeenLevels) else SeenLevels(records)
+        self._pairs = {pair: each.mean for pair, each in seen.of_pairs.items()}
+        self._tokens = {token: each.mean for token, each in seen.of_tokens.items()}
 
     async def simulate(self, token_sequences: Sequence[Sequence[str]]) -> list[SequenceSimulation]:
         """Return the looked-up level of every token after its previous one."""
@@ -135,10 +160,11 @@ def fit_tables(records: Sequence[ActivationRecord], explanation: StructuredExpla
         records: the records that the search saw, each window once.
         explanation: sets the size of the small table, see `table_size`.
     """
+    seen = SeenLevels(records)
     return {
-        TOKEN_LOOKUP: TokenLookupSimulator(records),
-        SHORT_LOOKUP: TokenLookupSimulator(records, table_size(explanation)),
-        BACK_OFF: BackOffSimulator(records),
+        TOKEN_LOOKUP: TokenLookupSimulator(seen),
+        SHORT_LOOKUP: TokenLookupSimulator(seen, table_size(explanation)),
+        BACK_OFF: BackOffSimulator(seen),
     }
 
 
@@ -150,10 +176,10 @@ async def best_table(
     A table that has seen valid would be chosen for what it remembers. The first of equal ones is chosen; undefined
     scores lose.
     """
-    windows = [record.tokens for record in valid]
+    windows, truth = [record.tokens for record in valid], TrueLevels(tuple(valid))
     scores: dict[str, float] = {}
     for name, table in fit_tables(train, explanation).items():
-        score = quick_score(valid, await table.simulate(windows)) if windows else np.nan
+        score = truth.correlation(await table.simulate(windows)) if windows else np.nan
         scores[name] = -np.inf if np.isnan(score) else score
     return max(scores, key=lambda name: scores[name])
 
@@ -218,10 +244,6 @@ def _levels(records: Sequence[ActivationRecord]) -> NDArray[np.int64]:
     for maximum, group in groupby(records, key=lambda record: record.max_expression):
         parts.append(discretise(list(chain.from_iterable(record.expressions for record in group)), maximum))
     return np.concatenate(parts)
-
-
-def _tokens(records: Sequence[ActivationRecord]) -> list[str]:
-    return list(chain.from_iterable(record.tokens for record in records))
 
 
 def _pairs(tokens: Sequence[str]) -> Iterable[tuple[str | None, str]]:

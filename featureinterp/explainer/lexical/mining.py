@@ -129,6 +129,7 @@ class Miner:
         self._strengths = np.array(self.params.strengths)
         self._found: dict[frozenset[MinedRule], list[Found]] = {}
         self._levels: dict[MinedRule, Levels] = {}
+        self._errors: dict[frozenset[MinedRule], float] = {}
 
     def priced(self, params: MiningParams) -> Miner:
         """Return a miner of the same candidates at other prices or strengths, the same one for the same."""
@@ -156,11 +157,16 @@ class Miner:
 
     def cost(self, rules: Sequence[MinedRule]) -> float:
         """Squared error of the rules' simulation plus the price of their words."""
+        key = frozenset(rules)
+        if key not in self._errors:
+            self._errors[key] = self._error(rules)
+        return self._errors[key] + sum(self.params.price(rule.phrase, rule.strength) for rule in rules)
+
+    def _error(self, rules: Sequence[MinedRule]) -> float:
         share = self.params.leave_out
         squared = (self.evidence.levels - self._expected(rules)) ** 2
         whole, without = np.reshape(squared, (2, -1)).sum(axis=1)
-        error = (1 - share) * whole + share * without
-        return float(error) + sum(self.params.price(rule.phrase, rule.strength) for rule in rules)
+        return float((1 - share) * whole + share * without)
 
     def _expected(self, rules: Sequence[MinedRule]) -> Levels:
         """Levels that the rules expect, with all their strings and without those found in one window only.
