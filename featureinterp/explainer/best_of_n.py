@@ -13,7 +13,6 @@ from featureinterp.core import Attempt, ExplainerResult, simulated
 from featureinterp.explainer.search import all_scored, by_valid_score, proposed
 from featureinterp.explainer.tree import TreeExplainer
 from featureinterp.record import ActivationRecord
-from featureinterp.scoring.levels import TrueLevels
 
 
 class BestOfNExplainer(TreeExplainer):
@@ -30,8 +29,7 @@ class BestOfNExplainer(TreeExplainer):
         n = n_first_proposals(searched.trace)
         proposals = await proposed(self.proposer.propose(train_records, n), n)
         attempts = [Attempt(i, None, 0, proposal) for i, proposal in enumerate(proposals)]
-        train, valid = TrueLevels(tuple(train_records)), TrueLevels(tuple(valid_records))
-        attempts = await all_scored(attempts, self.simulator_factory, train, valid)
+        attempts = await all_scored(attempts, self.simulator_factory, train_records, valid_records)
         return ExplainerResult.of(attempts, by_valid_score(attempts)[:num_samples])
 
 

@@ -9,7 +9,6 @@ from featureinterp.explainer.params import OneShotExplainerParams
 from featureinterp.explainer.search import ProposingExplainer, all_scored, by_valid_score, proposed
 from featureinterp.protocols import Proposer, SimulatorFactory
 from featureinterp.record import ActivationRecord
-from featureinterp.scoring.levels import TrueLevels
 
 
 class OneShotExplainer(ProposingExplainer[OneShotExplainerParams]):
@@ -47,7 +46,6 @@ class OneShotExplainer(ProposingExplainer[OneShotExplainerParams]):
         if self._simulator_factory is None or not valid_records:
             chosen = [attempt for attempt in attempts if attempt.explanation is not None]
         else:
-            train, valid = TrueLevels(tuple(train_records)), TrueLevels(tuple(valid_records))
-            attempts = await all_scored(attempts, self._simulator_factory, train, valid)
+            attempts = await all_scored(attempts, self._simulator_factory, train_records, valid_records)
             chosen = by_valid_score(attempts)
         return ExplainerResult.of(attempts, chosen[:num_samples])

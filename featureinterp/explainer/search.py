@@ -63,10 +63,17 @@ async def proposed(proposals: Awaitable[list[Proposal]], n: int) -> list[Proposa
 
 
 async def all_scored(
-    attempts: Sequence[Attempt], simulator_factory: SimulatorFactory, train: TrueLevels, valid: TrueLevels
+    attempts: Sequence[Attempt],
+    simulator_factory: SimulatorFactory,
+    train: Sequence[ActivationRecord] | TrueLevels,
+    valid: Sequence[ActivationRecord] | TrueLevels,
 ) -> list[Attempt]:
-    """Return the attempts with their scores, all simulated at the same time."""
-    return list(await asyncio.gather(*(scored(attempt, simulator_factory, train, valid) for attempt in attempts)))
+    """Return the attempts with their scores, all simulated at the same time.
+
+    A search with several rounds gives `TrueLevels` in place of the records: they are then read once.
+    """
+    levels = [each if isinstance(each, TrueLevels) else TrueLevels(tuple(each)) for each in (train, valid)]
+    return list(await asyncio.gather(*(scored(attempt, simulator_factory, *levels) for attempt in attempts)))
 
 
 async def scored(

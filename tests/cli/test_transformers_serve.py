@@ -126,8 +126,10 @@ def test_what_it_refuses_is_passed_on_in_its_own_words(server, tmp_path):
 
     with pytest.raises(ChatError, match="Server is pinned to 'model'; requested 'another'"):
         asyncio.run(ask("another", 1))
-    with pytest.raises(RequestFailedError, match="fails after 2 attempts: status 500, Internal Server Error"):
-        asyncio.run(ask("model", 2 * POSITIONS))  # it looks up a position that the model does not have
+    # It looks up a position that the model does not have. On a busy machine the connection is closed before the answer.
+    refusal = "status 500, Internal Server Error|the connection was lost"
+    with pytest.raises(RequestFailedError, match=f"fails after 2 attempts: ({refusal})"):
+        asyncio.run(ask("model", 2 * POSITIONS))
 
 
 @pytest.mark.parametrize("form", ["--structured", "--unstructured"])

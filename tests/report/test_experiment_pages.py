@@ -132,8 +132,8 @@ def test_a_folder_of_an_unknown_experiment_has_a_page_of_what_each_run_can_tell(
     shown = " ".join(parsed.everything.split())
     assert "of <others>" in shown
     assert "Incomplete" not in shown
-    for side in ("random negative", "token table"):
-        assert re.search(rf"between mine( on similar negative)? and (mine on )?{side}|than (mine on )?{side}", shown)
+    for side in ("random negatives", "token table"):
+        assert re.search(rf"between mine( on similar negatives)? and (mine on )?{side}|than (mine on )?{side}", shown)
     assert len([a for a in parsed.all("a") if "/features/" in a["href"]]) == len(results)
 
 

@@ -155,8 +155,8 @@ def test_a_result_shows_its_rules_or_its_reason() -> None:
     assert "latent 17: explained" in text
     assert "test correlation withexplanationtoken lookupshort lookupback offconstant zeroshuffled" in text
     assert (
-        "similar negative0.800 [0.700, 0.900]0.250 [0.200, 0.300]0.2100.270"
-        "undefined: the expected activation is constant-0.050 [-0.100, 0.000]random0.4000.300––––" in text
+        "similar negatives0.800 [0.700, 0.900]0.250 [0.200, 0.300]0.2100.270"
+        "undefined: the expected activation is constant-0.050 [-0.100, 0.000]random sentences0.4000.300––––" in text
     )
     assert "▸ 0: train 0.500, valid 0.450: [5] the word 'raise'" in text
     assert "★ 2: train 0.600, valid 0.500: [5] the token ' raise'; [2] words ending in 'ing'" in text
@@ -186,8 +186,8 @@ def test_a_latents_records_show_each_complementary_list() -> None:
     negative = record((" quiet",), (0.0,), 2)
     shown = SAEIndexRecord(SAEIndexId(3, 17), 10.0, 0.0, (), (negative,), (), (), (negative,) * 7)._repr_html_()
     text = Fragment(shown).text
-    assert "random: 1 quiet" in text
-    assert "similar negative: 7" + " quiet" * 5 in text
+    assert "random sentences: 1 quiet" in text
+    assert "similar negatives: 7" + " quiet" * 5 in text
     assert "projected" not in text
 
 

@@ -155,7 +155,8 @@ class Connection:
                 return Fault(FaultKind.UNREACHABLE, self.without_key(str(error.__cause__)))
             if isinstance(error, asyncio.TimeoutError | openai.APITimeoutError):
                 return Fault(FaultKind.SILENT, f"nothing whole within {self._params.total_seconds:g} seconds")
-            return Fault(FaultKind.FAILING, self.without_key(str(error.__cause__ or error)))
+            told = str(error.__cause__ or error) or f"the connection was lost ({cause})"
+            return Fault(FaultKind.FAILING, self.without_key(told))
 
     def without_key(self, text: str) -> str:
         """Redact the key from a text."""
